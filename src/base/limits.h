@@ -1,0 +1,31 @@
+// Every limit of muster, with its unit and its reason. What users can set lives in the spec; these are the
+// walls.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace muster::limits {
+
+inline constexpr std::size_t spec_file_bytes_max = 4U << 20U;     // a spec is text by a person; 65 above it
+inline constexpr std::size_t spec_files_max = 256;                // files that one `include` may bring
+inline constexpr int replicas_max = 1000;                         // per app
+inline constexpr std::size_t name_chars_max = 31;                 // names become cgroup, log and volume names
+inline constexpr std::size_t http_head_bytes_max = 32U << 10U;    // 431 above it
+inline constexpr std::size_t http_fields_max = 100;               // 431 above it
+inline constexpr std::size_t http_target_bytes_max = 16U << 10U;  // 414 above it
+inline constexpr std::size_t http_chunk_ext_bytes_max = 256;      // per chunk
+inline constexpr std::size_t http_chunk_ext_total_max = 4U << 10U;  // per message
+inline constexpr std::size_t http_trailer_bytes_max = 8U << 10U;    // per message
+inline constexpr std::size_t replay_buffer_bytes = 64U << 10U;  // a request body up to this can be sent again
+inline constexpr std::size_t log_line_bytes_max = 16U << 10U;   // longer lines are split
+inline constexpr std::size_t control_request_bytes_max = 1U << 20U;  // body of one control request
+inline constexpr std::size_t control_clients_max = 64;               // connections to the control socket
+inline constexpr std::size_t events_kept_max = 1000;                 // ring of events behind `muster events`
+inline constexpr std::size_t mailbox_letters_max = 65536;            // traffic threads -> control loop
+inline constexpr std::size_t probe_output_bytes_max = 4U << 10U;     // kept of a probe's answer
+inline constexpr std::chrono::milliseconds listen_check_every{
+    1000};  // a busy numbered port is looked at again
+
+}  // namespace muster::limits

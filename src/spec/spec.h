@@ -1,0 +1,235 @@
+// The desired state as a value: what a muster.toml says after includes, ${} and defaults are applied and
+// every rule of the contract was checked. Immutable once loaded; shared by pointer between the planner, the
+// executor and the balancer.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/limits.h"
+#include "base/time.h"
+#include "spec/template.h"
+
+namespace muster::spec {
+
+// Where something was said: 1-based line and column (in code points); line 0 = the file as a whole.
+struct Position {
+  std::string file;
+  int line = 0;
+  int column = 0;
+  bool operator==(const Position&) const = default;
+};
+
+enum class AfterCondition { ready, started, completed, completed_ok };
+
+struct Dependency {
+  std::string app;
+  AfterCondition condition = AfterCondition::ready;
+  bool operator==(const Dependency&) const = default;
+};
+
+enum class PortKind { none, numbered, automatic };
+
+struct Port {
+  PortKind kind = PortKind::none;
+  std::uint16_t base = 0;  // numbered: replica i gets base + i
+  bool operator==(const Port&) const = default;
+};
+
+struct StatusRange {
+  int from = 200;
+  int to = 399;
+  bool operator==(const StatusRange&) const = default;
+};
+
+// `health` and `live`. All checks that are given must hold. With none of them given and `always` false the
+// replica counts as healthy once it has been alive for `alive_for`.
+struct HealthCheck {
+  bool always = false;             // health = "none": ready as soon as it runs
+  bool tcp = false;                // connect to the replica's port
+  std::optional<Template> http;    // path of a GET on the replica's port
+  std::vector<Template> cmd;       // argv; empty = none. Exit 0 within `timeout` = healthy
+  bool notify = false;             // READY=1 by sd_notify(3)
+  std::optional<std::string> log;  // ECMAScript regex: a line of output that matches
+  Millis alive_for{1000};          // used when nothing above is given
+  Millis every{2000};
+  Millis timeout{1000};
+  int fall = 3;
+  int rise = 1;         // after a fall: max(rise, 2)
+  Millis start{60000};  // readiness: not ready by then = shown as such; never a kill
+  std::vector<StatusRange> expect{StatusRange{}};
+  [[nodiscard]] bool alive_only() const { return !always && !tcp && !http && cmd.empty() && !notify && !log; }
+  bool operator==(const HealthCheck&) const = default;
+};
+
+enum class RestartPolicy { always, on_failure, never };
+
+struct RestartLimit {  // "10 in 5m": `count` restarts within `window`; the next exit in it = failed
+  int count = 0;
+  Millis window{0};
+  bool operator==(const RestartLimit&) const = default;
+};
+
+struct Restart {
+  RestartPolicy policy = RestartPolicy::always;
+  Millis backoff{1000};
+  Millis max_backoff{60000};
+  double jitter = 0.25;  // each pause gets + 0..jitter of itself
+  Millis reset{600000};  // so long of unbroken readiness clears the backoff
+  std::optional<RestartLimit> max_restarts;
+  std::vector<int> ok_codes{0};
+  bool operator==(const Restart&) const = default;
+};
+
+struct Stop {
+  Millis drain{30000};  // `up` caps it at 2 s when the spec does not say
+  bool drain_given = false;
+  int signal = 15;             // signal(7) number
+  Millis timeout{10000};       // after the signal; then KILL to the whole tree
+  std::vector<Template> exec;  // argv run before the signal; empty = none
+  bool operator==(const Stop&) const = default;
+};
+
+struct Volume {
+  std::string key;   // the NAME of `volume.NAME`; for `volume = "data"` both are "data"
+  std::string name;  // the directory's name
+  std::uint32_t mode = 0700;
+  std::optional<std::string>
+      path;  // the directory that holds the ordinals' directories instead of the state folder
+  bool operator==(const Volume&) const = default;
+};
+
+struct Limits {
+  std::optional<std::uint64_t> files;  // RLIMIT_NOFILE
+  std::optional<std::uint64_t> core;   // RLIMIT_CORE, bytes
+  bool operator==(const Limits&) const = default;
+};
+
+enum class LogFormat { text, json, raw };
+
+struct LogOptions {
+  std::uint64_t rotate_bytes = 10U << 20U;
+  int keep = 5;
+  LogFormat format = LogFormat::text;
+  bool operator==(const LogOptions&) const = default;
+};
+
+struct InheritEnv {
+  bool all = false;
+  std::vector<std::string> names;  // these too, when not `all`
+  bool operator==(const InheritEnv&) const = default;
+};
+
+struct NamedPort {
+  std::string name;
+  Port port;
+  bool operator==(const NamedPort&) const = default;
+};
+
+struct EnvVar {
+  std::string name;
+  Template value;
+  bool operator==(const EnvVar&) const = default;
+};
+
+struct App {
+  std::string name;
+  Position position;          // of the [app.NAME] header
+  std::vector<Template> run;  // argv; with `shell` one element, the script of sh -c
+  bool shell = false;
+  int replicas = 1;
+  Port port;
+  std::vector<NamedPort> ports;
+  HealthCheck health;  // resolved: tcp filled in where the app has a port and `health` is not given
+  std::optional<HealthCheck> live;
+  std::optional<Millis> watchdog;
+  std::vector<Dependency> after;
+  Restart restart;
+  Stop stop;
+  std::vector<EnvVar> env;                                         // sorted by name; wins over env_files
+  std::vector<std::string> env_files;                              // absolute paths
+  std::vector<std::pair<std::string, std::string>> env_file_vars;  // their contents as read at load, in order
+  Template dir;  // absolute after expansion against the spec's folder
+  InheritEnv inherit_env;
+  std::string user;   // empty = the daemon's own
+  std::string group;  // empty = the user's primary group
+  std::uint32_t umask = 022;
+  int nice = 0;
+  bool no_new_privs = false;
+  std::vector<Volume> volumes;
+  Limits limits;
+  LogOptions log;
+  std::vector<std::string> watch;  // globs relative to the spec's folder
+
+  // A slot with a volume or a numbered port never has two tenants; its app updates ordered, highest ordinal
+  // first.
+  [[nodiscard]] bool exclusive_slots() const;
+  bool operator==(const App&) const;  // positions are not compared
+};
+
+enum class ListenMode { http, tcp };
+
+struct BindAddress {
+  std::string text;  // as written, canonical: "127.0.0.1:8080", "[::1]:80", "unix:/p", "systemd:NAME"
+  enum class Kind { inet, unix_path, systemd } kind = Kind::inet;
+  std::string host;        // inet: numeric address without brackets
+  std::uint16_t port = 0;  // inet
+  std::string path;        // unix: absolute path; systemd: the name of the descriptor
+  bool operator==(const BindAddress&) const = default;
+};
+
+struct ListenTimeouts {
+  Millis connect{1000};
+  Millis head{10000};
+  Millis idle{60000};
+  Millis keepalive{4000};
+  Millis response{30000};
+  Millis tunnel{3600000};
+  Millis send{30000};
+  bool operator==(const ListenTimeouts&) const = default;
+};
+
+struct Listener {
+  std::string name;  // the short form `listen` of an app gives app, app-2, app-3 …
+  Position position;
+  std::vector<BindAddress> bind;
+  ListenMode mode = ListenMode::http;
+  std::string app;  // target of `to`
+  ListenTimeouts timeout;
+  int retries = 2;
+  int queue_size = 1024;
+  Millis queue_timeout{5000};
+  std::optional<std::uint64_t> body_max;   // bytes; 413 above
+  bool operator==(const Listener&) const;  // positions are not compared
+};
+
+enum class LogLevel { debug, info, warn, error };
+
+struct Daemon {
+  int threads = 0;  // 0 = auto: one per core
+  std::uint16_t port_range_first = 20000;
+  std::uint16_t port_range_last = 29999;
+  LogLevel log_level = LogLevel::info;
+  std::uint64_t log_budget_bytes = 1U << 30U;
+  bool watch_spec = false;  // resolved by mode: true in `up` when not given
+  bool operator==(const Daemon&) const = default;
+};
+
+struct Spec {
+  std::string path;                 // real path of the main file
+  std::string folder;               // its folder: `dir`, relative paths
+  std::vector<App> apps;            // sorted by name
+  std::vector<Listener> listeners;  // sorted by name
+  Daemon daemon;
+  std::vector<std::string> files;  // every file read (main, includes): what a watch must follow
+  std::vector<std::string> env_files;
+
+  [[nodiscard]] const App* find_app(std::string_view name) const;
+  [[nodiscard]] const Listener* find_listener(std::string_view name) const;
+};
+
+}  // namespace muster::spec
