@@ -1,0 +1,168 @@
+// Everything that can happen to the planner: the left edge of Planner::step. Shells only append events; they
+// decide nothing. One closed sum, visited without a catch-all.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/time.h"
+#include "health/outcome.h"
+#include "spec/spec.h"
+
+namespace muster::supervisor {
+
+// Both clocks of one step. Decisions use `mono`; `wall` is only carried along to be shown.
+struct Now {
+  Instant mono;
+  WallTime wall;
+};
+
+struct ExitStatus {
+  std::optional<int> code;    // exit(3) status
+  std::optional<int> signal;  // signal(7) number that ended it
+  bool core = false;
+  bool oom = false;  // the kernel's OOM killer, as the cgroup's memory.events says
+};
+std::string describe(
+    const ExitStatus& status);               // "exited with status 1", "killed by SIGKILL", "out of memory"
+std::string signal_name(int signal_number);  // "SIGTERM"; "signal 77" when it has no name
+
+// --- from the host
+// ---------------------------------------------------------------------------------------------------
+
+// exec succeeded. `ports` has "" for {port} and the names of `ports`; empty where the app has none.
+struct ProcessStarted {
+  InstanceId instance;
+  int pid = 0;
+  std::vector<std::pair<std::string, std::uint16_t>> ports;
+};
+
+enum class SpawnFailure {
+  port_busy,  // a numbered port is taken: not the app's fault, tried again each second
+  exec,       // a step of the shim failed (no such file, no such user …): counts as an exit
+  resources,  // fork or descriptors or disk ran out on our side: tried again with backoff
+};
+// No process was left behind. Follows a Spawn instead of ProcessStarted.
+struct SpawnFailed {
+  InstanceId instance;
+  SpawnFailure kind = SpawnFailure::exec;
+  std::string
+      sentence;  // "port 6379 is held by pid 812 (redis-server)", "exec ./db: No such file or directory"
+};
+
+// The main process was reaped. Others of its tree may live until TreeGone.
+struct ProcessExited {
+  InstanceId instance;
+  ExitStatus status;
+};
+
+// Nothing is left of the instance's processes: its slot may be used again. Comes after ProcessExited, unasked
+// when the tree died with the main process, otherwise in answer to KillTree.
+struct TreeGone {
+  InstanceId instance;
+};
+
+struct ProbeFinished {
+  InstanceId instance;
+  health::ProbeKind kind = health::ProbeKind::readiness;
+  health::Outcome outcome;
+};
+
+// sd_notify(3) from a process of the replica.
+struct Notified {
+  InstanceId instance;
+  bool ready = false;
+  bool stopping = false;
+  bool watchdog = false;
+  bool watchdog_trigger = false;         // WATCHDOG=trigger: restart now
+  std::optional<std::string> status;     // STATUS=
+  std::optional<Millis> extend_timeout;  // EXTEND_TIMEOUT_USEC
+};
+
+struct LogMatched {  // a line of output matched the `log:` regex of that probe kind
+  InstanceId instance;
+  health::ProbeKind kind = health::ProbeKind::readiness;
+};
+
+// `stop.exec` has ended (or failed to start): the signal may follow.
+struct StopCommandDone {
+  InstanceId instance;
+  std::string sentence;
+};
+
+// --- from the balancer
+// -----------------------------------------------------------------------------------------------
+
+struct SnapshotInUse {  // every traffic thread has swapped to this version (or a later one)
+  SnapshotVersion version;
+};
+struct EndpointIdle {  // in-flight is 0 on all threads; answers WatchIdle
+  InstanceId instance;
+};
+
+// --- from people
+// -----------------------------------------------------------------------------------------------------
+
+// A whole valid spec whose new listeners are bound already. `command` is set when somebody waits for it to
+// settle.
+struct SpecLoaded {
+  std::shared_ptr<const spec::Spec> spec;
+  std::optional<CommandId> command;
+};
+struct SpecRejected {  // the file is bad: everything stays; shown until the next SpecLoaded
+  std::string error;
+};
+
+struct Target {  // "web" or "web/2"
+  std::string app;
+  std::optional<int> ordinal;
+};
+struct StartCommand {
+  CommandId command;
+  Target target;
+};
+struct StopCommand {
+  CommandId command;
+  Target target;
+};
+struct RestartCommand {
+  CommandId command;
+  Target target;
+  bool at_once = false;  // --now: all replicas together
+  // The app's env_file contents as they are now.
+  std::vector<std::pair<std::string, std::string>> env_file_vars;
+};
+struct ScaleCommand {
+  CommandId command;
+  std::string app;
+  std::optional<int> replicas;  // none = `scale APP=file`: the hold ends
+};
+struct DrainCommand {
+  CommandId command;
+  Target target;      // with an ordinal
+  bool drain = true;  // false = undrain
+};
+struct CommandAbandoned {  // the client went away: nobody waits any more; what was asked for goes on
+  CommandId command;
+};
+struct FilesChanged {  // `watch` globs of an app, debounced
+  std::string app;
+  std::string path;
+};
+struct ShutdownRequested {  // ordered stop; the second one kills everything at once
+  std::string why;          // "SIGTERM", "muster down"
+  bool at_once = false;
+};
+
+using Event = std::variant<ProcessStarted, SpawnFailed, ProcessExited, TreeGone, ProbeFinished, Notified,
+                           LogMatched, StopCommandDone, SnapshotInUse, EndpointIdle, SpecLoaded, SpecRejected,
+                           StartCommand, StopCommand, RestartCommand, ScaleCommand, DrainCommand,
+                           CommandAbandoned, FilesChanged, ShutdownRequested>;
+
+}  // namespace muster::supervisor
