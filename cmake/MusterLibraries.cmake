@@ -1,7 +1,6 @@
 # The Debian libraries. System headers, so that their warnings are not ours; static where Debian ships an archive,
 # because the exec shim is this same binary and pays for every shared library at each start of a replica.
 find_package(Threads REQUIRED)
-find_package(PkgConfig REQUIRED)
 
 find_path(MUSTER_BOOST_INCLUDE boost/asio.hpp REQUIRED)
 find_library(MUSTER_BOOST_JSON NAMES libboost_json.a REQUIRED)
