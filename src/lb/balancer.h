@@ -1,0 +1,144 @@
+// The balancer's one door: N traffic threads that carry HTTP/1.1 and TCP from listeners to replicas. The
+// control thread tells it everything (snapshots, listeners, questions); it answers by callbacks. Nothing here
+// knows what a process is.
+//
+// Threads: every member function is for the one control thread. Callbacks run on traffic threads (or inside
+// the call that caused them), must be thread-safe, return at once and never call back into the Balancer: put
+// a letter in a Mailbox.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "spec/spec.h"
+
+namespace muster::lb {
+
+// A replica's process that takes traffic.
+struct Endpoint {
+  InstanceId instance{};
+  std::string label;    // "web/0": for messages
+  std::string address;  // numeric, without brackets: "127.0.0.1", "::1"
+  std::uint16_t port = 0;
+  int ordinal = 0;
+};
+
+// The replicas of one app that are ready and in rotation, by ordinal. May be empty: requests wait in the
+// queue.
+struct Pool {
+  std::string app;
+  std::vector<Endpoint> endpoints;
+};
+
+// The whole routing at one moment, complete and const once it is published.
+struct Snapshot {
+  SnapshotVersion version{};
+  std::vector<spec::Listener> listeners;
+  std::vector<Pool> pools;
+};
+
+struct Callbacks {
+  // Every traffic thread has swapped to this version: no request is picked by an older one any more.
+  std::function<void(SnapshotVersion)> on_snapshot_in_use;
+  // Answers watch_idle(): nothing is in flight at the instance on any thread. Once per question.
+  std::function<void(InstanceId)> on_idle;
+  // Connecting to it, or waiting for its answer, failed. At most ten times per second, thread and instance.
+  std::function<void(InstanceId, std::string)> on_upstream_failed;
+  // Answers ping(): the token has been through every traffic thread.
+  std::function<void(std::uint64_t)> on_pong;
+};
+
+struct Options {
+  int threads = 1;
+  // Listening sockets of the service manager by name (`systemd:NAME`): borrowed, duplicated when used.
+  std::vector<std::pair<std::string, int>> systemd_fds;
+  Callbacks callbacks;
+};
+
+// Listening sockets that prepare() opened and publish() has not taken yet. Dropping it closes what no
+// published snapshot uses.
+class PreparedListeners {
+ public:
+  struct Impl;
+  PreparedListeners();
+  explicit PreparedListeners(std::unique_ptr<Impl> impl);
+  PreparedListeners(PreparedListeners&&) noexcept;
+  PreparedListeners& operator=(PreparedListeners&&) noexcept;
+  PreparedListeners(const PreparedListeners&) = delete;
+  PreparedListeners& operator=(const PreparedListeners&) = delete;
+  ~PreparedListeners();
+
+ private:
+  friend class Balancer;
+  std::unique_ptr<Impl> impl_;
+};
+
+struct ListenerStats {
+  std::string name;
+  std::uint64_t connections = 0;  // open now
+  std::uint64_t requests = 0;     // http: requests whose head was read; tcp: connections
+};
+
+struct InstanceStats {
+  InstanceId instance{};
+  std::uint64_t in_flight = 0;   // requests, tunnels and TCP connections
+  std::uint64_t requests = 0;    // picked for it, retries included
+  std::uint64_t bytes_to = 0;    // written to the replica
+  std::uint64_t bytes_from = 0;  // read from it
+  std::uint64_t failures = 0;    // connects and answers that failed
+  std::uint64_t responses_5xx = 0;
+};
+
+struct Stats {
+  std::vector<ListenerStats> listeners;  // of the published snapshot, by its order
+  std::vector<InstanceStats> instances;  // in rotation, or still with something in flight
+};
+
+class Balancer {
+ public:
+  // Starts the threads (all signals blocked in them). Fails when the host has no descriptors or threads left.
+  static Result<std::unique_ptr<Balancer>> start(Options options);
+  ~Balancer();  // stop(0) when it was not stopped
+  Balancer(const Balancer&) = delete;
+  Balancer& operator=(const Balancer&) = delete;
+
+  // First phase of a reload: opens every address of `listeners` that is not open yet; what is open stays as
+  // it is (same sockets, also for another app or other timeouts). All or nothing. An address in use is an
+  // Error that names it ("127.0.0.1:8080: Address already in use", errno_value EADDRINUSE); the caller may
+  // add who holds it.
+  Result<PreparedListeners> prepare(const std::vector<spec::Listener>& listeners);
+
+  // Second phase, and each change of the ready set: from now on route by `snapshot`. Its listeners' addresses
+  // must have been prepared, here or earlier (one that was not is not served). Addresses that no listener
+  // names any more are closed after a last round of accept; their requests in flight finish. Answered by
+  // on_snapshot_in_use.
+  void publish(std::shared_ptr<const Snapshot> snapshot, PreparedListeners prepared = {});
+
+  // Ask once a snapshot without the instance is in use. Answered by on_idle, at once for an instance never
+  // seen.
+  void watch_idle(InstanceId instance);
+
+  // A round trip through every traffic thread, for the watchdog. Answered by on_pong.
+  void ping(std::uint64_t token);
+
+  // A consistent picture is not promised: counters are read while the threads count on.
+  [[nodiscard]] Stats stats() const;
+
+  // In two steps: accepts no more, closes idle connections, lets what is in flight finish; after `grace`
+  // closes everything. Joins the threads; no callback comes after it returns.
+  void stop(Millis grace);
+
+ private:
+  struct Impl;
+  explicit Balancer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace muster::lb
