@@ -144,8 +144,10 @@ main() {
     test)
       if [[ $long == 1 ]]; then
         timed check check_sources
-        build asan ON && run_suite asan --label-exclude 'long|release-only'
-        build tsan ON && run_suite tsan --label-exclude 'long|release-only'
+        build asan ON
+        run_suite asan --label-exclude 'long|release-only'
+        build tsan ON
+        run_suite tsan --label-exclude 'long|release-only'
       fi
       build release ON
       if [[ $long == 1 ]]; then run_suite release; else run_suite release --label-exclude long; fi
