@@ -106,10 +106,10 @@ run_suite() {  # run_suite PRESET CTEST_ARGUMENT…: the last thing it prints is
 
 check_sources() {
   configure dev ON >/dev/null
-  mapfile -t sources < <(git ls-files 'src/*.cpp' 'src/*.h' 'tests/*.cpp' 'tests/*.h')
+  mapfile -t sources < <(find src tests -name '*.cpp' -o -name '*.h' | sort)
   say "clang-format over ${#sources[@]} files"
   clang-format --dry-run --Werror "${sources[@]}"
-  mapfile -t units < <(git ls-files 'src/*.cpp')
+  mapfile -t units < <(find src -name '*.cpp' | sort)
   say "clang-tidy over ${#units[@]} files"
   # What it prints on stderr is only the count of warnings in system headers.
   printf '%s\0' "${units[@]}" | xargs -0 -n 1 -P "$(nproc)" clang-tidy --quiet -p build/dev 2>/dev/null
