@@ -27,8 +27,9 @@ class Verdict {
   int successes_ = 0;
 };
 
-// The pause before the next probe. Until first ready: 50 ms, growing by half each time up to `every`; then
-// `every`. `attempt` counts the probes since the start of the process, from 0.
-Millis probe_pause(const spec::HealthCheck& check, bool was_ready, int attempt);
+// The pause before the next probe. Until first ready a probe comes after an eighth of the time that the
+// process has been running, between 5 ms (50 ms for a `cmd`) and `every`: an app is found ready at most an
+// eighth later than it is, and one that starts slowly is not hammered. After that `every`.
+Millis probe_pause(const spec::HealthCheck& check, bool was_ready, Nanos running_for);
 
 }  // namespace muster::health

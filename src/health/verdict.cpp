@@ -1,0 +1,66 @@
+#include "health/verdict.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/check.h"
+#include "health/outcome.h"
+
+namespace muster::health {
+
+namespace {
+constexpr std::array rows{
+    OutcomeRow{ProbeCode::ok, true, true, "ok"},
+    OutcomeRow{ProbeCode::ok_wide, true, true, "ok-wide"},
+    OutcomeRow{ProbeCode::refused, false, true, "refused"},
+    OutcomeRow{ProbeCode::timeout, false, true, "timeout"},
+    OutcomeRow{ProbeCode::closed, false, true, "closed"},
+    OutcomeRow{ProbeCode::bad_status, false, true, "bad-status"},
+    OutcomeRow{ProbeCode::bad_answer, false, true, "bad-answer"},
+    OutcomeRow{ProbeCode::cmd_failed, false, true, "cmd-failed"},
+    OutcomeRow{ProbeCode::cmd_error, false, true, "cmd-error"},
+    OutcomeRow{ProbeCode::wrong_port, false, true, "wrong-port"},
+    OutcomeRow{ProbeCode::foreign, false, true, "foreign"},
+    OutcomeRow{ProbeCode::error, false, false, "error"},
+};
+
+constexpr int rise_after_fall = 2;
+constexpr int start_curve_divisor = 8;
+constexpr Millis first_pause{5};
+constexpr Millis first_pause_cmd{50};
+}  // namespace
+
+const OutcomeRow& outcome_row(ProbeCode code) {
+  const auto index = static_cast<std::size_t>(code);
+  MUSTER_CHECK(index < rows.size() && rows.at(index).code == code);
+  return rows.at(index);
+}
+
+Verdict::Verdict(const spec::HealthCheck& check, bool healthy)
+    : fall_(check.fall), rise_(check.rise), healthy_(healthy) {}
+
+Verdict::Change Verdict::record(bool success) {
+  if (success) {
+    failures_ = 0;
+    ++successes_;
+    const int needed = has_fallen_ ? std::max(rise_, rise_after_fall) : rise_;
+    if (healthy_ || successes_ < needed) return Change::none;
+    healthy_ = true;
+    return Change::rose;
+  }
+  successes_ = 0;
+  ++failures_;
+  if (!healthy_ || failures_ < fall_) return Change::none;
+  healthy_ = false;
+  has_fallen_ = true;
+  return Change::fell;
+}
+
+Millis probe_pause(const spec::HealthCheck& check, bool was_ready, Nanos running_for) {
+  if (was_ready) return check.every;
+  const auto eighth = std::chrono::duration_cast<Millis>(running_for / start_curve_divisor);
+  const Millis floor = check.cmd.empty() ? first_pause : first_pause_cmd;
+  return std::clamp(eighth, std::min(floor, check.every), check.every);
+}
+
+}  // namespace muster::health
