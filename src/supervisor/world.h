@@ -53,13 +53,136 @@ enum class Phase {
 };
 std::string_view to_string(Phase phase);
 
+enum class AppState { failed, updating, paused, stopped, waiting, starting, degraded, completed, ready };
+std::string_view to_string(AppState state);
+
 struct LastExit {
   ExitStatus status;
   std::string reason;
   WallTime at;
 };
 
-enum class AppState { failed, updating, paused, stopped, waiting, starting, degraded, completed, ready };
-std::string_view to_string(AppState state);
+// How far the end of a tenant has come.
+enum class StopStep { none, drain, command, signal, kill };
+
+// Why a tenant leaves, in rising order: a later wish replaces an earlier one.
+enum class Leaving { no, replaced, unhealthy, unwanted, shutdown, exited };
+
+struct Tenant {
+  InstanceId id{};
+  ReplicaId replica;
+  Revision revision{};
+  bool outdated = false;  // a restart was asked for: to be replaced although its revision is current
+  std::shared_ptr<const spec::App> app;
+
+  Phase phase = Phase::starting;
+  std::string reason;
+  WallTime since;
+
+  bool started = false;  // ProcessStarted came
+  int pid = 0;
+  std::vector<std::pair<std::string, std::uint16_t>> ports;
+  std::string address = "127.0.0.1";
+  Instant spawned_at;
+  Instant started_at;
+  WallTime started_wall;
+
+  health::Verdict ready_verdict{spec::HealthCheck{}, false};
+  bool was_ready = false;
+  Instant ready_since;
+  bool notify_ready = false;
+  bool log_ready = false;
+  bool probing = false;
+  Instant next_probe;
+  std::optional<health::Outcome> last_probe;
+  std::string warning;  // "listens on every address"
+
+  health::Verdict live_verdict{spec::HealthCheck{}, true};
+  bool live_probing = false;
+  Instant next_live;
+  std::optional<health::Outcome> last_live;
+  std::optional<Instant> watchdog_due;
+  std::string status_text;  // STATUS= of sd_notify(3)
+
+  Leaving leaving = Leaving::no;
+  StopStep step = StopStep::none;
+  Instant step_due;
+  bool exited = false;
+  bool idle_asked = false;
+  bool idle = false;
+  bool routed = false;         // in the newest snapshot
+  SnapshotVersion left_in{0};  // the first snapshot without it; 0 = it never was in one
+
+  [[nodiscard]] bool is_leaving() const { return leaving != Leaving::no; }
+  [[nodiscard]] std::optional<std::uint16_t> main_port() const {
+    for (const auto& [name, port] : ports) {
+      if (name.empty()) return port;
+    }
+    return std::nullopt;
+  }
+};
+
+struct Slot {
+  ReplicaId replica;
+  std::vector<Tenant> tenants;  // oldest first
+  // Without a tenant:
+  Phase phase = Phase::waiting;
+  std::string reason;
+  WallTime since;
+  std::optional<Instant> next_start;  // backoff only
+
+  int failures = 0;                    // unasked ends in a row: the exponent of the backoff
+  int failures_unready = 0;            // of these, since it was last ready
+  int starts = 0;                      // of this revision: restarts = starts - 1
+  std::vector<Instant> failure_times;  // for max_restarts
+  std::optional<LastExit> last_exit;
+  bool held = false;     // stopped by hand
+  bool drained = false;  // out of rotation by hand
+};
+
+struct ScaleHold {
+  int replicas = 0;
+  int file_replicas = 0;  // what the file said: editing that ends the hold
+};
+
+struct AppWorld {
+  std::shared_ptr<const spec::App> app;
+  bool removed = false;  // no longer in the spec: ends when its slots are empty
+  Revision revision{1};
+  std::string revision_text;
+  bool gate_open = false;  // `after` held once
+  std::string gate_reason;
+  bool held = false;  // stopped by hand
+  std::optional<ScaleHold> scale;
+  std::map<int, Slot> slots;
+
+  [[nodiscard]] int desired() const { return removed ? 0 : scale ? scale->replicas : app->replicas; }
+};
+
+struct World {
+  std::shared_ptr<const spec::Spec> spec;
+  std::string spec_error;  // rendered diagnostics of the newest rejected file; empty when the file is fine
+  std::uint32_t spec_revision = 0;
+  std::map<std::string, AppWorld> apps;
+  bool shutting_down = false;
+  bool at_once = false;
+  SnapshotVersion published{0};
+  SnapshotVersion in_use{0};
+};
+
+// One row of `ps`: a tenant, or the slot when it has none.
+struct ReplicaView {
+  ReplicaId replica;
+  const Slot* slot = nullptr;
+  const Tenant* tenant = nullptr;  // null: no process
+  Phase phase = Phase::waiting;
+  std::string reason;  // never empty for a phase other than ready and completed
+};
+
+AppState app_state(const World& world, const AppWorld& app);
+std::string app_reason(const World& world, const AppWorld& app);  // empty when ready
+std::string hold_text(const AppWorld& app);                       // empty without a hold
+int ready_count(const AppWorld& app);
+std::vector<ReplicaView> replica_views(const AppWorld& app);
 
 }  // namespace muster::supervisor

@@ -1,0 +1,301 @@
+// What was asked for: by the file, by people, by signals. Wishes are recorded here; reconcile acts on them.
+#include <algorithm>
+
+#include "fmt/core.h"
+#include "spec/load.h"
+#include "supervisor/planner.h"
+
+namespace muster::supervisor {
+
+std::uint64_t fingerprint(std::string_view text) {
+  std::uint64_t hash = 14695981039346656037ULL;
+  for (const char byte : text) hash = (hash ^ static_cast<unsigned char>(byte)) * 1099511628211ULL;
+  return hash;
+}
+
+void Planner::restore_app(AppWorld& app, const PersistentApp& saved) {
+  app.revision = fingerprint(app.revision_text) == saved.revision_hash ? Revision{saved.revision}
+                                                                       : Revision{saved.revision + 1};
+  const bool same_text = raw(app.revision) == saved.revision;
+  if (options_.mode == RunMode::up) return;  // `up` begins without holds
+  app.held = saved.held;
+  if (saved.scale && saved.scale->file_replicas == app.app->replicas) app.scale = saved.scale;
+  for (const int ordinal : saved.held_ordinals) app.slots[ordinal].held = true;
+  for (const int ordinal : saved.drained_ordinals) app.slots[ordinal].drained = true;
+  if (same_text) {
+    for (const auto& [ordinal, failures] : saved.failures) app.slots[ordinal].failures = failures;
+  }
+}
+
+// One app of the new spec: a new one, a new revision, or a change that applies live.
+void Planner::adopt_app(const spec::App& app, std::set<std::string>& touched) {
+  const std::string text = spec::revision_text(app);
+  const auto fresh = std::make_shared<const spec::App>(app);
+  const auto [at, added] = world_.apps.try_emplace(app.name);
+  AppWorld& mine = at->second;
+  if (added || mine.removed) {
+    touched.insert(app.name);
+    mine.removed = false;
+    const bool again = !added && mine.revision_text != text;
+    mine.app = fresh;
+    mine.revision_text = text;
+    if (again) mine.revision = Revision{raw(mine.revision) + 1};
+    const auto saved = restored_.apps.find(app.name);
+    if (added && saved != restored_.apps.end()) restore_app(mine, saved->second);
+    changed();
+    return;
+  }
+  if (*mine.app == app && mine.revision_text == text) return;
+  touched.insert(app.name);
+  if (mine.scale && mine.scale->file_replicas != app.replicas) {
+    note_app(Severity::info, "hold", app.name, "the file's replicas were edited: the hold on the scale ends");
+    mine.scale.reset();
+  }
+  const bool rolls = mine.revision_text != text;
+  mine.app = fresh;
+  mine.revision_text = text;
+  if (rolls) {
+    mine.revision = Revision{raw(mine.revision) + 1};
+    note_app(Severity::info, "revision", app.name, fmt::format("revision {}", raw(mine.revision)));
+  }
+  for (auto& [ordinal, slot] : mine.slots) {
+    if (rolls) {
+      slot.starts = slot.failures = slot.failures_unready = 0;
+      slot.failure_times.clear();
+      if (slot.phase == Phase::backoff || slot.phase == Phase::failed || slot.phase == Phase::completed)
+        set_idle(slot, Phase::waiting, "new revision");
+    }
+    for (Tenant& tenant : slot.tenants) {
+      if (tenant.revision != mine.revision) continue;
+      const bool health_changed =
+          !(tenant.app->health == fresh->health) || !(tenant.app->live == fresh->live);
+      if (tenant.app->watchdog != fresh->watchdog) tenant.watchdog_due.reset();
+      tenant.app = fresh;  // live change: the same process under new rules
+      if (!health_changed) continue;
+      tenant.ready_verdict = health::Verdict(fresh->health, tenant.phase == Phase::ready);
+      if (fresh->live) tenant.live_verdict = health::Verdict(*fresh->live, true);
+      tenant.next_probe = now_.mono;
+      if (fresh->live) tenant.next_live = now_.mono + fresh->live->every;
+    }
+  }
+  changed();
+}
+
+void Planner::on(const SpecLoaded& event) {
+  std::set<std::string> touched;
+  const bool same = world_.spec && world_.spec->apps == event.spec->apps &&
+                    world_.spec->listeners == event.spec->listeners &&
+                    world_.spec->daemon == event.spec->daemon;
+  world_.spec_error.clear();
+  for (const spec::App& app : event.spec->apps) adopt_app(app, touched);
+  for (auto& [name, app] : world_.apps) {
+    if (app.removed || event.spec->find_app(name) != nullptr) continue;
+    app.removed = true;
+    app.held = false;
+    app.scale.reset();
+    touched.insert(name);
+    note_app(Severity::info, "removed", name, "no longer in the file");
+    changed();
+  }
+  if (!same) {
+    ++world_.spec_revision;
+    note_app(Severity::info, "spec", "",
+             fmt::format("revision {} of the spec is in force: {} of {} apps changed", world_.spec_revision,
+                         touched.size(), event.spec->apps.size()));
+  }
+  world_.spec = event.spec;
+  restored_.apps.clear();
+  if (event.command) {
+    // Also what was under way before: somebody who applies wants to know that the whole file holds.
+    std::set<std::string> all;
+    for (const auto& [name, app] : world_.apps) {
+      if (touched.contains(name) || app_state(world_, app) == AppState::updating) all.insert(name);
+    }
+    wait_for(*event.command, std::move(all),
+             same ? "nothing changed"
+                  : fmt::format("applied: {} of {} apps changed", touched.size(), event.spec->apps.size()));
+  }
+}
+
+void Planner::on(const SpecRejected& event) {
+  if (world_.spec_error != event.error)
+    note_app(Severity::error, "spec-rejected", "", "the new file is not used: " + event.error);
+  world_.spec_error = event.error;
+}
+
+AppWorld* Planner::command_app(CommandId command, const Target& target) {
+  const auto at = world_.apps.find(target.app);
+  std::string problem;
+  if (world_.shutting_down) {
+    problem = "the daemon is stopping";
+  } else if (at == world_.apps.end() || at->second.removed) {
+    std::string names;
+    for (const auto& [name, app] : world_.apps) {
+      if (!app.removed) names += (names.empty() ? "" : ", ") + name;
+    }
+    problem = fmt::format("no app '{}'; there are: {}", target.app, names.empty() ? "none" : names);
+  } else if (target.ordinal && (*target.ordinal < 0 || *target.ordinal >= at->second.desired())) {
+    problem = fmt::format("no replica {}/{}: {} has {} replicas, from 0 to {}", target.app, *target.ordinal,
+                          target.app, at->second.desired(), at->second.desired() - 1);
+  } else {
+    return &at->second;
+  }
+  act(CommandDone{.command = command, .code = ExitCode::failed, .message = problem});
+  return nullptr;
+}
+
+void Planner::wait_for(CommandId command, std::set<std::string> apps, std::string done_text) {
+  for (const std::string& name : apps) {
+    const auto at = world_.apps.find(name);
+    if (at == world_.apps.end()) continue;
+    for (auto& [ordinal, slot] : at->second.slots) slot.failures_unready = 0;
+  }
+  waiters_.push_back(Waiter{.command = command, .apps = std::move(apps), .done_text = std::move(done_text)});
+}
+
+namespace {
+void fresh_start(Slot& slot) {
+  slot.held = false;
+  slot.failures = slot.failures_unready = 0;
+  slot.failure_times.clear();
+}
+bool resting(const Slot& slot) {
+  return slot.phase != Phase::waiting;
+}
+}  // namespace
+
+void Planner::on(const StartCommand& event) {
+  AppWorld* app = command_app(event.command, event.target);
+  if (app == nullptr) return;
+  app->held = event.target.ordinal ? app->held : false;
+  if (event.target.ordinal && app->held) {
+    // One replica of a held app: the others stay held one by one.
+    app->held = false;
+    for (int ordinal = 0; ordinal < app->desired(); ++ordinal) app->slots[ordinal].held = true;
+  }
+  for (int ordinal = 0; ordinal < app->desired(); ++ordinal) {
+    if (event.target.ordinal && *event.target.ordinal != ordinal) continue;
+    Slot& slot = app->slots[ordinal];
+    slot.replica = ReplicaId{.app = event.target.app, .ordinal = ordinal};
+    fresh_start(slot);
+    if (slot.tenants.empty() && resting(slot)) set_idle(slot, Phase::waiting, "started by hand");
+  }
+  changed();
+  wait_for(event.command, {event.target.app}, "started");
+}
+
+void Planner::on(const StopCommand& event) {
+  AppWorld* app = command_app(event.command, event.target);
+  if (app == nullptr) return;
+  if (event.target.ordinal) {
+    Slot& slot = app->slots[*event.target.ordinal];
+    slot.replica = ReplicaId{.app = event.target.app, .ordinal = *event.target.ordinal};
+    slot.held = true;
+  } else {
+    app->held = true;
+  }
+  changed();
+  wait_for(event.command, {event.target.app}, "stopped");
+}
+
+void Planner::outdate(AppWorld& app, std::optional<int> ordinal, bool at_once, const std::string& why) {
+  for (auto& [number, slot] : app.slots) {
+    if (ordinal && *ordinal != number) continue;
+    slot.failures = slot.failures_unready = 0;
+    slot.failure_times.clear();
+    if (slot.tenants.empty() && wanted(app, slot) && resting(slot)) set_idle(slot, Phase::waiting, why);
+    for (Tenant& tenant : slot.tenants) {
+      if (tenant.is_leaving()) continue;
+      tenant.outdated = true;
+      if (at_once) leave({&app, &slot, &tenant}, Leaving::replaced, why);
+    }
+  }
+}
+
+void Planner::on(const RestartCommand& event) {
+  AppWorld* app = command_app(event.command, event.target);
+  if (app == nullptr) return;
+  if (event.env_file_vars != app->app->env_file_vars) {
+    spec::App fresh = *app->app;
+    fresh.env_file_vars = event.env_file_vars;
+    std::set<std::string> touched;
+    adopt_app(fresh, touched);
+  }
+  if (event.target.ordinal) {
+    app->slots[*event.target.ordinal].held = false;
+  } else {
+    app->held = false;
+    for (auto& [ordinal, slot] : app->slots) slot.held = false;
+  }
+  outdate(*app, event.target.ordinal, event.at_once, "restarted by hand");
+  changed();
+  wait_for(event.command, {event.target.app}, "restarted");
+}
+
+void Planner::on(const ScaleCommand& event) {
+  AppWorld* app = command_app(event.command, Target{.app = event.app, .ordinal = std::nullopt});
+  if (app == nullptr) return;
+  if (event.replicas && (*event.replicas < 0 || *event.replicas > limits::replicas_max)) {
+    act(CommandDone{.command = event.command,
+                    .code = ExitCode::usage,
+                    .message = fmt::format("replicas go from 0 to {}", limits::replicas_max)});
+    return;
+  }
+  if (!event.replicas || *event.replicas == app->app->replicas) {
+    app->scale.reset();
+  } else {
+    app->scale = ScaleHold{.replicas = *event.replicas, .file_replicas = app->app->replicas};
+  }
+  changed();
+  wait_for(event.command, {event.app}, fmt::format("scaled to {}", app->desired()));
+}
+
+void Planner::on(const DrainCommand& event) {
+  AppWorld* app = command_app(event.command, event.target);
+  if (app == nullptr) return;
+  if (!event.target.ordinal) {
+    act(CommandDone{.command = event.command,
+                    .code = ExitCode::usage,
+                    .message = fmt::format("name one replica, such as {}/0", event.target.app)});
+    return;
+  }
+  Slot& slot = app->slots[*event.target.ordinal];
+  slot.replica = ReplicaId{.app = event.target.app, .ordinal = *event.target.ordinal};
+  slot.drained = event.drain;
+  note(Severity::info, event.drain ? "drain" : "undrain", slot.replica, std::nullopt,
+       event.drain ? "out of rotation by hand" : "back in rotation");
+  for (Tenant& tenant : slot.tenants) update_readiness({app, &slot, &tenant});
+  changed();
+  wait_for(event.command, {event.target.app}, event.drain ? "drained" : "back in rotation");
+}
+
+void Planner::on(const CommandAbandoned& event) {
+  std::erase_if(waiters_, [&](const Waiter& waiter) { return waiter.command == event.command; });
+}
+
+void Planner::on(const FilesChanged& event) {
+  const auto at = world_.apps.find(event.app);
+  if (at == world_.apps.end() || at->second.removed || world_.shutting_down) return;
+  note_app(Severity::info, "watch", event.app, event.path + " changed: restarting");
+  outdate(at->second, std::nullopt, false, event.path + " changed");
+}
+
+void Planner::on(const ShutdownRequested& event) {
+  const bool again = world_.shutting_down;
+  if (!again) note_app(Severity::info, "shutdown", "", "stopping everything: " + event.why);
+  world_.shutting_down = true;
+  if ((again || event.at_once) && !world_.at_once) {
+    world_.at_once = true;
+    note_app(Severity::warning, "shutdown", "", "killing what is left: " + event.why);
+    for (auto& [name, app] : world_.apps) {
+      for (auto& [ordinal, slot] : app.slots) {
+        for (Tenant& tenant : slot.tenants) {
+          tenant.leaving = std::max(tenant.leaving, Leaving::shutdown);
+          if (tenant.started) begin_kill(tenant, event.why);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace muster::supervisor

@@ -1,0 +1,175 @@
+// What was seen: each event is written into the World, and nothing is wished for here.
+#include <algorithm>
+
+#include "fmt/core.h"
+#include "supervisor/planner.h"
+
+namespace muster::supervisor {
+
+namespace {
+constexpr Millis resource_pause{1000};  // our own shortage (fork, descriptors) is no verdict about the app
+
+bool clean_exit(const spec::App& app, const ExitStatus& status) {
+  return status.code && std::ranges::find(app.restart.ok_codes, *status.code) != app.restart.ok_codes.end();
+}
+}  // namespace
+
+Planner::Place Planner::find(InstanceId id) {
+  const auto at = where_.find(id);
+  if (at == where_.end()) return {};
+  const auto app = world_.apps.find(at->second.app);
+  if (app == world_.apps.end()) return {};
+  const auto slot = app->second.slots.find(at->second.ordinal);
+  if (slot == app->second.slots.end()) return {};
+  for (Tenant& tenant : slot->second.tenants) {
+    if (tenant.id == id) return {&app->second, &slot->second, &tenant};
+  }
+  return {};
+}
+
+void Planner::on(const ProcessStarted& event) {
+  const Place place = find(event.instance);
+  if (!place || place.tenant->started) return;
+  Tenant& tenant = *place.tenant;
+  tenant.started = true;
+  tenant.pid = event.pid;
+  tenant.ports = event.ports;
+  tenant.started_at = now_.mono;
+  tenant.started_wall = now_.wall;
+  tenant.next_probe = now_.mono + health::probe_pause(tenant.app->health, false, Nanos{0});
+  if (tenant.app->watchdog) tenant.watchdog_due = now_.mono + *tenant.app->watchdog;
+  if (tenant.is_leaving()) begin_stop(tenant);
+}
+
+void Planner::on(const SpawnFailed& event) {
+  const Place place = find(event.instance);
+  if (!place) return;
+  const bool leaving = place.tenant->is_leaving();
+  Slot& slot = *place.slot;
+  AppWorld& app = *place.app;
+  tenant_gone(app, slot, event.instance);
+  if (leaving) return;
+  switch (event.kind) {
+    case SpawnFailure::port_busy:
+      --slot.starts;
+      if (slot.reason != event.sentence || slot.phase != Phase::backoff)
+        note(Severity::warning, "port-busy", slot.replica, std::nullopt, event.sentence);
+      set_idle(slot, Phase::backoff, event.sentence);
+      slot.next_start = now_.mono + limits::listen_check_every;
+      break;
+    case SpawnFailure::resources:
+      --slot.starts;
+      if (slot.reason != event.sentence)
+        note(Severity::error, "spawn-failed", slot.replica, std::nullopt, event.sentence);
+      set_idle(slot, Phase::backoff, event.sentence);
+      slot.next_start = now_.mono + resource_pause;
+      break;
+    case SpawnFailure::exec:
+      slot.last_exit = LastExit{.status = {}, .reason = event.sentence, .at = now_.wall};
+      note(Severity::error, "spawn-failed", slot.replica, event.instance, event.sentence);
+      count_failure(app, slot, event.sentence, false);
+      break;
+  }
+}
+
+void Planner::on(const ProcessExited& event) {
+  const Place place = find(event.instance);
+  if (!place || place.tenant->exited) return;
+  Tenant& tenant = *place.tenant;
+  const std::string what = describe(event.status);
+  place.slot->last_exit = LastExit{.status = event.status, .reason = what, .at = now_.wall};
+  tenant.exited = true;
+  if (tenant.is_leaving()) {
+    note(Severity::info, "exited", tenant.replica, tenant.id, what);
+  } else {
+    note(Severity::warning, "exited", tenant.replica, tenant.id, what);
+    count_failure(*place.app, *place.slot, what, clean_exit(*place.app->app, event.status));
+  }
+  tenant.leaving = std::max(tenant.leaving, Leaving::exited);
+  begin_kill(tenant, what);
+}
+
+void Planner::on(const TreeGone& event) {
+  const Place place = find(event.instance);
+  if (!place || !place.tenant->exited) return;
+  tenant_gone(*place.app, *place.slot, event.instance);
+}
+
+void Planner::on(const ProbeFinished& event) {
+  const Place place = find(event.instance);
+  if (!place) return;
+  switch (event.kind) {
+    case health::ProbeKind::readiness:
+      return readiness_probed(place, event.outcome);
+    case health::ProbeKind::liveness:
+      return liveness_probed(place, event.outcome);
+  }
+}
+
+void Planner::readiness_probed(Place place, const health::Outcome& outcome) {
+  Tenant& tenant = *place.tenant;
+  tenant.probing = false;
+  tenant.next_probe =
+      now_.mono + health::probe_pause(tenant.app->health, tenant.was_ready, now_.mono - tenant.started_at);
+  if (!health::outcome_row(outcome.code).counts) return;
+  tenant.last_probe = outcome;
+  tenant.ready_verdict.record(outcome.healthy());
+  if (outcome.healthy() && outcome.address) tenant.address = *outcome.address;
+  const std::string warning = outcome.code == health::ProbeCode::ok_wide ? outcome.sentence : "";
+  if (!warning.empty() && warning != tenant.warning)
+    note(Severity::warning, "listens-wide", tenant.replica, tenant.id, warning);
+  if (outcome.healthy()) tenant.warning = warning;
+  update_readiness(place);
+}
+
+void Planner::liveness_probed(Place place, const health::Outcome& outcome) {
+  Tenant& tenant = *place.tenant;
+  tenant.live_probing = false;
+  if (!tenant.app->live) return;
+  tenant.next_live = now_.mono + tenant.app->live->every;
+  if (!health::outcome_row(outcome.code).counts) return;
+  tenant.last_live = outcome;
+  if (tenant.live_verdict.record(outcome.healthy()) == health::Verdict::Change::fell)
+    note(Severity::error, "liveness", tenant.replica, tenant.id, outcome.sentence);
+}
+
+void Planner::on(const Notified& event) {
+  const Place place = find(event.instance);
+  if (!place) return;
+  Tenant& tenant = *place.tenant;
+  if (event.status) tenant.status_text = *event.status;
+  if (event.ready) tenant.notify_ready = true;
+  if (event.watchdog && tenant.app->watchdog && !tenant.is_leaving())
+    tenant.watchdog_due = now_.mono + *tenant.app->watchdog;
+  if (event.watchdog_trigger && tenant.app->watchdog && !tenant.is_leaving()) tenant.watchdog_due = now_.mono;
+  const bool timed = tenant.step == StopStep::signal || tenant.step == StopStep::command;
+  if (event.extend_timeout && timed)
+    tenant.step_due = std::max(tenant.step_due, now_.mono + *event.extend_timeout);
+  update_readiness(place);
+}
+
+void Planner::on(const LogMatched& event) {
+  const Place place = find(event.instance);
+  if (!place || event.kind != health::ProbeKind::readiness) return;
+  place.tenant->log_ready = true;
+  update_readiness(place);
+}
+
+void Planner::on(const StopCommandDone& event) {
+  const Place place = find(event.instance);
+  if (!place || place.tenant->step != StopStep::command) return;
+  if (!event.sentence.empty())
+    note(Severity::warning, "stop-command", place.tenant->replica, place.tenant->id, event.sentence);
+  begin_signal(*place.tenant);
+}
+
+void Planner::on(const SnapshotInUse& event) {
+  world_.in_use = std::max(world_.in_use, event.version);
+}
+
+void Planner::on(const EndpointIdle& event) {
+  const Place place = find(event.instance);
+  if (place && place.tenant->idle_asked) place.tenant->idle = true;
+}
+
+}  // namespace muster::supervisor

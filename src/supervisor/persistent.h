@@ -1,0 +1,31 @@
+// What survives a restart of the daemon: revision numbers, holds, backoff. Written by state_file.h.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "supervisor/world.h"
+
+namespace muster::supervisor {
+
+struct PersistentApp {
+  std::uint32_t revision = 1;
+  std::uint64_t revision_hash = 0;  // fingerprint() of its text: the same text keeps the number
+  bool held = false;
+  std::optional<ScaleHold> scale;
+  std::set<int> held_ordinals;
+  std::set<int> drained_ordinals;
+  std::map<int, int> failures;  // ordinal -> unasked ends in a row
+};
+
+struct PersistentState {
+  std::map<std::string, PersistentApp> apps;
+};
+
+// FNV-1a, 64 bit: stable over versions and machines.
+std::uint64_t fingerprint(std::string_view text);
+
+}  // namespace muster::supervisor

@@ -1,0 +1,67 @@
+#include "supervisor/planner.h"
+
+#include <variant>
+
+namespace muster::supervisor {
+
+Planner::Planner(PlannerOptions options)
+    : options_(std::move(options)), restored_(options_.restored), random_(options_.seed) {}
+
+std::vector<Action> Planner::step(std::span<const Event> events, Now now) {
+  now_ = now;
+  actions_.clear();
+  for (const Event& event : events) {
+    std::visit([this](const auto& happened) { on(happened); }, event);
+  }
+  for (auto& [name, app] : world_.apps) {
+    for (auto& [ordinal, slot] : app.slots) {
+      for (Tenant& tenant : slot.tenants) deadlines({&app, &slot, &tenant});
+    }
+  }
+  reconcile();
+  publish_if_changed();
+  settle_commands();
+  if (std::exchange(save_, false)) act(SaveState{});
+  finish_daemon();
+  compute_wakeup();
+  return std::exchange(actions_, {});
+}
+
+void Planner::note(Severity severity, std::string kind, const ReplicaId& replica,
+                   std::optional<InstanceId> instance, std::string text) {
+  act(Note{.severity = severity,
+           .kind = std::move(kind),
+           .app = replica.app,
+           .ordinal = replica.ordinal,
+           .instance = instance,
+           .text = std::move(text)});
+}
+
+void Planner::note_app(Severity severity, std::string kind, const std::string& app, std::string text) {
+  act(Note{.severity = severity,
+           .kind = std::move(kind),
+           .app = app,
+           .ordinal = std::nullopt,
+           .instance = std::nullopt,
+           .text = std::move(text)});
+}
+
+PersistentState Planner::persistent() const {
+  PersistentState state;
+  for (const auto& [name, app] : world_.apps) {
+    if (app.removed) continue;
+    PersistentApp& saved = state.apps[name];
+    saved.revision = raw(app.revision);
+    saved.revision_hash = fingerprint(app.revision_text);
+    saved.held = app.held;
+    saved.scale = app.scale;
+    for (const auto& [ordinal, slot] : app.slots) {
+      if (slot.held) saved.held_ordinals.insert(ordinal);
+      if (slot.drained) saved.drained_ordinals.insert(ordinal);
+      if (slot.failures > 0) saved.failures[ordinal] = slot.failures;
+    }
+  }
+  return state;
+}
+
+}  // namespace muster::supervisor

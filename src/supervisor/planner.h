@@ -1,0 +1,159 @@
+// The part that decides. Desired state (Spec, holds) against observed state (World) in, actions with reasons
+// out. Pure: no clock, no I/O, no randomness but a seeded one, so the daemon, the tests and the simulator run
+// the same code.
+//
+// One step: every event is written into the World; deadlines that have passed are acted on; then each app is
+// compared with what is wanted of it and the difference becomes actions. A step without events is right
+// whenever next_wakeup() has come.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <random>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "supervisor/action.h"
+#include "supervisor/event.h"
+#include "supervisor/persistent.h"
+#include "supervisor/world.h"
+
+namespace muster::supervisor {
+
+enum class RunMode { up, daemon };
+
+struct PlannerOptions {
+  RunMode mode = RunMode::daemon;
+  std::uint64_t seed = 1;  // of the backoff's jitter
+  PersistentState restored;
+};
+
+// Kubernetes' arithmetic for a rolling update: surge rounds up, unavailable down; both 0 means unavailable 1.
+struct RolloutBounds {
+  int surge = 0;
+  int unavailable = 0;
+};
+RolloutBounds rollout_bounds(int replicas, bool exclusive_slots);
+
+// The pause before the next start after `failures` unasked ends in a row (this one included), without jitter:
+// 0, b, 2b, 4b … max.
+Millis backoff_pause(const spec::Restart& restart, int failures);
+
+class Planner {
+ public:
+  explicit Planner(PlannerOptions options);
+
+  std::vector<Action> step(std::span<const Event> events, Now now);
+  [[nodiscard]] std::optional<Instant> next_wakeup() const { return wakeup_; }
+  [[nodiscard]] const World& world() const { return world_; }
+  [[nodiscard]] PersistentState persistent() const;
+
+ private:
+  struct Place {  // where a tenant lives
+    AppWorld* app = nullptr;
+    Slot* slot = nullptr;
+    Tenant* tenant = nullptr;
+    explicit operator bool() const { return tenant != nullptr; }
+  };
+  struct Waiter {
+    CommandId command;
+    std::set<std::string> apps;
+    std::string done_text;
+  };
+
+  // events.cpp: what was seen
+  void on(const ProcessStarted& event);
+  void on(const SpawnFailed& event);
+  void on(const ProcessExited& event);
+  void on(const TreeGone& event);
+  void on(const ProbeFinished& event);
+  void on(const Notified& event);
+  void on(const LogMatched& event);
+  void on(const StopCommandDone& event);
+  void on(const SnapshotInUse& event);
+  void on(const EndpointIdle& event);
+  void readiness_probed(Place place, const health::Outcome& outcome);
+  void liveness_probed(Place place, const health::Outcome& outcome);
+
+  // commands.cpp: what was asked for
+  void on(const SpecLoaded& event);
+  void on(const SpecRejected& event);
+  void on(const StartCommand& event);
+  void on(const StopCommand& event);
+  void on(const RestartCommand& event);
+  void on(const ScaleCommand& event);
+  void on(const DrainCommand& event);
+  void on(const CommandAbandoned& event);
+  void on(const FilesChanged& event);
+  void on(const ShutdownRequested& event);
+  void adopt_app(const spec::App& app, std::set<std::string>& touched);
+  void restore_app(AppWorld& app, const PersistentApp& saved);
+  void outdate(AppWorld& app, std::optional<int> ordinal, bool at_once, const std::string& why);
+  AppWorld* command_app(CommandId command, const Target& target);
+  void wait_for(CommandId command, std::set<std::string> apps, std::string done_text);
+
+  // lifecycle.cpp: one way down, one place where a phase changes
+  void set_phase(Tenant& tenant, Phase phase, std::string reason);
+  void set_idle(Slot& slot, Phase phase, std::string reason);
+  void spawn(AppWorld& app, Slot& slot, const std::string& why);
+  void leave(Place place, Leaving leaving, const std::string& why);
+  void begin_stop(Tenant& tenant);
+  void begin_signal(Tenant& tenant);
+  void begin_kill(Tenant& tenant, const std::string& why);
+  void count_failure(AppWorld& app, Slot& slot, const std::string& why, bool clean);
+  void tenant_gone(AppWorld& app, Slot& slot, InstanceId id);
+  void update_readiness(Place place);
+  void deadlines(Place place);
+  void probe_deadlines(Place place);
+  void stop_deadlines(Tenant& tenant);
+
+  // reconcile.cpp: what is wanted against what is
+  void reconcile();
+  void reconcile_app(AppWorld& app);
+  void reconcile_slot(AppWorld& app, Slot& slot);
+  void start_if_due(AppWorld& app, Slot& slot);
+  void roll_out(AppWorld& app);
+  void roll_exclusive(AppWorld& app);
+  void roll_with_surge(AppWorld& app);
+  void unhealthy_restarts(AppWorld& app);
+  void open_gate(AppWorld& app);
+  [[nodiscard]] bool may_stop_in_shutdown(const AppWorld& app) const;
+  [[nodiscard]] bool wanted(const AppWorld& app, const Slot& slot) const;
+  [[nodiscard]] bool current(const AppWorld& app, const Tenant& tenant) const;
+
+  // routing.cpp
+  void publish_if_changed();
+  [[nodiscard]] std::vector<std::pair<std::string, std::string>> addresses_for(const spec::App& app) const;
+
+  // settle.cpp
+  void settle_commands();
+  void finish_daemon();
+  void compute_wakeup();
+
+  Place find(InstanceId id);
+  void act(Action action) { actions_.push_back(std::move(action)); }
+  void note(Severity severity, std::string kind, const ReplicaId& replica, std::optional<InstanceId> instance,
+            std::string text);
+  void note_app(Severity severity, std::string kind, const std::string& app, std::string text);
+  void changed() { save_ = true; }
+
+  const PlannerOptions options_;
+  PersistentState restored_;
+  World world_;
+  Now now_{};
+  std::mt19937_64 random_;
+  std::uint64_t next_instance_ = 1;
+  std::vector<Action> actions_;
+  std::vector<Waiter> waiters_;
+  std::map<InstanceId, ReplicaId> where_;
+  std::vector<PoolState> routed_;
+  std::shared_ptr<const spec::Spec> routed_spec_;
+  std::optional<Instant> wakeup_;
+  bool save_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace muster::supervisor

@@ -1,0 +1,120 @@
+// When a command is over, when the daemon is, and when the next look is due.
+#include <algorithm>
+
+#include "fmt/core.h"
+#include "supervisor/planner.h"
+
+namespace muster::supervisor {
+
+namespace {
+constexpr int crash_loop_exits = 3;  // ends in a row without readiness that make a waiting command give up
+
+struct Verdict {
+  enum class State { pending, settled, failed } state = State::settled;
+  std::string reason;
+};
+
+std::string text_of(const Slot& slot, const std::string& reason) {
+  return fmt::format("{}: {}", to_string(slot.replica), reason);
+}
+
+Verdict judge(const World& world, const AppWorld& app, const Slot& slot) {
+  using enum Verdict::State;
+  const bool wanted = !app.removed && !app.held && !slot.held && slot.replica.ordinal < app.desired();
+  if (wanted && slot.failures_unready >= crash_loop_exits) {
+    const std::string why = slot.last_exit ? slot.last_exit->reason : slot.reason;
+    return {failed, text_of(slot, fmt::format("{}, {} times in a row", why, slot.failures_unready))};
+  }
+  for (const Tenant& tenant : slot.tenants) {
+    if (tenant.is_leaving() || tenant.outdated || tenant.revision != app.revision) return {pending, ""};
+    if (tenant.phase == Phase::unready && !tenant.was_ready) return {failed, text_of(slot, tenant.reason)};
+    const bool drained = tenant.phase == Phase::draining && slot.drained && world.in_use >= tenant.left_in;
+    if (tenant.phase != Phase::ready && !drained) return {pending, ""};
+  }
+  if (!slot.tenants.empty() || !wanted) return {settled, ""};
+  if (slot.phase == Phase::failed) return {failed, text_of(slot, slot.reason)};
+  return {slot.phase == Phase::completed ? settled : pending, ""};
+}
+}  // namespace
+
+void Planner::settle_commands() {
+  std::erase_if(waiters_, [&](const Waiter& waiter) {
+    bool pending = false;
+    std::string failure;
+    for (const std::string& name : waiter.apps) {
+      const auto at = world_.apps.find(name);
+      if (at == world_.apps.end()) continue;
+      for (const auto& [ordinal, slot] : at->second.slots) {
+        const Verdict verdict = judge(world_, at->second, slot);
+        if (verdict.state == Verdict::State::pending) pending = true;
+        if (verdict.state == Verdict::State::failed && failure.empty()) failure = verdict.reason;
+      }
+    }
+    if (failure.empty() && pending) return false;
+    act(CommandDone{.command = waiter.command,
+                    .code = failure.empty() ? ExitCode::ok : ExitCode::failed,
+                    .message = failure.empty() ? waiter.done_text : failure});
+    return true;
+  });
+}
+
+void Planner::finish_daemon() {
+  if (ended_) return;
+  bool busy = false;
+  bool failed = false;
+  bool unfinished = false;
+  bool any = false;
+  for (const auto& [name, app] : world_.apps) {
+    for (const auto& [ordinal, slot] : app.slots) {
+      any = true;
+      if (!slot.tenants.empty()) busy = true;
+      if (slot.phase == Phase::failed) failed = true;
+      if (slot.phase != Phase::failed && slot.phase != Phase::completed) unfinished = true;
+    }
+  }
+  if (busy) return;
+  if (world_.shutting_down) {
+    ended_ = true;
+    return act(ExitDaemon{.code = 0, .why = "everything has stopped"});
+  }
+  if (options_.mode != RunMode::up || !any || unfinished) return;
+  ended_ = true;
+  act(ExitDaemon{.code = failed ? 1 : 0,
+                 .why = failed ? "every app is completed or failed" : "every app is completed"});
+}
+
+void Planner::compute_wakeup() {
+  wakeup_.reset();
+  const auto due = [this](Instant at) {
+    if (!wakeup_ || at < *wakeup_) wakeup_ = at;
+  };
+  const auto tenant_due = [&](const Tenant& tenant, const Slot& slot) {
+    if (!tenant.started) return;
+    if (tenant.is_leaving()) {
+      // A drain that is over but not acknowledged waits for the event, not for the clock.
+      if (tenant.step == StopStep::drain && now_.mono >= tenant.step_due) return;
+      if (tenant.step != StopStep::none) due(tenant.step_due);
+      return;
+    }
+    const spec::HealthCheck& health = tenant.app->health;
+    if (tenant.phase == Phase::starting) {
+      if (health.alive_only()) due(tenant.started_at + health.alive_for);
+      due(tenant.started_at + health.start);
+    }
+    if ((health.tcp || health.http || !health.cmd.empty()) && !tenant.probing) due(tenant.next_probe);
+    if (tenant.app->live && tenant.was_ready && !tenant.live_probing) due(tenant.next_live);
+    if (tenant.watchdog_due) due(*tenant.watchdog_due);
+    if (tenant.phase == Phase::ready && slot.failures > 0)
+      due(tenant.ready_since + tenant.app->restart.reset);
+  };
+  for (const auto& [name, app] : world_.apps) {
+    for (const auto& [ordinal, slot] : app.slots) {
+      if (slot.phase == Phase::backoff && slot.next_start && wanted(app, slot) &&
+          *slot.next_start > now_.mono)
+        due(*slot.next_start);
+      for (const Tenant& tenant : slot.tenants) tenant_due(tenant, slot);
+    }
+  }
+}
+
+}  // namespace muster::supervisor
