@@ -1,0 +1,57 @@
+// A growable run of bytes without zero-filling: what a head is serialised into and what a blocked peer waits on.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <string_view>
+
+namespace muster::lb {
+
+class Buffer {
+ public:
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  [[nodiscard]] std::string_view view() const noexcept { return {bytes_.get(), size_}; }
+  void clear() noexcept { size_ = 0; }
+  void release() noexcept {  // gives the memory back
+    bytes_.reset();
+    size_ = capacity_ = 0;
+  }
+
+  void append(std::string_view text) {
+    if (text.empty()) return;
+    reserve(size_ + text.size());
+    std::memcpy(bytes_.get() + size_, text.data(), text.size());
+    size_ += text.size();
+  }
+  void reserve(std::size_t wanted) {
+    if (wanted > capacity_) grow(wanted);
+  }
+  // Drops the first `count` bytes.
+  void consume(std::size_t count) noexcept {
+    if (count >= size_) {
+      size_ = 0;
+      return;
+    }
+    std::memmove(bytes_.get(), bytes_.get() + count, size_ - count);
+    size_ -= count;
+  }
+
+ private:
+  void grow(std::size_t wanted) {
+    const std::size_t capacity = std::max({wanted, capacity_ * 2, std::size_t{256}});
+    std::unique_ptr<char[]> bytes(new char[capacity]);  // NOLINT: not make_unique, which fills with zeros
+    if (size_ != 0) std::memcpy(bytes.get(), bytes_.get(), size_);
+    bytes_ = std::move(bytes);
+    capacity_ = capacity;
+  }
+
+  std::unique_ptr<char[]> bytes_;  // NOLINT(modernize-avoid-c-arrays)
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
+};
+
+}  // namespace muster::lb

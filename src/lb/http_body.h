@@ -1,0 +1,83 @@
+// Where a message body ends: by length, by chunks or with the connection (RFC 9112 6 and 7). Pure, fed piece by piece.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "lb/http_head.h"
+
+namespace muster::lb {
+
+enum class BodyState : std::uint8_t { more, done, bad };
+
+struct BodyPiece {
+  std::size_t consumed = 0;  // of the input; what is left belongs to the next call or the next message
+  std::string_view payload;  // into the input; may be empty while framing is read
+  BodyState state = BodyState::more;
+};
+
+class ChunkedDecoder {
+ public:
+  // Takes at least one byte of a non-empty input unless done or bad; returns after each run of payload.
+  BodyPiece next(std::string_view input);
+  // The trailer section as it was sent, each line valid and ended by CRLF. Complete once done.
+  [[nodiscard]] const std::string& trailers() const { return trailers_; }
+
+ private:
+  enum class At : std::uint8_t {
+    size_first,
+    size,
+    extension_space,
+    extension,
+    size_lf,
+    data,
+    data_cr,
+    data_lf,
+    line_start,
+    line,
+    line_lf,
+    last_lf,
+    done,
+    bad,
+  };
+  At step(char c);
+  At on_size_digit(char c);
+  At on_extension_byte(char c);
+  At on_trailer_byte(char c);
+  At after_size_line();
+  At after_trailer_line();
+
+  std::uint64_t left_ = 0;
+  std::string trailers_;
+  std::size_t line_begin_ = 0;
+  std::uint32_t extension_total_ = 0;
+  std::uint16_t extension_ = 0;
+  std::uint8_t digits_ = 0;
+  At at_ = At::size_first;
+};
+
+// One of the three ways, as the head said.
+class BodyReader {
+ public:
+  BodyReader() = default;
+  BodyReader(BodyKind kind, std::uint64_t length) : kind_(kind), left_(length) {}
+
+  BodyPiece next(std::string_view input);
+  [[nodiscard]] BodyKind kind() const { return kind_; }
+  [[nodiscard]] bool done() const {
+    return done_ || kind_ == BodyKind::none || (kind_ == BodyKind::sized && left_ == 0);
+  }
+  // The connection ended: is the message whole? Only one that ends with the connection, or ended before.
+  [[nodiscard]] bool complete_at_close() const { return done() || kind_ == BodyKind::until_close; }
+  [[nodiscard]] const std::string& trailers() const { return chunks_.trailers(); }
+
+ private:
+  BodyKind kind_ = BodyKind::none;
+  bool done_ = false;
+  std::uint64_t left_ = 0;
+  ChunkedDecoder chunks_;
+};
+
+}  // namespace muster::lb

@@ -1,0 +1,172 @@
+// The syntax of a head: request line or status line, then field lines. What the fields mean is http_rules.cpp's.
+#include "lb/http_head.h"
+
+#include "lb/http_rules.h"
+#include "lb/http_scan.h"
+
+namespace muster::lb {
+
+namespace {
+constexpr HeadVerdict need_more{};
+constexpr HeadVerdict bad(int status, const char* reason) {
+  return {.state = HeadState::bad, .status = status, .reason = reason};
+}
+constexpr HeadVerdict complete{.state = HeadState::complete};
+
+struct Cursor {
+  const char* at;
+  const char* end;
+  [[nodiscard]] bool empty() const { return at == end; }
+  [[nodiscard]] std::size_t left() const { return static_cast<std::size_t>(end - at); }
+};
+
+// At CR: takes CRLF.
+HeadVerdict take_crlf(Cursor& in) {
+  if (in.empty()) return need_more;
+  if (*in.at != '\r') return bad(400, "a control byte or a bare LF in the head");
+  if (in.left() < 2) return need_more;
+  if (in.at[1] != '\n') return bad(400, "a bare CR in the head");
+  in.at += 2;
+  return complete;
+}
+
+// The value is over at the first control byte; anything but CRLF there is refused.
+HeadVerdict take_field(Cursor& in, Field& field) {
+  const char* const begin = in.at;
+  const char* const colon = scan::skip(begin, in.end, scan::token);
+  if (colon == in.end) return need_more;
+  if (colon == begin) {
+    const bool folded = *begin == ' ' || *begin == '\t';
+    return bad(400, folded ? "a folded field line (obs-fold)" : "a field line without a name");
+  }
+  if (*colon != ':') return bad(400, "a field name that is no token, or white space before its colon");
+  const char* const value = colon + 1;
+  const char* const stop = scan::find_control(value, in.end);
+  if (stop == in.end) return need_more;
+  in.at = stop;
+  const HeadVerdict line = take_crlf(in);
+  if (line.state != HeadState::complete) return line;
+  field.name = {begin, static_cast<std::size_t>(colon - begin)};
+  field.value = scan::trim({value, static_cast<std::size_t>(stop - value)});
+  field.kind = kind_of_field(field.name);
+  return complete;
+}
+
+HeadVerdict take_fields(Cursor& in, HeadFields& fields) {
+  fields.count = 0;
+  for (;;) {
+    if (in.empty()) return need_more;
+    if (*in.at == '\r') return take_crlf(in);
+    if (fields.count == fields.items.size()) return bad(431, "more than 100 header fields");
+    const HeadVerdict field = take_field(in, fields.items[fields.count]);
+    if (field.state != HeadState::complete) return field;
+    ++fields.count;
+  }
+}
+
+// "HTTP/1.0" or "HTTP/1.1"; a version that is well-formed but not ours is 505.
+HeadVerdict take_version(Cursor& in, int& minor) {
+  constexpr std::string_view prefix = "HTTP/";
+  const std::string_view rest(in.at, in.left());
+  if (rest.size() < prefix.size() + 3) {
+    const bool begins = rest.substr(0, prefix.size()) == prefix.substr(0, rest.size());
+    return begins ? need_more : bad(400, "a malformed HTTP version");
+  }
+  const bool formed = rest.substr(0, prefix.size()) == prefix && scan::is(rest[5], scan::digit) &&
+                      rest[6] == '.' && scan::is(rest[7], scan::digit);
+  if (!formed) return bad(400, "a malformed HTTP version");
+  if (rest[5] != '1' || rest[7] > '1') return bad(505, "an HTTP version other than 1.0 and 1.1");
+  minor = rest[7] - '0';
+  in.at += prefix.size() + 3;
+  return complete;
+}
+
+constexpr std::size_t method_bytes_max = 32;
+
+HeadVerdict take_request_line(Cursor& in, RequestHead& head) {
+  const char* at = scan::skip(in.at, in.end, scan::token);
+  if (static_cast<std::size_t>(at - in.at) > method_bytes_max)
+    return bad(501, "a method longer than 32 bytes");
+  if (at == in.end) return need_more;
+  if (at == in.at || *at != ' ') return bad(400, "a malformed method");
+  head.method = {in.at, static_cast<std::size_t>(at - in.at)};
+  const char* const target = ++at;
+  at = scan::skip(target, in.end, scan::target);
+  if (static_cast<std::size_t>(at - target) > limits::http_target_bytes_max)
+    return bad(414, "a request target longer than 16 KiB");
+  if (at == in.end) return need_more;
+  if (at == target || *at != ' ') return bad(400, "a malformed request target");
+  head.target = {target, static_cast<std::size_t>(at - target)};
+  in.at = at + 1;
+  const HeadVerdict version = take_version(in, head.minor);
+  if (version.state != HeadState::complete) return version;
+  return take_crlf(in);
+}
+
+HeadVerdict take_status_line(Cursor& in, ResponseHead& head) {
+  const HeadVerdict version = take_version(in, head.minor);
+  if (version.state != HeadState::complete) return version;
+  if (in.left() < 5) return need_more;  // " 200" and one byte that ends or goes on
+  const bool formed = in.at[0] == ' ' && scan::is(in.at[1], scan::digit) && scan::is(in.at[2], scan::digit) &&
+                      scan::is(in.at[3], scan::digit) && (in.at[4] == ' ' || in.at[4] == '\r');
+  if (!formed) return bad(502, "a malformed status line");
+  head.status = (in.at[1] - '0') * 100 + (in.at[2] - '0') * 10 + (in.at[3] - '0');
+  if (head.status < 100 || head.status > 599) return bad(502, "a status code outside 100-599");
+  in.at += in.at[4] == ' ' ? 5 : 4;  // the reason and its space are left out by many
+  const char* const stop = scan::find_control(in.at, in.end);
+  if (stop == in.end) return need_more;
+  head.reason = {in.at, static_cast<std::size_t>(stop - in.at)};
+  in.at = stop;
+  return take_crlf(in);
+}
+
+// A head that is not over within the limit never will be accepted.
+HeadVerdict limited(HeadVerdict verdict, std::size_t bytes) {
+  if (verdict.state == HeadState::need_more && bytes >= limits::http_head_bytes_max)
+    return bad(431, "a head longer than 32 KiB");
+  return verdict;
+}
+}  // namespace
+
+HeadVerdict parse_request(std::string_view bytes, RequestHead& head) {
+  Cursor in{.at = bytes.data(), .end = bytes.data() + std::min(bytes.size(), limits::http_head_bytes_max)};
+  if (in.empty()) return need_more;
+  if (*in.at ==
+      '\r') {  // one empty line before the request line is the usual leftover of old clients (RFC 9112 2.2)
+    const HeadVerdict empty_line = take_crlf(in);
+    if (empty_line.state != HeadState::complete) return empty_line;
+  }
+  HeadVerdict verdict = take_request_line(in, head);
+  if (verdict.state == HeadState::complete) verdict = take_fields(in, head.fields);
+  if (verdict.state != HeadState::complete) return limited(verdict, bytes.size());
+  head.bytes = static_cast<std::size_t>(in.at - bytes.data());
+  return judge_request(head);
+}
+
+HeadVerdict parse_response(std::string_view bytes, ResponseHead& head) {
+  Cursor in{.at = bytes.data(), .end = bytes.data() + std::min(bytes.size(), limits::http_head_bytes_max)};
+  HeadVerdict verdict = in.empty() ? need_more : take_status_line(in, head);
+  if (verdict.state == HeadState::complete) verdict = take_fields(in, head.fields);
+  if (verdict.state == HeadState::complete) {
+    head.bytes = static_cast<std::size_t>(in.at - bytes.data());
+    verdict = judge_response(head);
+  } else {
+    verdict = limited(verdict, bytes.size());
+  }
+  if (verdict.state == HeadState::bad) verdict.status = 502;
+  return verdict;
+}
+
+bool parse_trailer_line(std::string_view line, Field& field) {
+  const std::size_t colon = line.find(':');
+  if (colon == std::string_view::npos || colon == 0) return false;
+  field.name = line.substr(0, colon);
+  field.value = scan::trim(line.substr(colon + 1));
+  if (!scan::all_are(field.name, scan::token)) return false;
+  const char* const end = field.value.data() + field.value.size();
+  if (scan::find_control(field.value.data(), end) != end) return false;
+  field.kind = kind_of_field(field.name);
+  return true;
+}
+
+}  // namespace muster::lb

@@ -1,0 +1,98 @@
+// The head of an HTTP/1.x message, scanned without a copy and held to RFC 9112 without mercy: what two parsers could
+// read differently is refused, because a proxy that passes it on lends itself to request smuggling.
+//
+// Pure: bytes in, verdict out. A head is scanned from its first byte each time more has come; the views point into
+// the caller's bytes.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "base/limits.h"
+
+namespace muster::lb {
+
+// Fields that mean something to a proxy; all others pass through.
+enum class FieldKind : std::uint8_t {
+  other,
+  host,
+  content_length,
+  transfer_encoding,
+  connection,
+  upgrade,
+  expect,
+  hop_by_hop,  // Keep-Alive, Proxy-Connection, TE: RFC 9110 7.6.1
+  trailer,     // announces the fields after a chunked body
+  forwarded,   // X-Forwarded-For, -Proto, -Host: ours replace the client's
+  named_by_connection,
+};
+
+struct Field {
+  std::string_view name;
+  std::string_view value;  // without the white space around it
+  FieldKind kind = FieldKind::other;
+};
+
+enum class BodyKind : std::uint8_t { none, sized, chunked, until_close };
+
+// How the message goes on after its head, and what its Connection field says.
+struct Framing {
+  BodyKind body = BodyKind::none;
+  std::uint64_t length = 0;  // BodyKind::sized; also the announced length of an answer to HEAD
+  bool has_length = false;   // a Content-Length was there
+  bool has_coding = false;   // a Transfer-Encoding was there
+  bool keep_alive = false;   // the sender will read or send another message on this connection
+  bool upgrade = false;      // Connection names Upgrade and an Upgrade field is there
+};
+
+struct HeadFields {
+  std::array<Field, limits::http_fields_max> items;
+  std::size_t count = 0;
+  [[nodiscard]] std::span<Field> all() { return {items.data(), count}; }
+  [[nodiscard]] std::span<const Field> all() const { return {items.data(), count}; }
+};
+
+struct RequestHead {
+  std::string_view method;
+  std::string_view target;  // origin-form or "*": absolute-form is reduced to it
+  std::string_view
+      authority;  // of an absolute-form target, else the Host field; empty in HTTP/1.0 without Host
+  int minor = 1;  // HTTP/1.minor
+  Framing framing;
+  bool expect_continue = false;
+  std::size_t bytes = 0;  // of the head, its empty line included
+  HeadFields fields;
+};
+
+struct ResponseHead {
+  int status = 0;
+  std::string_view reason;
+  int minor = 1;
+  Framing framing;  // body: as if the request was no HEAD
+  std::size_t bytes = 0;
+  HeadFields fields;
+};
+
+enum class HeadState : std::uint8_t { need_more, complete, bad };
+
+struct HeadVerdict {
+  HeadState state = HeadState::need_more;
+  int status = 0;           // bad: what to answer (for an answer of a replica always 502)
+  const char* reason = "";  // bad: a sentence for the log
+};
+
+HeadVerdict parse_request(std::string_view bytes, RequestHead& head);
+HeadVerdict parse_response(std::string_view bytes, ResponseHead& head);
+
+// One field line of a trailer section, without its CRLF. False: not a valid field, or one that must not be a trailer.
+bool parse_trailer_line(std::string_view line, Field& field);
+
+// GET, HEAD, OPTIONS, PUT, DELETE, TRACE (RFC 9110 9.2.2): may be sent again when no answer came.
+bool is_idempotent(std::string_view method);
+
+bool equals_ignoring_case(std::string_view text, std::string_view lower_case);
+
+}  // namespace muster::lb

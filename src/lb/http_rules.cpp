@@ -1,0 +1,245 @@
+#include "lb/http_rules.h"
+
+#include <limits>
+
+#include "lb/http_scan.h"
+
+namespace muster::lb {
+
+namespace {
+constexpr HeadVerdict complete{.state = HeadState::complete};
+constexpr HeadVerdict bad(int status, const char* reason) {
+  return {.state = HeadState::bad, .status = status, .reason = reason};
+}
+
+// 1*DIGIT up to 2^63-1: no sign, no space, no list. Every proxy that was laxer had its own smuggling hole.
+bool parse_length(std::string_view text, std::uint64_t& length) {
+  constexpr auto max = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  if (text.empty()) return false;
+  length = 0;
+  for (const char c : text) {
+    if (!scan::is(c, scan::digit)) return false;
+    const auto value = static_cast<std::uint64_t>(c - '0');
+    if (length > (max - value) / 10) return false;
+    length = length * 10 + value;
+  }
+  return true;
+}
+
+// uri-host [ ":" port ] (RFC 9110 7.2). A bracketed address is checked for its alphabet only.
+bool is_authority(std::string_view text) {
+  std::string_view port;
+  if (!text.empty() && text.front() == '[') {
+    const std::size_t close = text.find(']');
+    if (close == std::string_view::npos || close < 3) return false;
+    if (text.substr(1, close - 1).find_first_not_of("0123456789abcdefABCDEF:.") != std::string_view::npos)
+      return false;
+    port = text.substr(close + 1);
+  } else {
+    const std::size_t colon = text.find(':');
+    const std::string_view name = text.substr(0, colon);
+    if (name.empty() || !scan::all_are(name, scan::host)) return false;
+    if (colon != std::string_view::npos) port = text.substr(colon);
+  }
+  return port.empty() ||
+         (port.front() == ':' && port.size() <= 6 && scan::all_are(port.substr(1), scan::digit));
+}
+
+void mark_named(HeadFields& fields, std::string_view name) {
+  for (Field& field : fields.all()) {
+    const bool same = field.name.size() == name.size() && field.kind == FieldKind::other;
+    if (!same) continue;
+    bool equal = true;
+    for (std::size_t i = 0; i < name.size() && equal; ++i) equal = (field.name[i] | 0x20) == (name[i] | 0x20);
+    if (equal) field.kind = FieldKind::named_by_connection;
+  }
+}
+
+struct ConnectionOptions {
+  bool close = false;
+  bool keep_alive = false;
+  bool upgrade = false;
+};
+
+// False: not a list of tokens, or it names a field that frames or routes the message.
+bool read_connection(std::string_view value, HeadFields& fields, ConnectionOptions& options) {
+  while (!value.empty()) {
+    const std::size_t comma = value.find(',');
+    const std::string_view option = scan::trim(value.substr(0, comma));
+    value = comma == std::string_view::npos ? std::string_view{} : value.substr(comma + 1);
+    if (option.empty()) continue;  // empty list elements: RFC 9110 5.6.1.2
+    if (!scan::all_are(option, scan::token)) return false;
+    if (equals_ignoring_case(option, "close")) {
+      options.close = true;
+    } else if (equals_ignoring_case(option, "keep-alive")) {
+      options.keep_alive = true;
+    } else if (equals_ignoring_case(option, "upgrade")) {
+      options.upgrade = true;
+    } else {
+      const FieldKind kind = kind_of_field(option);
+      if (kind == FieldKind::host || kind == FieldKind::content_length ||
+          kind == FieldKind::transfer_encoding)
+        return false;
+      mark_named(fields, option);
+    }
+  }
+  return true;
+}
+
+// What both directions share: one length or one coding, never both; Connection.
+HeadVerdict judge_framing(HeadFields& fields, int minor, Framing& framing) {
+  framing = {};
+  ConnectionOptions options;
+  bool has_upgrade = false;
+  for (Field& field : fields.all()) {
+    if (field.kind == FieldKind::other) continue;
+    if (field.kind == FieldKind::content_length) {
+      if (framing.has_length) return bad(400, "two Content-Length fields");
+      if (!parse_length(field.value, framing.length)) return bad(400, "a malformed Content-Length");
+      framing.has_length = true;
+    } else if (field.kind == FieldKind::transfer_encoding) {
+      if (framing.has_coding) return bad(400, "two Transfer-Encoding fields");
+      if (minor == 0) return bad(400, "a Transfer-Encoding in HTTP/1.0");
+      if (!equals_ignoring_case(field.value, "chunked"))
+        return bad(400, "a Transfer-Encoding other than chunked");
+      framing.has_coding = true;
+    } else if (field.kind == FieldKind::connection) {
+      if (!read_connection(field.value, fields, options)) return bad(400, "a malformed Connection field");
+    } else if (field.kind == FieldKind::upgrade) {
+      // Upgrading to HTTP/2 would carry requests past the routing: as if it was not asked for.
+      has_upgrade = !field.value.empty() && !equals_ignoring_case(field.value, "h2c");
+    }
+  }
+  if (framing.has_length && framing.has_coding) return bad(400, "Content-Length beside Transfer-Encoding");
+  if (framing.has_coding) framing.body = BodyKind::chunked;
+  if (framing.has_length && framing.length > 0) framing.body = BodyKind::sized;
+  framing.keep_alive = !options.close && (minor == 1 || options.keep_alive);
+  framing.upgrade = options.upgrade && has_upgrade && minor == 1;
+  return complete;
+}
+
+HeadVerdict judge_host(RequestHead& head) {
+  bool seen = false;
+  for (const Field& field : head.fields.all()) {
+    if (field.kind != FieldKind::host) continue;
+    if (seen) return bad(400, "two Host fields");
+    if (!is_authority(field.value)) return bad(400, "a malformed Host");
+    seen = true;
+    head.authority = field.value;
+  }
+  if (!seen && head.minor == 1) return bad(400, "no Host in HTTP/1.1");
+  return complete;
+}
+
+// RFC 9112 3.2: a proxy takes the authority of an absolute-form target and drops Host.
+HeadVerdict judge_target(RequestHead& head) {
+  std::string_view target = head.target;
+  if (target.front() == '/') return complete;
+  if (target == "*")
+    return head.method == "OPTIONS" ? complete : bad(400, "the target * of a method other than OPTIONS");
+  const std::size_t scheme = target.find("://");
+  const bool ours =
+      scheme != std::string_view::npos && (equals_ignoring_case(target.substr(0, scheme), "http") ||
+                                           equals_ignoring_case(target.substr(0, scheme), "https"));
+  if (!ours) return bad(400, "a request target that is neither a path nor an http URL");
+  target.remove_prefix(scheme + 3);
+  const std::size_t path = target.find_first_of("/?");
+  head.authority = target.substr(0, path);
+  if (!is_authority(head.authority)) return bad(400, "a malformed authority in the request target");
+  if (path == std::string_view::npos) {
+    head.target = head.method == "OPTIONS" ? "*" : "/";  // RFC 9112 3.2.4
+  } else if (target[path] == '/') {
+    head.target = target.substr(path);
+  } else {
+    return bad(400, "a request target without a path before its query");
+  }
+  return complete;
+}
+
+HeadVerdict judge_expect(RequestHead& head) {
+  head.expect_continue = false;
+  for (const Field& field : head.fields.all()) {
+    if (field.kind != FieldKind::expect) continue;
+    if (!equals_ignoring_case(field.value, "100-continue"))
+      return bad(417, "an expectation other than 100-continue");
+    head.expect_continue = head.minor == 1;
+  }
+  return complete;
+}
+}  // namespace
+
+bool equals_ignoring_case(std::string_view text, std::string_view lower_case) {
+  if (text.size() != lower_case.size()) return false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const char low = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+    if (low != lower_case[i]) return false;
+  }
+  return true;
+}
+
+FieldKind kind_of_field(std::string_view name) {
+  const auto is = [name](std::string_view lower_case) { return equals_ignoring_case(name, lower_case); };
+  switch (name.size()) {  // the length alone rules out most
+    case 2:
+      return is("te") ? FieldKind::hop_by_hop : FieldKind::other;
+    case 4:
+      return is("host") ? FieldKind::host : FieldKind::other;
+    case 6:
+      return is("expect") ? FieldKind::expect : FieldKind::other;
+    case 7:
+      if (is("upgrade")) return FieldKind::upgrade;
+      return is("trailer") ? FieldKind::trailer : FieldKind::other;
+    case 10:
+      if (is("connection")) return FieldKind::connection;
+      return is("keep-alive") ? FieldKind::hop_by_hop : FieldKind::other;
+    case 14:
+      return is("content-length") ? FieldKind::content_length : FieldKind::other;
+    case 15:
+      return is("x-forwarded-for") ? FieldKind::forwarded : FieldKind::other;
+    case 16:
+      if (is("proxy-connection")) return FieldKind::hop_by_hop;
+      return is("x-forwarded-host") ? FieldKind::forwarded : FieldKind::other;
+    case 17:
+      if (is("transfer-encoding")) return FieldKind::transfer_encoding;
+      return is("x-forwarded-proto") ? FieldKind::forwarded : FieldKind::other;
+    default:
+      return FieldKind::other;
+  }
+}
+
+bool is_idempotent(std::string_view method) {
+  return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "PUT" ||
+         method == "DELETE" || method == "TRACE";
+}
+
+HeadVerdict judge_request(RequestHead& head) {
+  head.authority = {};
+  if (head.method == "CONNECT") return bad(405, "the method CONNECT");
+  HeadVerdict verdict = judge_framing(head.fields, head.minor, head.framing);
+  if (verdict.state == HeadState::complete) verdict = judge_host(head);
+  if (verdict.state == HeadState::complete) verdict = judge_target(head);
+  if (verdict.state == HeadState::complete) verdict = judge_expect(head);
+  if (verdict.state == HeadState::complete && head.framing.upgrade && head.framing.body != BodyKind::none)
+    head.framing.upgrade = false;  // where the body ends and the tunnel begins is not worth guessing
+  return verdict;
+}
+
+HeadVerdict judge_response(ResponseHead& head) {
+  const HeadVerdict verdict = judge_framing(head.fields, head.minor, head.framing);
+  if (verdict.state != HeadState::complete) return verdict;
+  Framing& framing = head.framing;
+  const bool never_a_body = head.status < 200 || head.status == 204;
+  if (never_a_body && framing.has_coding) return bad(502, "a Transfer-Encoding in an answer without a body");
+  if (never_a_body && framing.body == BodyKind::sized)
+    return bad(502, "a Content-Length in an answer without a body");
+  if (never_a_body || head.status == 304) {
+    framing.body = BodyKind::none;
+  } else if (!framing.has_length && !framing.has_coding) {
+    framing.body = BodyKind::until_close;
+    framing.keep_alive = false;
+  }
+  return verdict;
+}
+
+}  // namespace muster::lb

@@ -1,0 +1,38 @@
+// Heads as the proxy sends them: written anew from parsed fields, never copied, so that what the next hop reads is
+// what was checked. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "lb/buffer.h"
+#include "lb/http_head.h"
+
+namespace muster::lb {
+
+// Request to a replica: HTTP/1.1, hop-by-hop fields dropped, X-Forwarded-* ours.
+void write_request_head(Buffer& out, const RequestHead& head, std::string_view client_address);
+
+struct AnswerForm {
+  BodyKind body = BodyKind::none;  // how the body goes to the client; `sized` keeps Content-Length as it came
+  bool keep_length = false;        // no body follows, yet Content-Length stays (HEAD, 304)
+  bool close = false;              // "Connection: close"
+  bool keep_alive_1_0 = false;     // "Connection: keep-alive", which an HTTP/1.0 client must be told
+  bool upgrade = false;            // the 101 that opens a tunnel
+};
+void write_response_head(Buffer& out, const ResponseHead& head, const AnswerForm& form);
+
+// One line that opens a chunk of `size` bytes; the chunk itself ends with CRLF.
+void write_chunk_size(Buffer& out, std::size_t size);
+
+// What muster says itself: text/plain, one sentence.
+struct OwnAnswer {
+  int status = 500;
+  std::string_view text;
+  bool close = true;
+  bool head_only = false;       // answers HEAD
+  int retry_after_seconds = 0;  // 0: none
+};
+void write_own_answer(Buffer& out, const OwnAnswer& answer);
+
+}  // namespace muster::lb
