@@ -1,0 +1,98 @@
+#include "lb/io.h"
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <array>
+#include <cerrno>
+
+namespace muster::lb {
+
+namespace {
+std::ptrdiff_t outcome(ssize_t moved) {
+  if (moved >= 0) return moved;
+  return errno == EAGAIN || errno == EWOULDBLOCK ? io_blocked : io_failed;
+}
+
+iovec part(std::string_view bytes) {
+  return {.iov_base = const_cast<char*>(bytes.data()),
+          .iov_len = bytes.size()};  // sendmsg(2) does not write to it
+}
+}  // namespace
+
+std::ptrdiff_t receive(const Socket& socket, std::span<char> into) {
+  for (;;) {
+    const ssize_t got = ::recv(socket.fd(), into.data(), into.size(), 0);
+    if (got >= 0 || errno != EINTR) return outcome(got);
+  }
+}
+
+std::ptrdiff_t send_some(const Socket& socket, std::string_view bytes) {
+  for (;;) {
+    const ssize_t sent = ::send(socket.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent >= 0 || errno != EINTR) return outcome(sent);
+  }
+}
+
+std::ptrdiff_t send_some(const Socket& socket, std::string_view first, std::string_view second) {
+  if (second.empty()) return send_some(socket, first);
+  if (first.empty()) return send_some(socket, second);
+  std::array<iovec, 2> parts{part(first), part(second)};
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = parts.size();
+  for (;;) {
+    const ssize_t sent = ::sendmsg(socket.fd(), &message, MSG_NOSIGNAL);
+    if (sent >= 0 || errno != EINTR) return outcome(sent);
+  }
+}
+
+bool send_or_keep(const Socket& socket, std::string_view first, std::string_view second, Buffer& blocked) {
+  if (!blocked.empty()) {  // order is kept
+    blocked.append(first);
+    blocked.append(second);
+    return true;
+  }
+  if (first.empty() && second.empty()) return true;
+  const std::ptrdiff_t outcome = send_some(socket, first, second);
+  if (outcome == io_failed) return false;
+  const auto sent = static_cast<std::size_t>(outcome == io_blocked ? 0 : outcome);
+  if (sent < first.size()) {
+    blocked.append(first.substr(sent));
+    blocked.append(second);
+  } else if (sent < first.size() + second.size()) {
+    blocked.append(second.substr(sent - first.size()));
+  }
+  return true;
+}
+
+Task<bool> flush(Socket& socket, Buffer& bytes, Millis limit) {
+  std::size_t sent = 0;
+  while (sent < bytes.size()) {
+    const std::ptrdiff_t moved = send_some(socket, bytes.view().substr(sent));
+    if (moved == io_failed) co_return false;
+    if (moved == io_blocked) {
+      const Waited waited = co_await socket.writable(limit);
+      if (waited != Waited::ready) co_return false;
+    } else {
+      sent += static_cast<std::size_t>(moved);
+    }
+  }
+  bytes.release();
+  co_return true;
+}
+
+Task<> linger(Socket& socket, std::span<char> scratch) {
+  constexpr Millis pause{500};
+  constexpr int rounds_max = 64;  // 4 MiB at most, 500 ms without a byte at most
+  ::shutdown(socket.fd(), SHUT_WR);
+  for (int round = 0; round < rounds_max; ++round) {
+    const std::ptrdiff_t got = receive(socket, scratch);
+    if (got == 0 || got == io_failed) co_return;
+    if (got != io_blocked) continue;
+    const Waited waited = co_await socket.readable(pause);
+    if (waited != Waited::ready) co_return;
+  }
+}
+
+}  // namespace muster::lb

@@ -1,0 +1,31 @@
+// The system calls of the data path, each once and non-blocking, and the waits around them.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+#include "lb/buffer.h"
+#include "lb/loop.h"
+#include "lb/task.h"
+
+namespace muster::lb {
+
+// Bytes moved (receive: 0 = the peer has ended its side), or one of these.
+inline constexpr std::ptrdiff_t io_blocked = -1;
+inline constexpr std::ptrdiff_t io_failed = -2;
+
+std::ptrdiff_t receive(const Socket& socket, std::span<char> into);
+std::ptrdiff_t send_some(const Socket& socket, std::string_view bytes);
+std::ptrdiff_t send_some(const Socket& socket, std::string_view first, std::string_view second);
+
+// Sends what goes at once; the rest is copied to `blocked` (flush it before anything else). False: the peer is gone.
+bool send_or_keep(const Socket& socket, std::string_view first, std::string_view second, Buffer& blocked);
+
+// Sends all of it; no step may wait longer than `limit`. The buffer's memory is given back.
+Task<bool> flush(Socket& socket, Buffer& bytes, Millis limit);
+
+// Ends our side and reads for a moment what the peer still sends, so that it gets our last answer instead of a reset.
+Task<> linger(Socket& socket, std::span<char> scratch);
+
+}  // namespace muster::lb

@@ -1,0 +1,62 @@
+#include "lb/task.h"
+
+#include <array>
+#include <new>
+
+namespace muster::lb {
+
+namespace {
+constexpr std::size_t class_bytes = 128;
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t classes = 0;  // each frame has its own memory, so that a use after its end is seen
+#else
+constexpr std::size_t classes = 16;  // frames up to 2 KiB
+#endif
+constexpr std::size_t kept_per_class = 64;
+
+struct Spare {
+  Spare* next;
+};
+
+// The thread's own lists; what is left at its end is freed.
+struct Lists {
+  std::array<Spare*, classes> head{};
+  std::array<std::size_t, classes> count{};
+  Lists() = default;
+  Lists(const Lists&) = delete;
+  Lists& operator=(const Lists&) = delete;
+  ~Lists() {
+    for (Spare* spare : head) {
+      while (spare != nullptr) ::operator delete(std::exchange(spare, spare->next));
+    }
+  }
+};
+thread_local Lists lists;
+
+std::size_t class_of(std::size_t size) {
+  return (size + class_bytes - 1) / class_bytes;
+}
+}  // namespace
+
+void* FrameCache::take(std::size_t size) {
+  const std::size_t index = class_of(size);
+  if (index >= classes) return ::operator new(size);
+  Spare* const spare = lists.head[index];
+  if (spare == nullptr) return ::operator new(index* class_bytes);
+  lists.head[index] = spare->next;
+  --lists.count[index];
+  return spare;
+}
+
+void FrameCache::give(void* frame, std::size_t size) noexcept {
+  const std::size_t index = class_of(size);
+  if (index >= classes || lists.count[index] == kept_per_class) {
+    ::operator delete(frame);
+    return;
+  }
+  auto* const spare = new (frame) Spare{lists.head[index]};
+  lists.head[index] = spare;
+  ++lists.count[index];
+}
+
+}  // namespace muster::lb
