@@ -1,0 +1,215 @@
+// The control thread's side: which addresses are open, what the threads share, and letters to them.
+#include "lb/balancer.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <map>
+#include <system_error>
+#include <thread>
+
+#include "base/check.h"
+#include "lb/worker.h"
+
+namespace muster::lb {
+
+struct PreparedListeners::Impl {
+  std::vector<std::shared_ptr<BoundAddress>> addresses;
+};
+
+PreparedListeners::PreparedListeners() = default;
+PreparedListeners::PreparedListeners(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+PreparedListeners::PreparedListeners(PreparedListeners&&) noexcept = default;
+PreparedListeners& PreparedListeners::operator=(PreparedListeners&&) noexcept = default;
+PreparedListeners::~PreparedListeners() = default;
+
+struct Balancer::Impl {
+  explicit Impl(Options o) : options(std::move(o)) {}
+
+  std::shared_ptr<BoundAddress> find_address(const std::string& text);
+  std::shared_ptr<SharedInstance> instance_of(const Endpoint& endpoint);
+  std::shared_ptr<Publication> make_publication(std::shared_ptr<const Snapshot> snapshot);
+  void forget_gone();
+  template <typename Letter>
+  void post_to_all(Letter letter) {
+    for (const auto& worker : workers) worker->loop().post([w = worker.get(), letter] { letter(*w); });
+  }
+  std::shared_ptr<Rendezvous> meet(std::function<void()> done) const {
+    return std::make_shared<Rendezvous>(workers.size(), std::move(done));
+  }
+
+  Options options;
+  std::vector<std::unique_ptr<Worker>> workers;
+  std::vector<std::thread> threads;
+  // Open addresses by text: prepared, published, or still held by a thread that is about to close them.
+  std::map<std::string, std::weak_ptr<BoundAddress>> addresses;
+  std::map<std::string, std::shared_ptr<SharedListener>> listeners;
+  std::map<std::string, std::shared_ptr<RoundRobin>> cursors;
+  std::map<InstanceId, std::shared_ptr<SharedInstance>> instances;
+  std::shared_ptr<const Publication> published;
+  bool stopped = false;
+};
+
+std::shared_ptr<BoundAddress> Balancer::Impl::find_address(const std::string& text) {
+  const auto at = addresses.find(text);
+  return at == addresses.end() ? nullptr : at->second.lock();
+}
+
+std::shared_ptr<SharedInstance> Balancer::Impl::instance_of(const Endpoint& endpoint) {
+  std::shared_ptr<SharedInstance>& instance = instances[endpoint.instance];
+  if (!instance) instance = std::make_shared<SharedInstance>(endpoint, workers.size());
+  return instance;
+}
+
+std::shared_ptr<Publication> Balancer::Impl::make_publication(std::shared_ptr<const Snapshot> snapshot) {
+  auto publication = std::make_shared<Publication>();
+  std::map<std::string, std::shared_ptr<SharedListener>> named;
+  for (const spec::Listener& listener : snapshot->listeners) {
+    std::shared_ptr<SharedListener>& shared = listeners[listener.name];
+    if (!shared) shared = std::make_shared<SharedListener>(listener.name, workers.size());
+    named.emplace(listener.name, shared);
+    publication->listeners.push_back(shared);
+    auto& of_listener = publication->addresses.emplace_back();
+    for (const spec::BindAddress& bind : listener.bind) of_listener.push_back(find_address(bind.text));
+  }
+  listeners = std::move(named);
+  for (const Pool& pool : snapshot->pools) {
+    std::shared_ptr<RoundRobin>& cursor = cursors[pool.app];
+    if (!cursor) cursor = std::make_shared<RoundRobin>();
+    publication->cursors.push_back(cursor);
+    auto& of_pool = publication->instances.emplace_back();
+    for (const Endpoint& endpoint : pool.endpoints) of_pool.push_back(instance_of(endpoint));
+  }
+  publication->snapshot = std::move(snapshot);
+  return publication;
+}
+
+// What no snapshot and no thread knows any more.
+void Balancer::Impl::forget_gone() {
+  std::erase_if(instances, [](const auto& entry) { return entry.second.use_count() == 1; });
+  std::erase_if(addresses, [](const auto& entry) { return entry.second.expired(); });
+  std::erase_if(cursors, [this](const auto& entry) {
+    return std::ranges::none_of(published->snapshot->pools,
+                                [&](const Pool& pool) { return pool.app == entry.first; });
+  });
+}
+
+Balancer::Balancer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Balancer::~Balancer() {
+  stop(Millis::zero());
+}
+
+namespace {
+// Signals belong to the control thread: a traffic thread is born with all of them blocked.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+}  // namespace
+
+Result<std::unique_ptr<Balancer>> Balancer::start(Options options) {
+  MUSTER_CHECK(options.threads >= 1);
+  auto impl = std::make_unique<Impl>(std::move(options));
+  for (std::size_t i = 0; i < static_cast<std::size_t>(impl->options.threads); ++i) {
+    auto loop = Loop::create();
+    if (!loop) return std::move(loop).error();
+    impl->workers.push_back(std::make_unique<Worker>(i, std::move(loop).value(), impl->options.callbacks));
+  }
+  std::unique_ptr<Balancer> balancer(new Balancer(std::move(impl)));
+  const SignalsBlocked blocked;
+  try {
+    for (const auto& worker : balancer->impl_->workers)
+      balancer->impl_->threads.emplace_back([w = worker.get()] { w->run(); });
+  } catch (const std::system_error& failure) {
+    return system_error("start a traffic thread", failure.code().value());
+  }
+  return balancer;
+}
+
+Result<PreparedListeners> Balancer::prepare(const std::vector<spec::Listener>& listeners) {
+  auto prepared = std::make_unique<PreparedListeners::Impl>();
+  for (const spec::Listener& listener : listeners) {
+    for (const spec::BindAddress& bind : listener.bind) {
+      std::shared_ptr<BoundAddress> address = impl_->find_address(bind.text);
+      if (!address) {
+        auto opened = open_address(bind, impl_->workers.size(), impl_->options.systemd_fds);
+        if (!opened) return std::move(opened).error();
+        address = std::move(opened).value();
+        impl_->addresses[bind.text] = address;
+      }
+      prepared->addresses.push_back(std::move(address));
+    }
+  }
+  return PreparedListeners(std::move(prepared));
+}
+
+void Balancer::publish(std::shared_ptr<const Snapshot> snapshot, PreparedListeners prepared) {
+  if (impl_->stopped) return;
+  const SnapshotVersion version = snapshot->version;
+  std::shared_ptr<const Publication> publication = impl_->make_publication(std::move(snapshot));
+  impl_->published = publication;
+  prepared = {};  // the publication holds the addresses now
+  const auto in_use = impl_->meet([this, version] { impl_->options.callbacks.on_snapshot_in_use(version); });
+  impl_->post_to_all([publication, in_use](Worker& worker) {
+    worker.adopt(publication);
+    in_use->arrive();
+  });
+  impl_->forget_gone();
+}
+
+void Balancer::watch_idle(InstanceId instance) {
+  if (impl_->stopped) return;
+  const auto idle = impl_->meet([this, instance] { impl_->options.callbacks.on_idle(instance); });
+  impl_->post_to_all([instance, idle](Worker& worker) { worker.watch_idle(instance, idle); });
+}
+
+void Balancer::ping(std::uint64_t token) {
+  if (impl_->stopped) return;
+  const auto back = impl_->meet([this, token] { impl_->options.callbacks.on_pong(token); });
+  impl_->post_to_all([back](Worker&) { back->arrive(); });
+}
+
+Stats Balancer::stats() const {
+  Stats stats;
+  if (!impl_->published) return stats;
+  for (const auto& listener : impl_->published->listeners) {
+    ListenerStats& entry = stats.listeners.emplace_back();
+    entry.name = listener->name;
+    for (const ListenerCounters& thread : listener->per_thread) {
+      entry.connections += thread.connections.get();
+      entry.requests += thread.requests.get();
+    }
+  }
+  for (const auto& [id, instance] : impl_->instances) {
+    InstanceStats& entry = stats.instances.emplace_back();
+    entry.instance = id;
+    for (const InstanceCounters& thread : instance->per_thread) {
+      entry.in_flight += thread.in_flight.get();
+      entry.requests += thread.requests.get();
+      entry.bytes_to += thread.bytes_to.get();
+      entry.bytes_from += thread.bytes_from.get();
+      entry.failures += thread.failures.get();
+      entry.responses_5xx += thread.responses_5xx.get();
+    }
+  }
+  return stats;
+}
+
+void Balancer::stop(Millis grace) {
+  if (impl_->stopped) return;
+  impl_->stopped = true;
+  impl_->post_to_all([grace](Worker& worker) { worker.stop(grace); });
+  for (std::thread& thread : impl_->threads) thread.join();
+}
+
+}  // namespace muster::lb

@@ -1,0 +1,116 @@
+// The answer on its way to the client: framed anew for what the client speaks, sent as it comes, never held but for a
+// client that is blocked. A truncated answer never looks complete.
+#include "lb/exchange.h"
+
+namespace muster::lb {
+
+namespace {
+constexpr int reads_in_a_row = 16;  // then other connections get their turn
+}
+
+AnswerForm Exchange::form_of(const ResponseHead& head) const {
+  AnswerForm form;
+  if (head.status == 101) {
+    form.upgrade = true;
+    return form;
+  }
+  form.keep_length = head.framing.has_length && head.status != 204;
+  if (!answers_head_) form.body = head.framing.body;
+  const bool without_length = form.body == BodyKind::chunked || form.body == BodyKind::until_close;
+  if (without_length) form.body = minor_1_ ? BodyKind::chunked : BodyKind::until_close;
+  form.close =
+      !keep_alive_ || form.body == BodyKind::until_close || upload_ != Upload::done || client_must_close();
+  form.keep_alive_1_0 = !form.close && !minor_1_;
+  return form;
+}
+
+// Passes on the head in response_head() and what came behind it. False: the client is gone.
+bool Exchange::begin_answer(std::string_view bytes) {
+  const ResponseHead& head = worker_.response_head();
+  form_ = form_of(head);
+  answer_ = BodyReader(answers_head_ ? BodyKind::none : head.framing.body, head.framing.length);
+  upstream_keep_alive_ = head.framing.keep_alive;
+  if (head.status >= 500) in_flight_->endpoint().counters().responses_5xx.add();
+  answer_begun_ = true;
+  worker_.serialised().clear();
+  write_response_head(worker_.serialised(), head, form_);
+  return pass_on(bytes);
+}
+
+// Sends what serialised() holds and the body in `bytes`, re-framed. False: the client is gone.
+bool Exchange::pass_on(std::string_view bytes) {
+  Buffer& out = worker_.serialised();
+  const bool reframed = form_.body == BodyKind::chunked || answer_.kind() == BodyKind::chunked;
+  std::string_view direct;  // a body that goes as it is, without a copy
+  while (!bytes.empty() && !answer_.done() && !answer_malformed_) {
+    const BodyPiece piece = answer_.next(bytes);
+    bytes.remove_prefix(piece.consumed);
+    answer_malformed_ = piece.state == BodyState::bad;
+    if (!reframed) {
+      direct = piece.payload;
+    } else if (form_.body == BodyKind::chunked && !piece.payload.empty()) {
+      write_chunk_size(out, piece.payload.size());
+      out.append(piece.payload);
+      out.append("\r\n");
+    } else {
+      out.append(piece.payload);
+    }
+    if (piece.state == BodyState::done) end_answer();
+  }
+  upstream_clean_ = bytes.empty();
+  const bool there = send_or_keep(client_.socket, out.view(), direct, blocked_);
+  out.clear();
+  return there;
+}
+
+void Exchange::end_answer() {
+  if (form_.body != BodyKind::chunked) return;
+  Buffer& out = worker_.serialised();
+  out.append("0\r\n");
+  out.append(answer_.trailers());
+  out.append("\r\n");
+}
+
+// The rest of an answer whose head was passed on. False: it broke off, on either side.
+Task<bool> Exchange::relay_answer() {
+  const spec::ListenTimeouts& timeout = route_->listener.timeout;
+  for (int reads = 0;;) {
+    const bool sent = blocked_.empty() || co_await flush(client_.socket, blocked_, timeout.send);
+    if (!sent) co_return false;
+    if (answer_malformed_) break;
+    if (answer_.done()) co_return true;
+    std::ptrdiff_t got = io_blocked;
+    if (reads++ % reads_in_a_row != 0) got = receive(upstream_->socket(), worker_.scratch());
+    if (got == io_blocked) {
+      const Waited waited = co_await upstream_->socket().readable(timeout.tunnel);
+      if (waited != Waited::ready) break;
+      got = receive(upstream_->socket(), worker_.scratch());
+      if (got == io_blocked) continue;
+    }
+    if (got == 0 && answer_.complete_at_close()) {
+      end_answer();
+      answer_ = {};
+      upstream_keep_alive_ = false;
+      if (!pass_on({})) co_return false;
+      continue;
+    }
+    if (got == 0 || got == io_failed) break;
+    in_flight_->endpoint().counters().bytes_from.add(static_cast<std::uint64_t>(got));
+    if (!pass_on({worker_.scratch().data(), static_cast<std::size_t>(got)})) co_return false;
+  }
+  replica_failed("its answer broke off");
+  // A body that ends with the connection would look whole after an orderly close.
+  if (form_.body == BodyKind::until_close) client_.socket.reset_on_close();
+  co_return false;
+}
+
+// After a 101 that answers the Upgrade that was forwarded.
+Task<bool> Exchange::run_tunnel() {
+  Buffer to_client = std::move(blocked_);
+  to_client.append(upstream_->pending().view());
+  co_await tunnel(worker_, client_.socket, upstream_->socket(), std::move(client_.pending),
+                  std::move(to_client), in_flight_->endpoint().counters(), route_->listener.timeout);
+  co_return false;
+}
+
+}  // namespace muster::lb

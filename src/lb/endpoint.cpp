@@ -1,0 +1,136 @@
+#include "lb/endpoint.h"
+
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/error.h"
+#include "lb/worker.h"
+
+namespace muster::lb {
+
+namespace {
+constexpr std::size_t parked_max = 256;  // per thread and endpoint
+constexpr Millis report_every{100};
+}  // namespace
+
+void Upstream::on_due(WheelNode& node) {
+  auto& self = static_cast<Upstream&>(node);
+  self.endpoint_.drop_parked(&self);
+}
+
+void Upstream::on_event(void* self) {
+  auto* const upstream = static_cast<Upstream*>(self);
+  upstream->endpoint_.drop_parked(upstream);
+}
+
+LocalEndpoint::LocalEndpoint(Worker& worker, std::shared_ptr<SharedInstance> shared)
+    : worker_(worker),
+      shared_(std::move(shared)),
+      counters_(shared_->per_thread[worker.index()]),
+      address_(SocketAddress::parse(shared_->endpoint.address, shared_->endpoint.port)) {}
+
+LocalEndpoint::~LocalEndpoint() {
+  close_parked();
+}
+
+void LocalEndpoint::set_in_rotation(bool in_rotation) {
+  in_rotation_ = in_rotation;
+  if (!in_rotation) close_parked();
+}
+
+void LocalEndpoint::close_parked() {
+  for (const auto& upstream : parked_) worker_.loop().disarm(*upstream);
+  parked_.clear();
+}
+
+void LocalEndpoint::drop_parked(Upstream* upstream) {
+  const auto at = std::ranges::find(parked_, upstream, [](const auto& parked) { return parked.get(); });
+  if (at == parked_.end()) return;
+  worker_.loop().disarm(*upstream);
+  parked_.erase(at);
+}
+
+std::unique_ptr<Upstream> LocalEndpoint::take_parked(Millis keepalive) {
+  while (!parked_.empty()) {
+    std::unique_ptr<Upstream> upstream = std::move(parked_.back());
+    parked_.pop_back();
+    worker_.loop().disarm(*upstream);
+    upstream->socket_.unwatch();
+    upstream->reused_ = true;
+    if (worker_.loop().now() - upstream->idle_since_ < keepalive) return upstream;
+  }
+  return nullptr;
+}
+
+void LocalEndpoint::park(std::unique_ptr<Upstream> upstream, Millis keepalive) {
+  if (!in_rotation_ || worker_.stopping() || parked_.size() >= parked_max || keepalive <= Millis::zero())
+    return;
+  upstream->idle_since_ = worker_.loop().now();
+  worker_.loop().arm(*upstream, upstream->idle_since_ + keepalive);
+  upstream->socket_.watch(&Upstream::on_event, upstream.get());
+  parked_.push_back(std::move(upstream));
+}
+
+Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, std::string& why) {
+  if (!address_) {
+    why = "not a numeric address";
+    co_return nullptr;
+  }
+  Fd fd(::socket(address_->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) {
+    why = errno_text(errno);
+    co_return nullptr;
+  }
+  const int on = 1;
+  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (::connect(fd.get(), address_->raw(), address_->length()) == 0) {
+    Socket socket(worker_.loop(), std::move(fd));
+    if (!socket.valid()) co_return nullptr;
+    co_return std::make_unique<Upstream>(*this, std::move(socket));
+  }
+  if (errno != EINPROGRESS) {
+    why = errno_text(errno);
+    co_return nullptr;
+  }
+  Socket socket(worker_.loop(), std::move(fd));
+  if (!socket.valid()) co_return nullptr;
+  const Waited waited = co_await socket.writable(limit);
+  if (waited != Waited::ready) {
+    why = "no connection in time";
+    co_return nullptr;
+  }
+  int error = 0;
+  socklen_t length = sizeof error;
+  ::getsockopt(socket.fd(), SOL_SOCKET, SO_ERROR, &error, &length);
+  if (error != 0) {
+    why = errno_text(error);
+    co_return nullptr;
+  }
+  co_return std::make_unique<Upstream>(*this, std::move(socket));
+}
+
+void LocalEndpoint::report_failure(std::string text) {
+  counters_.failures.add();
+  const Instant now = worker_.loop().now();
+  if (now < next_report_) return;
+  next_report_ = now + report_every;
+  worker_.callbacks().on_upstream_failed(id(), std::move(text));
+}
+
+InFlight::InFlight(Ref<LocalEndpoint> endpoint) : endpoint_(std::move(endpoint)) {
+  ++endpoint_->in_flight_;
+  endpoint_->counters_.in_flight.add();
+  endpoint_->counters_.requests.add();
+}
+
+InFlight::~InFlight() {
+  if (!endpoint_) return;
+  endpoint_->counters_.in_flight.subtract();
+  if (--endpoint_->in_flight_ == 0 && !endpoint_->in_rotation_)
+    endpoint_->worker_.on_endpoint_idle(*endpoint_);
+}
+
+}  // namespace muster::lb

@@ -1,0 +1,99 @@
+// A replica as one traffic thread sees it: its idle upstream connections and what is in flight at it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/limits.h"
+#include "lb/buffer.h"
+#include "lb/local_ref.h"
+#include "lb/loop.h"
+#include "lb/shared_state.h"
+#include "lb/socket_address.h"
+#include "lb/task.h"
+
+namespace muster::lb {
+
+class LocalEndpoint;
+class Worker;
+
+// A connection to a replica. In use it belongs to one exchange; parked it belongs to its endpoint, which closes it
+// when the replica sends or closes, or when it has been idle for too long.
+class Upstream : private WheelNode {
+ public:
+  Upstream(LocalEndpoint& endpoint, Socket socket) noexcept
+      : WheelNode(&Upstream::on_due), socket_(std::move(socket)), endpoint_(endpoint) {}
+
+  [[nodiscard]] Socket& socket() noexcept { return socket_; }
+  [[nodiscard]] bool reused() const noexcept { return reused_; }
+  [[nodiscard]] Buffer& pending() noexcept { return pending_; }  // a partial head, or what came behind a 101
+
+ private:
+  friend class LocalEndpoint;
+  static void on_due(WheelNode& node);
+  static void on_event(void* self);
+
+  Socket socket_;
+  LocalEndpoint& endpoint_;
+  Buffer pending_;
+  Instant idle_since_{};
+  bool reused_ = false;
+};
+
+class LocalEndpoint : public LocalCounted {
+ public:
+  LocalEndpoint(Worker& worker, std::shared_ptr<SharedInstance> shared);
+  ~LocalEndpoint();
+
+  [[nodiscard]] InstanceId id() const { return shared_->endpoint.instance; }
+  [[nodiscard]] const std::string& label() const { return shared_->endpoint.label; }
+  [[nodiscard]] InstanceCounters& counters() noexcept { return counters_; }
+  [[nodiscard]] bool in_rotation() const { return in_rotation_; }
+  void set_in_rotation(bool in_rotation);
+
+  // The connection parked last that has been idle for less than `keepalive`; null when there is none.
+  std::unique_ptr<Upstream> take_parked(Millis keepalive);
+  // Only for a connection on which both messages have ended exactly.
+  void park(std::unique_ptr<Upstream> upstream, Millis keepalive);
+  void close_parked();
+
+  // A new connection. Null: it failed; `why` says how.
+  Task<std::unique_ptr<Upstream>> connect(Millis limit, std::string& why);
+  void report_failure(std::string text);  // counted always, told to the control thread now and then
+
+ private:
+  friend class Upstream;
+  friend class InFlight;
+  void drop_parked(Upstream* upstream);
+
+  Worker& worker_;
+  std::shared_ptr<SharedInstance> shared_;
+  InstanceCounters& counters_;
+  std::optional<SocketAddress> address_;
+  std::vector<std::unique_ptr<Upstream>> parked_;
+  std::uint64_t in_flight_ = 0;
+  bool in_rotation_ = true;
+  Instant next_report_{};
+};
+
+// One request, tunnel or connection at an endpoint. Made in the same stretch as the pick, without a suspension
+// between: that is what makes "acknowledged and nothing in flight" mean that the replica may be signalled.
+class InFlight {
+ public:
+  explicit InFlight(Ref<LocalEndpoint> endpoint);
+  InFlight(InFlight&&) noexcept = default;
+  InFlight& operator=(InFlight&&) = delete;
+  InFlight(const InFlight&) = delete;
+  InFlight& operator=(const InFlight&) = delete;
+  ~InFlight();
+  [[nodiscard]] LocalEndpoint& endpoint() const { return *endpoint_; }
+
+ private:
+  Ref<LocalEndpoint> endpoint_;
+};
+
+}  // namespace muster::lb

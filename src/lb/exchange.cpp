@@ -1,0 +1,266 @@
+#include "lb/exchange.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+
+namespace muster::lb {
+
+namespace {
+constexpr Millis pause_when_all_failed{50};  // a snapshot without the dead replica is on its way
+}
+
+Exchange::Exchange(HttpClient& client)
+    : client_(client),
+      worker_(client.worker),
+      route_(client.listener->route),
+      staged_(worker_.take_buffer()) {}
+
+Exchange::~Exchange() {
+  upstream_.reset();  // before its endpoint may go
+  worker_.give_buffer(std::move(staged_));
+}
+
+void Exchange::begin(std::string_view input) {
+  RequestHead& head = worker_.request_head();
+  route_->counters->requests.add();
+  idempotent_ = is_idempotent(head.method);
+  answers_head_ = head.method == "HEAD";
+  minor_1_ = head.minor == 1;
+  keep_alive_ = head.framing.keep_alive;
+  wants_upgrade_ = head.framing.upgrade;
+  body_ = BodyReader(head.framing.body, head.framing.length);
+  const auto& body_max = route_->listener.body_max;
+  if (body_max && head.framing.has_length && head.framing.length > *body_max) {
+    refusal_ = {.status = 413, .text = "the request body is larger than this listener takes"};
+    return;
+  }
+  write_request_head(staged_, head, client_.address);
+  head_bytes_ = staged_.size();
+  take_body(input.substr(head.bytes));
+}
+
+bool Exchange::pick_replica() {
+  route_ = client_.listener->route;
+  Ref<LocalEndpoint> endpoint = Worker::pick(*route_->pool, tried_);
+  if (!endpoint) return false;
+  in_flight_.emplace(std::move(endpoint));
+  return true;
+}
+
+void Exchange::replica_failed(std::string_view what) {
+  LocalEndpoint& endpoint = in_flight_->endpoint();
+  endpoint.report_failure(endpoint.label() + ": " + std::string(what));
+}
+
+// The replica may have closed it at the very moment; a request that must not be sent twice looks before it writes.
+bool Exchange::parked_is_dead() {
+  char byte = 0;
+  return ::recv(upstream_->socket().fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 ||
+         (errno != EAGAIN && errno != EWOULDBLOCK);
+}
+
+Task<std::optional<Exchange::Refusal>> Exchange::wait_in_queue() {
+  if (queue_deadline_ == Instant{}) queue_deadline_ = worker_.loop().now() + route_->listener.queue_timeout;
+  const bool there = co_await worker_.wait_for_replica(*client_.listener, queue_deadline_);
+  if (there) co_return std::nullopt;
+  co_return Refusal{.status = 503, .text = "no replica is ready", .retry_after_seconds = 1};
+}
+
+Task<Exchange::Refusal> Exchange::reach_replica() {
+  constexpr Refusal all_failed{.status = 502, .text = "no replica could be reached"};
+  for (;;) {
+    if (!in_flight_ && !pick_replica()) {
+      if (client_.listener->route->pool->endpoints.empty()) {
+        const std::optional<Refusal> refusal = co_await wait_in_queue();
+        if (refusal) co_return *refusal;
+      } else {  // each was tried: once more from the beginning
+        tried_.clear();
+        co_await worker_.loop().sleep(pause_when_all_failed);
+      }
+      continue;
+    }
+    LocalEndpoint& endpoint = in_flight_->endpoint();
+    if (!only_new_connection_) upstream_ = endpoint.take_parked(route_->listener.timeout.keepalive);
+    if (upstream_ && (idempotent_ || !parked_is_dead())) co_return Refusal{};
+    if (upstream_) continue;  // the next parked one
+    std::string why;
+    upstream_ = co_await endpoint.connect(route_->listener.timeout.connect, why);
+    only_new_connection_ = false;
+    if (upstream_) co_return Refusal{};
+    replica_failed("connect: " + why);
+    tried_.push_back(endpoint.id());
+    in_flight_.reset();
+    if (++tries_ > route_->listener.retries || worker_.loop().shut()) co_return all_failed;
+  }
+}
+
+bool Exchange::may_try_again() const {
+  if (answer_begun_ || interim_sent_ || !replayable_) return false;
+  return idempotent_ || !wrote_anything_;
+}
+
+Millis Exchange::answer_limit() const {
+  return route_->listener.timeout.response;
+}
+
+// Reads until a final answer's head is there and has been passed on, with what came behind it.
+Task<Exchange::Heard> Exchange::hear() {
+  Socket& socket = upstream_->socket();
+  Buffer& pending = upstream_->pending();
+  for (;;) {
+    const Waited waited = co_await socket.readable(answer_limit());
+    if (waited == Waited::aborted)
+      co_return upload_ == Upload::going_on ? Heard::nothing : Heard::upload_ended;
+    if (waited == Waited::timed_out) {
+      const bool still_sending =
+          upload_ == Upload::going_on || worker_.loop().now() - upload_progress_ < answer_limit();
+      if (still_sending) continue;
+      co_return Heard::too_late;
+    }
+    const std::ptrdiff_t got = receive(socket, worker_.scratch());
+    if (got == io_blocked) continue;
+    if (got == 0 || got == io_failed) co_return pending.empty() ? Heard::nothing : Heard::malformed;
+    in_flight_->endpoint().counters().bytes_from.add(static_cast<std::uint64_t>(got));
+    std::string_view bytes(worker_.scratch().data(), static_cast<std::size_t>(got));
+    if (!pending.empty()) {
+      pending.append(bytes);
+      bytes = pending.view();
+    }
+    for (bool more = false; !more;) {
+      ResponseHead& head = worker_.response_head();
+      const HeadVerdict verdict = parse_response(bytes, head);
+      if (verdict.state == HeadState::bad) {
+        replica_failed(verdict.reason);
+        co_return Heard::malformed;
+      }
+      if (verdict.state == HeadState::need_more) {
+        more = true;
+      } else if (head.status == 101) {
+        if (!wants_upgrade_ || !head.framing.upgrade) co_return Heard::malformed;
+        Buffer rest;
+        rest.append(bytes.substr(head.bytes));
+        if (!begin_answer({})) co_return Heard::upload_ended;
+        pending = std::move(rest);
+        co_return Heard::tunnel;
+      } else if (head.status < 200) {
+        const bool forwarded = co_await forward_interim(bytes);
+        if (!forwarded) co_return Heard::upload_ended;
+        bytes = pending.view();
+        more = bytes.empty();
+      } else {
+        if (!begin_answer(bytes.substr(head.bytes))) co_return Heard::upload_ended;
+        pending.clear();
+        co_return Heard::answer;
+      }
+    }
+    if (pending.empty()) pending.append(bytes);
+  }
+}
+
+// 1xx answers go to HTTP/1.1 clients only. What follows is kept in the upstream's own buffer.
+Task<bool> Exchange::forward_interim(std::string_view bytes) {
+  const ResponseHead& head = worker_.response_head();
+  Buffer rest;
+  rest.append(bytes.substr(head.bytes));
+  Buffer interim;
+  if (minor_1_) write_response_head(interim, head, {});
+  upstream_->pending() = std::move(rest);
+  const bool sent = interim.empty() || co_await flush(client_.socket, interim, route_->listener.timeout.send);
+  if (!sent) {
+    upload_ = Upload::client_failed;
+    co_return false;
+  }
+  interim_sent_ = true;  // the client has heard of this try: no other one may follow
+  co_return true;
+}
+
+Exchange::Refusal Exchange::refusal_of(Heard heard) const {
+  switch (heard) {
+    case Heard::too_late:
+      return {.status = 504, .text = "the replica did not answer in time"};
+    case Heard::malformed:
+      return {.status = 502, .text = "the replica's answer is not valid HTTP"};
+    case Heard::upload_ended:
+      if (upload_ == Upload::too_large)
+        return {.status = 413, .text = "the request body is larger than this listener takes"};
+      if (upload_ == Upload::malformed) return {.status = 400, .text = "the request body is malformed"};
+      if (upload_ == Upload::client_too_slow)
+        return {.status = 408, .text = "the request body did not come in time"};
+      return {};
+    case Heard::nothing:
+    case Heard::answer:
+    case Heard::tunnel:
+      return {.status = 502, .text = "the replica closed the connection without an answer"};
+  }
+  return {};
+}
+
+Task<bool> Exchange::refuse(Refusal refusal) {
+  co_await stop_upload();
+  upstream_.reset();
+  in_flight_.reset();
+  if (refusal.status == 0) co_return false;  // the client is gone
+  if (answer_begun_) {                       // nothing honest can be said any more
+    client_.socket.reset_on_close();
+    co_return false;
+  }
+  const bool whole = body_.done();
+  const bool close = !whole || !keep_alive_ || !minor_1_ || client_must_close();
+  Buffer bytes;
+  write_own_answer(bytes, {.status = refusal.status,
+                           .text = refusal.text,
+                           .close = close,
+                           .head_only = answers_head_,
+                           .retry_after_seconds = refusal.retry_after_seconds});
+  client_.linger = !whole;
+  const bool sent = co_await flush(client_.socket, bytes, route_->listener.timeout.send);
+  co_return sent && !close;
+}
+
+bool Exchange::client_must_close() const {
+  return worker_.stopping() || client_.listener->closing;
+}
+
+Task<bool> Exchange::run() {
+  if (refusal_.status != 0) co_return co_await refuse(refusal_);
+  for (;;) {
+    const Refusal unreachable = co_await reach_replica();
+    if (unreachable.status != 0) co_return co_await refuse(unreachable);
+    start_upload();
+    const Heard heard = co_await hear();
+    if (heard == Heard::answer) break;
+    if (heard == Heard::tunnel) co_return co_await run_tunnel();
+    co_await stop_upload();
+    const bool stale = upstream_->reused() && heard == Heard::nothing;
+    upstream_.reset();
+    if (heard != Heard::nothing || !may_try_again() || worker_.loop().shut()) {
+      const Refusal refusal = refusal_of(heard);
+      if (heard != Heard::upload_ended) replica_failed(refusal.text);
+      co_return co_await refuse(refusal);
+    }
+    only_new_connection_ = stale;
+    if (stale) continue;
+    replica_failed("closed the connection without an answer");
+    tried_.push_back(in_flight_->endpoint().id());
+    in_flight_.reset();
+    if (++tries_ > route_->listener.retries) co_return co_await refuse(refusal_of(heard));
+  }
+  const bool over = answer_.done() && blocked_.empty() && !answer_malformed_;
+  const bool whole = over || co_await relay_answer();
+  co_await stop_upload();
+  co_return whole&& finish();
+}
+
+// Both messages are over on the client's side of things.
+bool Exchange::finish() {
+  const bool uploaded = upload_ == Upload::done;
+  if (uploaded && upstream_keep_alive_ && upstream_clean_)
+    in_flight_->endpoint().park(std::move(upstream_), route_->listener.timeout.keepalive);
+  upstream_.reset();
+  in_flight_.reset();
+  client_.linger = !uploaded;
+  return !form_.close && uploaded;
+}
+
+}  // namespace muster::lb

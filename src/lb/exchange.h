@@ -1,0 +1,149 @@
+// One request and its answer: pick a replica, send, wait, relay back; try again where that is safe.
+//
+// What is safe (the contract's promise 3): another try is made only while no byte of an answer came, and only if the
+// request is idempotent or no byte of it was written, and only while all of it that was read still lies in the replay
+// buffer. A parked connection that turns out to be dead costs no try: the same replica is asked on a new one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "lb/endpoint.h"
+#include "lb/http_body.h"
+#include "lb/http_write.h"
+#include "lb/io.h"
+#include "lb/worker.h"
+
+namespace muster::lb {
+
+// A client's connection, for its whole life.
+struct HttpClient {
+  HttpClient(Worker& w, Ref<LocalListener> l, Fd fd, std::string client_address);
+  ~HttpClient();
+  HttpClient(const HttpClient&) = delete;
+  HttpClient& operator=(const HttpClient&) = delete;
+  [[nodiscard]] const spec::ListenTimeouts& timeouts() const { return listener->route->listener.timeout; }
+
+  Worker& worker;
+  Ref<LocalListener> listener;
+  std::string address;  // for X-Forwarded-For
+  std::shared_ptr<SharedListener> counted_at;
+  Socket socket;
+  Buffer pending;       // received and not consumed: a partial head, or the next request
+  bool linger = false;  // the connection ends while the client may still be sending
+  ClientLink link;
+};
+
+class Exchange {
+ public:
+  explicit Exchange(HttpClient& client);
+  ~Exchange();
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+
+  // Takes the request whose head is in the worker's request_head() and stands at the beginning of `input`, with what
+  // of its body and of later requests is there already. Before any suspension.
+  void begin(std::string_view input);
+  // True: the client's connection can carry another request.
+  Task<bool> run();
+
+ private:
+  enum class Upload : std::uint8_t {
+    going_on,
+    done,
+    client_failed,
+    client_too_slow,
+    malformed,
+    too_large,
+    replica_failed
+  };
+  enum class Heard : std::uint8_t { answer, tunnel, nothing, malformed, too_late, upload_ended };
+  struct Refusal {
+    int status = 0;
+    std::string_view text;
+    int retry_after_seconds = 0;
+  };
+
+  // exchange.cpp: getting a replica and an answer out of it.
+  Task<Refusal> reach_replica();
+  Task<std::optional<Refusal>> wait_in_queue();
+  bool pick_replica();
+  void replica_failed(std::string_view what);
+  [[nodiscard]] bool may_try_again() const;
+  [[nodiscard]] bool parked_is_dead();
+  Refusal refusal_of(Heard heard) const;
+  Task<bool> refuse(Refusal refusal);
+  Task<Heard> hear();
+  Task<bool> forward_interim(std::string_view bytes);
+  Millis answer_limit() const;
+  bool finish();
+  [[nodiscard]] bool client_must_close() const;
+
+  // upload.cpp: the request's body.
+  void take_body(std::string_view input);
+  void encode_body(std::string_view payload);
+  void end_body();
+  void start_upload();
+  Task<> upload();
+  Task<bool> upload_staged();
+  Task<> stop_upload();
+
+  // download.cpp: the answer.
+  AnswerForm form_of(const ResponseHead& head) const;
+  bool begin_answer(std::string_view bytes);
+  bool pass_on(std::string_view bytes);
+  void end_answer();
+  Task<bool> relay_answer();
+  Task<bool> run_tunnel();
+
+  HttpClient& client_;
+  Worker& worker_;
+  Ref<Route> route_;
+
+  // The request.
+  Buffer staged_;  // its head as sent, then its body while that fits the replay buffer
+  std::size_t head_bytes_ = 0;
+  std::size_t written_ = 0;  // of staged_, to this replica
+  BodyReader body_;
+  std::uint64_t body_bytes_ = 0;
+  Refusal refusal_;  // set by begin(): never reaches a replica
+  bool idempotent_ = false;
+  bool answers_head_ = false;
+  bool minor_1_ = true;
+  bool keep_alive_ = false;
+  bool wants_upgrade_ = false;
+  bool replayable_ = true;
+
+  // The try.
+  std::vector<InstanceId> tried_;
+  std::optional<InFlight> in_flight_;
+  std::unique_ptr<Upstream> upstream_;
+  int tries_ = 0;
+  bool only_new_connection_ = false;
+  bool wrote_anything_ = false;
+  Instant queue_deadline_{};
+
+  // The upload, beside the wait for the answer.
+  Branch uploading_;
+  Upload upload_ = Upload::done;
+  Instant upload_progress_{};
+
+  // The answer.
+  BodyReader answer_;
+  AnswerForm form_;
+  Buffer blocked_;  // for the client
+  bool answer_begun_ = false;
+  bool interim_sent_ = false;  // the client has seen a 1xx of this request
+  bool upstream_keep_alive_ = false;
+  bool upstream_clean_ = false;
+  bool answer_malformed_ = false;
+};
+
+// Both ways until both sides have ended, or nothing moved for `limit`. Takes what was received too early.
+Task<> tunnel(Worker& worker, Socket& client, Socket& replica, Buffer from_client, Buffer from_replica,
+              InstanceCounters& counters, spec::ListenTimeouts timeouts);
+
+}  // namespace muster::lb

@@ -1,0 +1,89 @@
+// What traffic threads share: round-robin cursors and counters. It outlives snapshots, so a reload or a health flip
+// that leaves the ready set as it was changes nothing in whose turn it is. No locks; counters have one writer each,
+// on a cache line of its own, and are read by the control thread.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/ids.h"
+#include "lb/balancer.h"
+
+namespace muster::lb {
+
+inline constexpr std::size_t cache_line_bytes = 64;
+
+// Written by one thread, read by others.
+class Counter {
+ public:
+  void add(std::uint64_t amount = 1) noexcept { value_.store(get() + amount, std::memory_order_relaxed); }
+  void subtract(std::uint64_t amount = 1) noexcept {
+    value_.store(get() - amount, std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+// Exact over all threads: turns are handed out by one counter. A retry takes the next turn like any request, so the
+// replicas that are left share a dead one's turns evenly.
+class RoundRobin {
+ public:
+  // `count` > 0.
+  std::size_t next(std::size_t count) noexcept {
+    return static_cast<std::size_t>(turn_.fetch_add(1, std::memory_order_relaxed) % count);
+  }
+
+ private:
+  alignas(cache_line_bytes) std::atomic<std::uint64_t> turn_{0};
+};
+
+struct alignas(cache_line_bytes) InstanceCounters {
+  Counter in_flight;
+  Counter requests;
+  Counter bytes_to;
+  Counter bytes_from;
+  Counter failures;
+  Counter responses_5xx;
+};
+
+struct SharedInstance {
+  SharedInstance(Endpoint e, std::size_t threads) : endpoint(std::move(e)), per_thread(threads) {}
+  const Endpoint endpoint;
+  std::vector<InstanceCounters> per_thread;
+};
+
+struct alignas(cache_line_bytes) ListenerCounters {
+  Counter connections;
+  Counter requests;
+};
+
+struct SharedListener {
+  SharedListener(std::string n, std::size_t threads) : name(std::move(n)), per_thread(threads) {}
+  const std::string name;
+  std::vector<ListenerCounters> per_thread;
+  alignas(cache_line_bytes) std::atomic<int> queued{
+      0};  // requests that wait for a ready replica, on all threads
+};
+
+// Calls `done` when every traffic thread has reported.
+class Rendezvous {
+ public:
+  Rendezvous(std::size_t threads, std::function<void()> done) : left_(threads), done_(std::move(done)) {}
+  void arrive() {
+    if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) done_();
+  }
+
+ private:
+  std::atomic<std::size_t> left_;
+  const std::function<void()> done_;
+};
+
+}  // namespace muster::lb

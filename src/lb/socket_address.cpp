@@ -1,0 +1,35 @@
+#include "lb/socket_address.h"
+
+#include <arpa/inet.h>
+
+#include <array>
+#include <cstring>
+
+namespace muster::lb {
+
+std::optional<SocketAddress> SocketAddress::parse(const std::string& host, std::uint16_t port) {
+  SocketAddress address;
+  sockaddr_in v4{};
+  if (::inet_pton(AF_INET, host.c_str(), &v4.sin_addr) == 1) {
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(port);
+    std::memcpy(&address.storage_, &v4, sizeof v4);
+    return address;
+  }
+  if (::inet_pton(AF_INET6, host.c_str(), &address.storage_.sin6_addr) != 1) return std::nullopt;
+  address.storage_.sin6_family = AF_INET6;
+  address.storage_.sin6_port = htons(port);
+  return address;
+}
+
+std::string host_text(const sockaddr_storage& address) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  const void* raw = nullptr;
+  if (address.ss_family == AF_INET) raw = &reinterpret_cast<const sockaddr_in&>(address).sin_addr;
+  if (address.ss_family == AF_INET6) raw = &reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
+  if (raw == nullptr || ::inet_ntop(address.ss_family, raw, text.data(), text.size()) == nullptr)
+    return "unknown";
+  return text.data();
+}
+
+}  // namespace muster::lb

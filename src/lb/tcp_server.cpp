@@ -1,0 +1,85 @@
+// A client's TCP connection: one replica for all of its life, chosen in turn like a request.
+#include "lb/exchange.h"
+
+namespace muster::lb {
+
+namespace {
+struct TcpClient {
+  TcpClient(Worker& w, Ref<LocalListener> l, Fd fd)
+      : worker(w),
+        listener(std::move(l)),
+        counted_at(listener->route->shared),
+        socket(w.loop(), std::move(fd)) {
+    ListenerCounters& counters = counted_at->per_thread[worker.index()];
+    counters.connections.add();
+    counters.requests.add();
+    link.socket = &socket;
+    link.listener = listener.get();
+    worker.add_client(link);
+  }
+  ~TcpClient() {
+    socket.close();
+    counted_at->per_thread[worker.index()].connections.subtract();
+    worker.remove_client(link);
+  }
+  TcpClient(const TcpClient&) = delete;
+  TcpClient& operator=(const TcpClient&) = delete;
+
+  Worker& worker;
+  Ref<LocalListener> listener;
+  std::shared_ptr<SharedListener> counted_at;
+  Socket socket;
+  ClientLink link;
+};
+
+// The connection and what holds its replica in flight.
+struct Connected {
+  std::optional<InFlight> in_flight;
+  std::unique_ptr<Upstream> upstream;
+};
+
+constexpr Millis pause_when_all_failed{50};
+
+// No byte was sent yet, so every failure may be followed by another replica.
+Task<bool> reach_replica(TcpClient& client, Connected& connected) {
+  Worker& worker = client.worker;
+  const Instant queue_deadline = worker.loop().now() + client.listener->route->listener.queue_timeout;
+  std::vector<InstanceId> tried;
+  for (int tries = 0; !worker.loop().shut();) {
+    const Ref<Route> route = client.listener->route;
+    Ref<LocalEndpoint> endpoint = Worker::pick(*route->pool, tried);
+    if (endpoint) {
+      connected.in_flight.emplace(endpoint);
+      std::string why;
+      connected.upstream = co_await endpoint->connect(route->listener.timeout.connect, why);
+      if (connected.upstream) co_return true;
+      endpoint->report_failure(endpoint->label() + ": connect: " + why);
+      tried.push_back(endpoint->id());
+      connected.in_flight.reset();
+      if (++tries > route->listener.retries) co_return false;
+    } else if (route->pool->endpoints.empty()) {
+      const bool there = co_await worker.wait_for_replica(*client.listener, queue_deadline);
+      if (!there) co_return false;
+    } else {
+      tried.clear();
+      co_await worker.loop().sleep(pause_when_all_failed);
+    }
+  }
+  co_return false;
+}
+}  // namespace
+
+Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd) {
+  TcpClient client(worker, std::move(listener), std::move(fd));
+  if (!client.socket.valid()) co_return;
+  Connected connected;
+  const bool reached = co_await reach_replica(client, connected);
+  if (!reached) {
+    client.socket.reset_on_close();
+    co_return;
+  }
+  co_await tunnel(worker, client.socket, connected.upstream->socket(), {}, {},
+                  connected.in_flight->endpoint().counters(), client.listener->route->listener.timeout);
+}
+
+}  // namespace muster::lb

@@ -1,0 +1,107 @@
+// Bytes both ways between two sockets, each direction with its own end: a half-close on one side is passed on and the
+// other direction goes on.
+#include <sys/socket.h>
+
+#include "lb/exchange.h"
+
+namespace muster::lb {
+
+namespace {
+constexpr int reads_in_a_row = 16;
+
+struct Tunnel {
+  Worker& worker;
+  Socket& client;
+  Socket& replica;
+  spec::ListenTimeouts timeout;
+  Instant last_moved;
+  bool broken = false;
+
+  // An error on one side ends both directions, and the peers are told by a reset.
+  void break_off() {
+    broken = true;
+    client.reset_on_close();
+    replica.reset_on_close();
+    client.abort_waits();
+    replica.abort_waits();
+  }
+  // Nothing moved in either direction for the whole limit.
+  [[nodiscard]] bool is_idle() const { return worker.loop().now() - last_moved >= timeout.tunnel; }
+};
+
+struct OneWay {
+  Tunnel& tunnel;
+  Socket& from;
+  Socket& to;
+  Buffer waiting;  // read, not yet written
+  Counter& bytes;
+};
+
+Task<bool> write_waiting(OneWay& way) {
+  way.bytes.add(way.waiting.size());
+  const bool written = co_await flush(way.to, way.waiting, way.tunnel.timeout.send);
+  way.tunnel.last_moved = way.tunnel.worker.loop().now();
+  co_return written;
+}
+
+// Something to read, or the end. False: time is over, or the other direction broke off.
+Task<bool> await_bytes(OneWay& way) {
+  for (;;) {
+    const Waited waited = co_await way.from.readable(way.tunnel.timeout.tunnel);
+    if (way.tunnel.broken || waited == Waited::aborted) co_return false;
+    if (waited == Waited::ready) co_return true;
+    if (way.tunnel.is_idle()) co_return false;
+  }
+}
+
+Task<> relay(OneWay way) {
+  Tunnel& tunnel = way.tunnel;
+  const bool begun = way.waiting.empty() || co_await write_waiting(way);
+  if (!begun) co_return tunnel.break_off();
+  for (int reads = 0; !tunnel.broken;) {
+    std::ptrdiff_t got = io_blocked;
+    if (reads++ % reads_in_a_row != 0) got = receive(way.from, tunnel.worker.scratch());
+    if (got == io_blocked) {
+      const bool there = co_await await_bytes(way);
+      if (!there) break;
+      got = receive(way.from, tunnel.worker.scratch());
+      if (got == io_blocked) continue;
+    }
+    if (got == 0) {
+      ::shutdown(way.to.fd(), SHUT_WR);
+      co_return;
+    }
+    if (got == io_failed) break;
+    tunnel.last_moved = tunnel.worker.loop().now();
+    const std::string_view bytes(tunnel.worker.scratch().data(), static_cast<std::size_t>(got));
+    if (!send_or_keep(way.to, bytes, {}, way.waiting)) break;
+    way.bytes.add(bytes.size() - way.waiting.size());
+    const bool written = way.waiting.empty() || co_await write_waiting(way);
+    if (!written) break;
+  }
+  if (!tunnel.broken) tunnel.break_off();
+}
+}  // namespace
+
+Task<> tunnel(Worker& worker, Socket& client, Socket& replica, Buffer from_client, Buffer from_replica,
+              InstanceCounters& counters, spec::ListenTimeouts timeouts) {
+  Tunnel both{.worker = worker,
+              .client = client,
+              .replica = replica,
+              .timeout = timeouts,
+              .last_moved = worker.loop().now()};
+  Branch back;
+  back.start(relay(OneWay{.tunnel = both,
+                          .from = replica,
+                          .to = client,
+                          .waiting = std::move(from_replica),
+                          .bytes = counters.bytes_from}));
+  co_await relay(OneWay{.tunnel = both,
+                        .from = client,
+                        .to = replica,
+                        .waiting = std::move(from_client),
+                        .bytes = counters.bytes_to});
+  co_await back.join();
+}
+
+}  // namespace muster::lb

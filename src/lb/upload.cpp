@@ -1,0 +1,128 @@
+// The request's body on its way to the replica. It is staged behind the head while all of it fits the replay buffer,
+// so that another try can send it again; beyond that the buffer is only a stage between two sockets.
+#include "lb/exchange.h"
+
+namespace muster::lb {
+
+void Exchange::encode_body(std::string_view payload) {
+  if (payload.empty()) return;
+  body_bytes_ += payload.size();
+  if (body_.kind() == BodyKind::chunked) {
+    write_chunk_size(staged_, payload.size());
+    staged_.append(payload);
+    staged_.append("\r\n");
+  } else {
+    staged_.append(payload);
+  }
+}
+
+void Exchange::end_body() {
+  if (body_.kind() != BodyKind::chunked) return;
+  staged_.append("0\r\n");
+  staged_.append(body_.trailers());
+  staged_.append("\r\n");
+}
+
+// Takes what belongs to the body; what is left is the client's next request.
+void Exchange::take_body(std::string_view input) {
+  upload_ = body_.done() ? Upload::done : Upload::going_on;
+  while (!input.empty() && upload_ == Upload::going_on) {
+    const BodyPiece piece = body_.next(input);
+    input.remove_prefix(piece.consumed);
+    encode_body(piece.payload);
+    const auto& body_max = route_->listener.body_max;
+    if (piece.state == BodyState::bad) {
+      upload_ = Upload::malformed;
+    } else if (body_max && body_bytes_ > *body_max) {
+      upload_ = Upload::too_large;
+    } else if (piece.state == BodyState::done) {
+      end_body();
+      upload_ = Upload::done;
+    }
+  }
+  if (upload_ == Upload::malformed || upload_ == Upload::too_large)
+    refusal_ = refusal_of(Heard::upload_ended);
+  Buffer rest;
+  rest.append(input);
+  client_.pending = std::move(rest);
+}
+
+// What is staged goes out at once; a branch carries on where that is not all.
+void Exchange::start_upload() {
+  written_ = 0;
+  wrote_anything_ = false;
+  upload_progress_ = worker_.loop().now();
+  const std::ptrdiff_t sent = send_some(upstream_->socket(), staged_.view());
+  if (sent == io_failed) return;  // the answer, or its absence, says the rest
+  if (sent > 0) {
+    wrote_anything_ = true;
+    written_ = static_cast<std::size_t>(sent);
+    in_flight_->endpoint().counters().bytes_to.add(written_);
+  }
+  if (upload_ == Upload::done && written_ == staged_.size()) return;
+  upload_ = Upload::going_on;
+  uploading_.start(upload());
+}
+
+Task<bool> Exchange::upload_staged() {
+  while (written_ < staged_.size()) {
+    const std::ptrdiff_t sent = send_some(upstream_->socket(), staged_.view().substr(written_));
+    if (sent == io_failed) co_return false;
+    if (sent == io_blocked) {
+      const Waited waited = co_await upstream_->socket().writable(route_->listener.timeout.send);
+      if (waited != Waited::ready) co_return false;
+      continue;
+    }
+    wrote_anything_ = true;
+    written_ += static_cast<std::size_t>(sent);
+    upload_progress_ = worker_.loop().now();
+    in_flight_->endpoint().counters().bytes_to.add(static_cast<std::uint64_t>(sent));
+  }
+  co_return true;
+}
+
+Task<> Exchange::upload() {
+  for (;;) {
+    const bool written = co_await upload_staged();
+    if (!written) {
+      if (upload_ == Upload::going_on) upload_ = Upload::replica_failed;
+      co_return;
+    }
+    if (body_.done()) {
+      upload_ = Upload::done;
+      co_return;
+    }
+    if (replayable_ && staged_.size() - head_bytes_ > limits::replay_buffer_bytes) replayable_ = false;
+    if (!replayable_) {
+      staged_.clear();
+      written_ = 0;
+    }
+    const std::ptrdiff_t got = receive(client_.socket, worker_.scratch());
+    if (got == io_blocked) {
+      const Waited waited = co_await client_.socket.readable(route_->listener.timeout.idle);
+      if (waited == Waited::ready) continue;
+      if (waited == Waited::aborted) co_return;  // stop_upload()
+      upload_ = Upload::client_too_slow;
+    } else if (got == 0 || got == io_failed) {
+      upload_ = Upload::client_failed;
+    } else {
+      take_body({worker_.scratch().data(), static_cast<std::size_t>(got)});
+      if (upload_ == Upload::done) upload_ = Upload::going_on;  // until it is written
+    }
+    if (upload_ != Upload::going_on) {
+      upstream_->socket().abort_wait(Direction::read);  // nobody needs the answer any more
+      co_return;
+    }
+  }
+}
+
+// Ends the branch where it waits. What was read is staged, so another try can go on from there.
+Task<> Exchange::stop_upload() {
+  if (!uploading_.running()) co_return;
+  client_.socket.abort_wait(Direction::read);
+  if (upstream_) upstream_->socket().abort_wait(Direction::write);
+  co_await uploading_.join();
+  if (upload_ == Upload::replica_failed) upload_ = Upload::going_on;
+}
+
+}  // namespace muster::lb

@@ -1,0 +1,321 @@
+#include "lb/worker.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/check.h"
+
+namespace muster::lb {
+
+namespace {
+constexpr int accepts_per_turn = 32;      // then the connections that are there get their turn
+constexpr Millis pause_without_fds{100};  // after EMFILE and its kin
+constexpr std::size_t spare_buffers_max = 64;
+constexpr std::size_t spare_buffer_bytes_max = 8U << 10U;
+}  // namespace
+
+struct Worker::GraceOver : WheelNode {
+  explicit GraceOver(Worker& w) : WheelNode(&GraceOver::on_due), worker(w) {}
+  static void on_due(WheelNode& node) {
+    Worker& worker = static_cast<GraceOver&>(node).worker;
+    worker.loop_->shut_all_sockets();
+    worker.wake_queue();
+  }
+  Worker& worker;
+};
+
+// Awaitable: a request in the queue, until the routing changes or its time is over.
+struct Worker::QueueWait : WheelNode {
+  QueueWait(Worker& w, Instant until) : WheelNode(&QueueWait::on_due), worker(w), deadline(until) {}
+  [[nodiscard]] bool await_ready() const { return worker.loop_->shut() || worker.loop_->now() >= deadline; }
+  void await_suspend(std::coroutine_handle<> handle) {
+    waiter = handle;
+    previous = worker.queue_last_;
+    (previous == nullptr ? worker.queue_first_ : previous->next) = this;
+    worker.queue_last_ = this;
+    worker.loop_->arm(*this, deadline);
+  }
+  static void await_resume() noexcept {}
+  void leave() {
+    (previous == nullptr ? worker.queue_first_ : previous->next) = next;
+    (next == nullptr ? worker.queue_last_ : next->previous) = previous;
+    worker.loop_->disarm(*this);
+  }
+  static void on_due(WheelNode& node) {
+    auto& self = static_cast<QueueWait&>(node);
+    self.leave();
+    self.waiter.resume();
+  }
+
+  Worker& worker;
+  Instant deadline;
+  std::coroutine_handle<> waiter;
+  QueueWait* previous = nullptr;
+  QueueWait* next = nullptr;
+};
+
+Worker::Worker(std::size_t index, std::unique_ptr<Loop> loop, const Callbacks& callbacks)
+    : index_(index), callbacks_(callbacks), loop_(std::move(loop)), scratch_(new char[scratch_bytes]) {}
+
+Worker::~Worker() = default;
+
+Buffer Worker::take_buffer() {
+  if (spare_buffers_.empty()) return {};
+  Buffer buffer = std::move(spare_buffers_.back());
+  spare_buffers_.pop_back();
+  return buffer;
+}
+
+void Worker::give_buffer(Buffer buffer) {
+  if (buffer.capacity() > spare_buffer_bytes_max || spare_buffers_.size() >= spare_buffers_max) return;
+  buffer.clear();
+  spare_buffers_.push_back(std::move(buffer));
+}
+
+void Worker::add_client(ClientLink& link) {
+  link.next = clients_;
+  if (clients_ != nullptr) clients_->previous = &link;
+  clients_ = &link;
+}
+
+void Worker::remove_client(ClientLink& link) {
+  (link.previous == nullptr ? clients_ : link.previous->next) = link.next;
+  if (link.next != nullptr) link.next->previous = link.previous;
+  finish_when_done();
+}
+
+Ref<LocalEndpoint> Worker::pick(LocalPool& pool, const std::vector<InstanceId>& tried) {
+  const std::size_t count = pool.endpoints.size();
+  if (count == 0) return {};
+  const auto was_tried = [&tried](const LocalEndpoint& endpoint) {
+    return std::ranges::find(tried, endpoint.id()) != tried.end();
+  };
+  if (!tried.empty() && std::ranges::all_of(pool.endpoints, [&](const auto& e) { return was_tried(*e); }))
+    return {};
+  // With others beside it a tried one only passes its turn on; the loop ends because one untried exists, and other
+  // threads that take turns between ours cannot starve us for longer than chance.
+  for (;;) {
+    const Ref<LocalEndpoint>& endpoint = pool.endpoints[pool.cursor->next(count)];
+    if (tried.empty() || !was_tried(*endpoint)) return endpoint;
+  }
+}
+
+Task<bool> Worker::wait_for_replica(LocalListener& listener, Instant deadline) {
+  // Counted at the listener it came by, on all threads together.
+  const Ref<Route> route = listener.route;
+  std::atomic<int>& queued = route->shared->queued;
+  if (queued.fetch_add(1, std::memory_order_relaxed) >= route->listener.queue_size) {
+    queued.fetch_sub(1, std::memory_order_relaxed);
+    co_return false;
+  }
+  while (listener.route->pool->endpoints.empty() && loop_->now() < deadline && !loop_->shut() &&
+         !(listener.closing || stopping_))
+    co_await QueueWait(*this, deadline);
+  queued.fetch_sub(1, std::memory_order_relaxed);
+  co_return !listener.route->pool->endpoints.empty();
+}
+
+void Worker::wake_queue() {
+  // Those that have to wait on join a new list, in the same order.
+  QueueWait* waiting = std::exchange(queue_first_, nullptr);
+  queue_last_ = nullptr;
+  while (waiting != nullptr) {
+    QueueWait* const next = waiting->next;
+    if (next != nullptr) next->previous = nullptr;
+    loop_->disarm(*waiting);
+    waiting->previous = waiting->next = nullptr;
+    waiting->waiter.resume();
+    waiting = next;
+  }
+}
+
+void Worker::adopt(std::shared_ptr<const Publication> publication) {
+  if (finished_) return;
+  update_endpoints(*publication);
+  update_pools(*publication);
+  if (!stopping_) {
+    update_listeners(*publication);
+    close_unnamed_listeners(*publication);
+  }
+  publication_ = std::move(publication);
+  wake_queue();
+}
+
+void Worker::update_endpoints(const Publication& publication) {
+  std::map<InstanceId, Ref<LocalEndpoint>> leaving = endpoints_;
+  for (const auto& pool : publication.instances) {
+    for (const auto& instance : pool) {
+      Ref<LocalEndpoint>& endpoint = endpoints_[instance->endpoint.instance];
+      if (!endpoint) endpoint = make_ref<LocalEndpoint>(*this, instance);
+      endpoint->set_in_rotation(true);
+      leaving.erase(instance->endpoint.instance);
+      // Back in rotation: a question about its last drain must not be answered by the next one.
+      idle_watches_.erase(instance->endpoint.instance);
+    }
+  }
+  for (auto& [id, endpoint] : leaving) {
+    endpoint->set_in_rotation(false);
+    if (endpoint->counters().in_flight.get() == 0) endpoints_.erase(id);
+  }
+}
+
+void Worker::update_pools(const Publication& publication) {
+  for (auto& [app, pool] : pools_) pool->endpoints.clear();
+  std::map<std::string, Ref<LocalPool>> pools;
+  const auto& wanted = publication.snapshot->pools;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const auto known = pools_.find(wanted[i].app);
+    Ref<LocalPool> pool = known == pools_.end() ? make_ref<LocalPool>() : known->second;
+    pool->cursor = publication.cursors[i];
+    for (const auto& instance : publication.instances[i])
+      pool->endpoints.push_back(endpoints_.at(instance->endpoint.instance));
+    pools.emplace(wanted[i].app, std::move(pool));
+  }
+  pools_ = std::move(pools);
+}
+
+void Worker::update_listeners(const Publication& publication) {
+  const auto& wanted = publication.snapshot->listeners;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    auto route = make_ref<Route>();
+    route->listener = wanted[i];
+    route->shared = publication.listeners[i];
+    route->counters = &route->shared->per_thread[index_];
+    Ref<LocalPool>& pool = pools_[wanted[i].app];
+    if (!pool) pool = make_ref<LocalPool>();  // an app without a pool has no replicas yet
+    route->pool = pool;
+    for (const auto& address : publication.addresses[i]) {
+      if (address == nullptr) continue;
+      Ref<LocalListener>& listener = listeners_[address.get()];
+      const bool is_new = !listener;
+      if (is_new) {
+        listener = make_ref<LocalListener>();
+        listener->address = address;
+      }
+      listener->route = route;
+      if (is_new) accept_loop(listener);
+    }
+  }
+}
+
+void Worker::close_unnamed_listeners(const Publication& publication) {
+  const auto is_named = [&publication](const BoundAddress* address) {
+    return std::ranges::any_of(publication.addresses, [address](const auto& of_listener) {
+      return std::ranges::any_of(of_listener,
+                                 [address](const auto& named) { return named.get() == address; });
+    });
+  };
+  for (auto at = listeners_.begin(); at != listeners_.end();) {
+    const Ref<LocalListener> listener = at->second;
+    if (is_named(at->first)) {
+      ++at;
+      continue;
+    }
+    at = listeners_.erase(at);
+    accept_last(*listener);
+  }
+}
+
+void Worker::accept_last(LocalListener& listener) {
+  listener.closing = true;
+  while (listener.socket.valid() && accept_some(listener)) {
+  }
+  listener.socket.abort_wait(Direction::read);  // the accept loop closes the socket and ends
+  // Connections that wait for their next request have none in flight.
+  for (ClientLink* link = clients_; link != nullptr;) {
+    ClientLink* const next = link->next;
+    if (link->idle && link->listener == &listener) link->socket->abort_wait(Direction::read);
+    link = next;
+  }
+}
+
+Detached Worker::accept_loop(Ref<LocalListener> listener) {
+  ++accepting_;
+  while (!listener->closing) {
+    listener->socket = Socket(*loop_, listener->address->duplicate(index_));
+    if (listener->socket.valid()) break;
+    co_await loop_->sleep(pause_without_fds);
+  }
+  while (!listener->closing) {
+    const Waited waited = co_await listener->socket.readable(no_limit);
+    if (waited != Waited::ready) break;
+    if (!accept_some(*listener) &&
+        (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
+      co_await loop_->sleep(pause_without_fds);
+  }
+  listener->socket.close();
+  listener->address.reset();
+  --accepting_;
+  finish_when_done();
+}
+
+// True: there may be more. False: errno says why not.
+bool Worker::accept_some(LocalListener& listener) {
+  for (int i = 0; i < accepts_per_turn; ++i) {
+    sockaddr_storage peer{};
+    socklen_t length = sizeof peer;
+    Fd fd(::accept4(listener.socket.fd(), reinterpret_cast<sockaddr*>(&peer), &length,
+                    SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!fd) {
+      if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO) continue;
+      return false;
+    }
+    begin_connection(listener, std::move(fd), host_text(peer));
+  }
+  errno = 0;
+  return true;
+}
+
+void Worker::begin_connection(LocalListener& listener, Fd fd, std::string client_address) {
+  switch (listener.route->listener.mode) {
+    case spec::ListenMode::http:
+      serve_http(*this, Ref<LocalListener>(&listener), std::move(fd), std::move(client_address));
+      break;
+    case spec::ListenMode::tcp:
+      serve_tcp(*this, Ref<LocalListener>(&listener), std::move(fd));
+      break;
+  }
+}
+
+void Worker::watch_idle(InstanceId instance, std::shared_ptr<Rendezvous> idle) {
+  const auto known = endpoints_.find(instance);
+  if (known == endpoints_.end() || known->second->counters().in_flight.get() == 0) {
+    idle->arrive();
+  } else {
+    idle_watches_.emplace(instance, std::move(idle));
+  }
+}
+
+void Worker::on_endpoint_idle(LocalEndpoint& endpoint) {
+  const InstanceId id = endpoint.id();
+  const auto [first, last] = idle_watches_.equal_range(id);
+  for (auto watch = first; watch != last; ++watch) watch->second->arrive();
+  idle_watches_.erase(first, last);
+  endpoints_.erase(id);  // the caller still holds a reference
+}
+
+void Worker::stop(Millis grace) {
+  if (stopping_) return;
+  stopping_ = true;
+  grace_over_ = std::make_unique<GraceOver>(*this);
+  for (const auto& [address, listener] : listeners_) accept_last(*listener);
+  listeners_.clear();
+  for (const auto& [id, endpoint] : endpoints_) endpoint->close_parked();
+  wake_queue();
+  if (!finished_) loop_->arm(*grace_over_, loop_->now() + grace);
+  finish_when_done();
+}
+
+void Worker::finish_when_done() {
+  if (!stopping_ || finished_ || clients_ != nullptr || accepting_ != 0 || !listeners_.empty()) return;
+  finished_ = true;
+  loop_->disarm(*grace_over_);
+  pools_.clear();
+  endpoints_.clear();
+  loop_->quit();
+}
+
+}  // namespace muster::lb

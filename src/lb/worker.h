@@ -1,0 +1,142 @@
+// One traffic thread: its event loop, its share of the listeners, its view of the routing. Everything below runs on
+// the thread itself, except the constructor and what says otherwise.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "lb/balancer.h"
+#include "lb/endpoint.h"
+#include "lb/http_head.h"
+#include "lb/listen_sockets.h"
+#include "lb/local_ref.h"
+#include "lb/loop.h"
+#include "lb/shared_state.h"
+#include "lb/task.h"
+
+namespace muster::lb {
+
+// A snapshot with the shared state it refers to, as it is handed to the threads.
+struct Publication {
+  std::shared_ptr<const Snapshot> snapshot;
+  std::vector<std::shared_ptr<SharedListener>> listeners;               // as snapshot->listeners
+  std::vector<std::vector<std::shared_ptr<BoundAddress>>> addresses;    // the same, by bind; null: not open
+  std::vector<std::shared_ptr<RoundRobin>> cursors;                     // as snapshot->pools
+  std::vector<std::vector<std::shared_ptr<SharedInstance>>> instances;  // as snapshot->pools[i].endpoints
+};
+
+struct LocalPool : LocalCounted {
+  std::shared_ptr<RoundRobin> cursor;
+  std::vector<Ref<LocalEndpoint>> endpoints;
+};
+
+// A listener's settings and where it leads, fixed. A request holds on to the one it began with.
+struct Route : LocalCounted {
+  spec::Listener listener;
+  std::shared_ptr<SharedListener> shared;
+  ListenerCounters* counters = nullptr;
+  Ref<LocalPool> pool;
+};
+
+// One open address. Its connections follow it to whatever route the last snapshot gave it.
+struct LocalListener : LocalCounted {
+  std::shared_ptr<BoundAddress> address;
+  Socket socket;
+  Ref<Route> route;
+  bool closing = false;  // no listener names it any more: connections end after the request they carry
+};
+
+// A client connection in the worker's list; `idle` ones are woken to close when the worker stops.
+struct ClientLink {
+  ClientLink* previous = nullptr;
+  ClientLink* next = nullptr;
+  Socket* socket = nullptr;
+  const LocalListener* listener = nullptr;
+  bool idle = false;
+};
+
+class Worker {
+ public:
+  static constexpr std::size_t scratch_bytes = 64U << 10U;
+
+  Worker(std::size_t index, std::unique_ptr<Loop> loop, const Callbacks& callbacks);
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+  ~Worker();
+
+  void run() { loop_->run(); }
+
+  // Letters from the control thread (through Loop::post).
+  void adopt(std::shared_ptr<const Publication> publication);
+  void watch_idle(InstanceId instance, std::shared_ptr<Rendezvous> idle);
+  void stop(Millis grace);
+
+  [[nodiscard]] std::size_t index() const { return index_; }
+  [[nodiscard]] Loop& loop() { return *loop_; }
+  [[nodiscard]] const Callbacks& callbacks() const { return callbacks_; }
+  [[nodiscard]] bool stopping() const { return stopping_; }
+  // Received bytes and parsed heads live here between two suspensions, never across one.
+  [[nodiscard]] std::span<char> scratch() { return {scratch_.get(), scratch_bytes}; }
+  [[nodiscard]] RequestHead& request_head() { return request_head_; }
+  [[nodiscard]] ResponseHead& response_head() { return response_head_; }
+  [[nodiscard]] Buffer& serialised() { return serialised_; }
+  Buffer take_buffer();
+  void give_buffer(Buffer buffer);
+
+  void add_client(ClientLink& link);
+  void remove_client(ClientLink& link);
+
+  // The next replica in turn that is not in `tried`; none when the pool has no other.
+  static Ref<LocalEndpoint> pick(LocalPool& pool, const std::vector<InstanceId>& tried);
+  // Waits until the listener's pool has a replica. False: its queue is full, or its time is over at `deadline`.
+  Task<bool> wait_for_replica(LocalListener& listener, Instant deadline);
+  void on_endpoint_idle(LocalEndpoint& endpoint);
+
+ private:
+  struct QueueWait;
+  void update_endpoints(const Publication& publication);
+  void update_pools(const Publication& publication);
+  void update_listeners(const Publication& publication);
+  void close_unnamed_listeners(const Publication& publication);
+  Detached accept_loop(Ref<LocalListener> listener);
+  bool accept_some(LocalListener& listener);
+  void accept_last(LocalListener& listener);
+  void begin_connection(LocalListener& listener, Fd fd, std::string client_address);
+  void wake_queue();
+  void finish_when_done();
+
+  const std::size_t index_;
+  const Callbacks& callbacks_;
+  std::unique_ptr<Loop> loop_;
+  std::unique_ptr<char[]> scratch_;  // NOLINT(modernize-avoid-c-arrays): not zero-filled
+  RequestHead request_head_;
+  ResponseHead response_head_;
+  Buffer serialised_;
+  std::vector<Buffer> spare_buffers_;
+
+  std::shared_ptr<const Publication> publication_;
+  std::map<InstanceId, Ref<LocalEndpoint>> endpoints_;
+  std::map<std::string, Ref<LocalPool>> pools_;
+  std::map<const BoundAddress*, Ref<LocalListener>> listeners_;
+  std::multimap<InstanceId, std::shared_ptr<Rendezvous>> idle_watches_;
+  QueueWait* queue_first_ = nullptr;
+  QueueWait* queue_last_ = nullptr;
+  ClientLink* clients_ = nullptr;
+  std::size_t accepting_ = 0;  // accept loops that have not ended
+  bool stopping_ = false;
+  bool finished_ = false;
+  struct GraceOver;
+  std::unique_ptr<GraceOver> grace_over_;
+};
+
+// Carry one client connection to its end (http_server.cpp, tcp_server.cpp).
+Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, std::string client_address);
+Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd);
+
+}  // namespace muster::lb

@@ -1,0 +1,330 @@
+#include "rig.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace muster::lb::test {
+
+namespace {
+sockaddr_in loopback(std::uint16_t port) {
+  sockaddr_in where{};
+  where.sin_family = AF_INET;
+  where.sin_port = htons(port);
+  where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return where;
+}
+
+Fd listen_on_any(std::uint16_t& port) {
+  Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in where = loopback(0);
+  EXPECT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&where), sizeof where), 0);
+  EXPECT_EQ(::listen(fd.get(), 512), 0);
+  socklen_t length = sizeof where;
+  ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&where), &length);
+  port = ntohs(where.sin_port);
+  return fd;
+}
+}  // namespace
+
+Wire::Wire(Fd fd) : fd_(std::move(fd)) {
+  const timeval limit{.tv_sec = patience.count(), .tv_usec = 0};
+  ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  ::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+}
+
+Wire Wire::to(std::uint16_t port) {
+  Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const sockaddr_in where = loopback(port);
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where) != 0) return {};
+  return Wire(std::move(fd));
+}
+
+Wire Wire::to_unix(const std::string& path) {
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un where{};
+  where.sun_family = AF_UNIX;
+  std::memcpy(where.sun_path, path.data(), path.size());
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where) != 0) return {};
+  return Wire(std::move(fd));
+}
+
+bool Wire::send(std::string_view bytes) const {
+  while (!bytes.empty()) {
+    const ssize_t sent = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent <= 0) return false;
+    bytes.remove_prefix(static_cast<std::size_t>(sent));
+  }
+  return true;
+}
+
+std::optional<std::string> Wire::some(std::size_t max) const {
+  std::string bytes(max, '\0');
+  const ssize_t got = ::recv(fd_.get(), bytes.data(), bytes.size(), 0);
+  if (got < 0) return std::nullopt;
+  bytes.resize(static_cast<std::size_t>(got));
+  return bytes;
+}
+
+std::optional<std::string> Wire::until(std::string_view end) {
+  for (;;) {
+    if (const std::size_t at = kept_.find(end); at != std::string::npos) {
+      std::string result = kept_.substr(0, at + end.size());
+      kept_.erase(0, at + end.size());
+      return result;
+    }
+    const auto more = some();
+    if (!more || more->empty()) return std::nullopt;
+    kept_ += *more;
+  }
+}
+
+std::optional<std::string> Wire::exactly(std::size_t count) {
+  while (kept_.size() < count) {
+    const auto more = some();
+    if (!more || more->empty()) return std::nullopt;
+    kept_ += *more;
+  }
+  std::string result = kept_.substr(0, count);
+  kept_.erase(0, count);
+  return result;
+}
+
+std::optional<std::string> Wire::rest() {
+  for (;;) {
+    const auto more = some();
+    if (!more) return std::nullopt;
+    if (more->empty()) return std::exchange(kept_, {});
+    kept_ += *more;
+  }
+}
+
+void Wire::half_close() const {
+  ::shutdown(fd_.get(), SHUT_WR);
+}
+
+void Wire::reset() {
+  const linger abort{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
+  fd_.reset();
+}
+
+int Message::status() const {
+  const std::size_t space = head.find(' ');
+  return space == std::string::npos ? 0 : std::atoi(head.c_str() + space + 1);
+}
+
+std::string Message::field(std::string_view name) const {
+  const auto lower = [](std::string text) {
+    std::ranges::transform(text, text.begin(), [](char c) { return static_cast<char>(std::tolower(c)); });
+    return text;
+  };
+  const std::string key = "\r\n" + lower(std::string(name)) + ": ";
+  const std::size_t at = lower(head).find(key);
+  if (at == std::string::npos) return {};
+  const std::size_t begin = at + key.size();
+  return head.substr(begin, head.find("\r\n", begin) - begin);
+}
+
+namespace {
+bool read_chunks(Wire& wire, Message& message) {
+  for (;;) {
+    const auto line = wire.until("\r\n");
+    if (!line) return false;
+    const std::size_t size = std::stoul(*line, nullptr, 16);
+    if (size == 0) break;
+    const auto data = wire.exactly(size + 2);
+    if (!data) return false;
+    message.body += data->substr(0, size);
+  }
+  for (;;) {
+    const auto line = wire.until("\r\n");
+    if (!line) return false;
+    if (*line == "\r\n") return true;
+    message.trailers += *line;
+  }
+}
+}  // namespace
+
+std::optional<Message> read_message(Wire& wire, bool no_body) {
+  Message message;
+  const auto head = wire.until("\r\n\r\n");
+  if (!head) return std::nullopt;
+  message.head = head->substr(0, head->size() - 2);
+  const bool is_answer = message.head.starts_with("HTTP/");
+  const int status = is_answer ? message.status() : 0;
+  if (no_body || (is_answer && (status < 200 || status == 204 || status == 304))) return message;
+  const std::string length = message.field("content-length");
+  if (message.field("transfer-encoding") == "chunked")
+    return read_chunks(wire, message) ? std::optional(message) : std::nullopt;
+  if (length.empty() && !is_answer) return message;
+  const auto body = length.empty() ? wire.rest() : wire.exactly(std::stoul(length));
+  if (!body) return std::nullopt;
+  message.body = *body;
+  return message;
+}
+
+Replica::Replica(Serve serve) : serve_(std::move(serve)), listener_(listen_on_any(port_)) {
+  acceptor_ = std::thread([this] { accept_all(); });
+}
+
+void Replica::accept_all() {
+  for (;;) {
+    Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!fd) return;
+    const std::lock_guard lock(mutex_);
+    if (dead_) return;
+    ++connections_;
+    open_.push_back(fd.get());
+    threads_.emplace_back([this, raw = fd.release()] {
+      {
+        Wire wire{Fd(::fcntl(raw, F_DUPFD_CLOEXEC, 0))};
+        serve_(wire);
+      }
+      const std::lock_guard guard(mutex_);
+      std::erase(open_, raw);
+      ::close(raw);
+    });
+  }
+}
+
+void Replica::kill() {
+  if (dead_.exchange(true)) return;
+  ::shutdown(listener_.get(), SHUT_RDWR);
+  acceptor_.join();
+  listener_.reset();
+  const std::lock_guard lock(mutex_);
+  for (const int raw : open_) ::shutdown(raw, SHUT_RDWR);
+}
+
+Replica::~Replica() {
+  kill();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+Replica::Serve http_replica(std::string body) {
+  return [body = std::move(body)](Wire& wire) {
+    const std::string answer =
+        "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+    while (read_message(wire)) {
+      if (!wire.send(answer)) return;
+    }
+  };
+}
+
+std::uint16_t free_port() {
+  std::uint16_t port = 0;
+  listen_on_any(port);
+  return port;
+}
+
+Rig::Rig(int threads) {
+  const auto note = [this](auto change) {
+    {
+      const std::lock_guard lock(mutex_);
+      change();
+    }
+    changed_.notify_all();
+  };
+  Callbacks callbacks{
+      .on_snapshot_in_use = [this, note](SnapshotVersion v) { note([&] { in_use_ = raw(v); }); },
+      .on_idle = [this, note](InstanceId i) { note([&] { idle_.push_back(i); }); },
+      .on_upstream_failed = [this, note](InstanceId i,
+                                         const std::string&) { note([&] { failed_.push_back(i); }); },
+      .on_pong = [this, note](std::uint64_t token) { note([&] { pongs_.push_back(token); }); },
+  };
+  auto started = Balancer::start({.threads = threads, .systemd_fds = {}, .callbacks = std::move(callbacks)});
+  EXPECT_TRUE(started.ok());
+  balancer = std::move(started).value();
+}
+
+spec::Listener& Rig::add_listener(const std::string& name, const std::string& app, spec::ListenMode mode) {
+  spec::Listener listener;
+  listener.name = name;
+  listener.app = app;
+  listener.mode = mode;
+  spec::BindAddress bind;
+  bind.host = "127.0.0.1";
+  bind.port = free_port();
+  bind.text = "127.0.0.1:" + std::to_string(bind.port);
+  listener.bind.push_back(bind);
+  listeners.push_back(listener);
+  return listeners.back();
+}
+
+void Rig::set_pool(const std::string& app, const std::vector<std::uint16_t>& ports) {
+  Pool pool;
+  pool.app = app;
+  for (const std::uint16_t port : ports) {
+    const auto ordinal = static_cast<int>(pool.endpoints.size());
+    pool.endpoints.push_back({.instance = InstanceId{port},
+                              .label = app + "/" + std::to_string(ordinal),
+                              .address = "127.0.0.1",
+                              .port = port,
+                              .ordinal = ordinal});
+  }
+  pools[app] = pool;
+}
+
+Status Rig::prepare_only() {
+  auto prepared = balancer->prepare(listeners);
+  if (!prepared) return std::move(prepared).error();
+  return Unit{};
+}
+
+void Rig::publish() {
+  auto prepared = balancer->prepare(listeners);
+  ASSERT_TRUE(prepared.ok()) << prepared.error().message;
+  auto snapshot = std::make_shared<Snapshot>();
+  snapshot->version = SnapshotVersion{++version_};
+  snapshot->listeners = listeners;
+  for (const auto& [app, pool] : pools) snapshot->pools.push_back(pool);
+  balancer->publish(snapshot, std::move(prepared).value());
+  ASSERT_TRUE(wait_for([this] { return in_use_ >= version_; })) << "snapshot not in use";
+}
+
+std::optional<Message> Rig::get(std::string_view target, std::size_t listener) const {
+  Wire wire = client(listener);
+  wire.send("GET " + std::string(target) + " HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+  return read_message(wire);
+}
+
+bool Rig::wait_idle(InstanceId instance) {
+  return wait_for([&] { return std::ranges::find(idle_, instance) != idle_.end(); });
+}
+bool Rig::is_idle(InstanceId instance) {
+  const std::lock_guard lock(mutex_);
+  return std::ranges::find(idle_, instance) != idle_.end();
+}
+bool Rig::wait_failure(InstanceId instance) {
+  return wait_for([&] { return std::ranges::find(failed_, instance) != failed_.end(); });
+}
+bool Rig::wait_pong(std::uint64_t token) {
+  return wait_for([&] { return std::ranges::find(pongs_, token) != pongs_.end(); });
+}
+
+std::uint64_t Rig::in_flight(InstanceId instance) const {
+  for (const InstanceStats& stats : balancer->stats().instances) {
+    if (stats.instance == instance) return stats.in_flight;
+  }
+  return 0;
+}
+
+bool Rig::wait_in_flight(InstanceId instance, std::uint64_t wanted) const {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (in_flight(instance) != wanted) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+}  // namespace muster::lb::test
