@@ -1,0 +1,284 @@
+#include "supervisor/cgroup_tree.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "fmt/core.h"
+#include "supervisor/proc_scan.h"
+
+namespace muster::supervisor {
+namespace {
+
+constexpr char base_prefix[] = "muster-";
+constexpr int base_names_max = 64;  // hosts in one process
+constexpr int depth_max = 16;       // of groups that an app makes in its own
+constexpr std::size_t procs_bytes_max = 1U << 20U;
+constexpr std::size_t leftover_max = 4096;
+constexpr Millis retry_after{100};
+
+Result<Unit> write_file(const std::string& path, std::string_view text) {
+  const Fd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd) return system_error(path, errno);
+  if (write(fd.get(), text.data(), text.size()) < 0) return system_error(path, errno);
+  return Unit{};
+}
+
+std::vector<std::string> groups_in(const std::string& folder) {
+  std::vector<std::string> names;
+  DIR* dir = opendir(folder.c_str());
+  if (!dir) return names;
+  while (const dirent* entry = readdir(dir)) {
+    if (entry->d_type == DT_DIR && entry->d_name[0] != '.') names.emplace_back(entry->d_name);
+  }
+  closedir(dir);
+  return names;
+}
+
+// With the groups that the app made in its own; those with processes stay.
+bool remove_groups(const std::string& folder, int depth = 0) {
+  if (rmdir(folder.c_str()) == 0 || errno == ENOENT) return true;
+  if (errno != EBUSY || depth == depth_max) return false;
+  bool all = true;
+  for (const std::string& name : groups_in(folder))
+    all = remove_groups(folder + "/" + name, depth + 1) && all;
+  return all && (rmdir(folder.c_str()) == 0 || errno == ENOENT);
+}
+
+void collect_pids(const std::string& folder, std::vector<int>& pids, int depth = 0) {
+  if (const auto text = read_small_file(folder + "/cgroup.procs", procs_bytes_max)) {
+    for (const int pid : parse_pids(text.value())) pids.push_back(pid);
+  }
+  if (depth == depth_max) return;
+  for (const std::string& name : groups_in(folder)) collect_pids(folder + "/" + name, pids, depth + 1);
+}
+
+Fd locked(const std::string& folder) {
+  Fd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd && flock(fd.get(), LOCK_EX | LOCK_NB) != 0) fd.reset();
+  return fd;
+}
+
+// What daemons left behind that died without cleaning up. Where processes are left, nothing is touched.
+void remove_stale(const std::string& parent) {
+  for (const std::string& name : groups_in(parent)) {
+    if (!name.starts_with(base_prefix)) continue;
+    const std::string folder = parent + "/" + name;
+    if (const Fd lock = locked(folder)) remove_groups(folder);
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> own_cgroup_folders() {
+  const auto groups = read_small_file("/proc/self/cgroup");
+  const auto mounts = read_small_file("/proc/self/mountinfo", 1U << 20U);
+  const auto path = groups ? parse_cgroup2_path(groups.value()) : std::nullopt;
+  if (!path || !mounts) return {};
+  return cgroup2_folders(mounts.value(), *path);
+}
+
+CgroupBase::CgroupBase(std::string parent, std::string name, Fd lock)
+    : parent_(std::move(parent)),
+      name_(std::move(name)),
+      folder_(parent_ + "/" + name_),
+      lock_(std::move(lock)) {}
+
+Result<std::unique_ptr<CgroupBase>> CgroupBase::make(const std::vector<std::string>& parents) {
+  Error last{.message = "this process is in no cgroup2 group"};
+  for (const std::string& parent : parents) {
+    remove_stale(parent);
+    for (int i = 0; i < base_names_max; ++i) {
+      std::string name = base_prefix + std::to_string(getpid()) + (i == 0 ? "" : fmt::format("-{}", i));
+      const std::string folder = parent + "/" + name;
+      if (mkdir(folder.c_str(), 0755) != 0) {
+        last = system_error("mkdir " + folder, errno);
+        if (last.errno_value == EEXIST) continue;
+        break;
+      }
+      Fd lock = locked(folder);
+      // Lost to a daemon that took it for a dead one's: another name.
+      if (!lock || access((folder + "/cgroup.procs").c_str(), F_OK) != 0) continue;
+      if (access((folder + "/cgroup.kill").c_str(), W_OK) != 0) {
+        last = system_error(folder + "/cgroup.kill", errno);
+        rmdir(folder.c_str());
+        break;
+      }
+      return std::unique_ptr<CgroupBase>(new CgroupBase(parent, std::move(name), std::move(lock)));
+    }
+  }
+  return last;
+}
+
+CgroupBase::~CgroupBase() {
+  remove_groups(folder_);
+}
+
+Result<std::string> CgroupBase::make_group(const std::string& name) {
+  std::string folder = folder_ + "/" + name;
+  if (mkdir(folder.c_str(), 0755) == 0) return folder;
+  if (errno == ENOENT && mkdir(folder_.c_str(), 0755) == 0) {
+    lock_ = locked(folder_);
+    if (mkdir(folder.c_str(), 0755) == 0) return folder;
+  }
+  return system_error("mkdir " + folder, errno);
+}
+
+void CgroupBase::remove_group(const std::string& folder) {
+  std::erase_if(leftover_, [](const std::string& earlier) { return remove_groups(earlier); });
+  if (!remove_groups(folder) && leftover_.size() < leftover_max) leftover_.push_back(folder);
+}
+
+std::optional<std::string> CgroupBase::group_of(int pid) const {
+  const auto text = read_small_file("/proc/" + std::to_string(pid) + "/cgroup");
+  const auto path = text ? parse_cgroup2_path(text.value()) : std::nullopt;
+  if (!path) return std::nullopt;
+  const std::string mark = "/" + name_ + "/";
+  const std::size_t at = path->find(mark);
+  if (at == std::string::npos) return std::nullopt;
+  const std::size_t begin = at + mark.size();
+  return path->substr(begin, path->find('/', begin) - begin);
+}
+
+namespace {
+
+class CgroupTree final : public ProcessTree {
+ public:
+  CgroupTree(uv_loop_t* loop, CgroupBase& base, std::string name, std::string folder,
+             std::function<void()> on_empty)
+      : loop_(loop),
+        base_(base),
+        name_(std::move(name)),
+        folder_(std::move(folder)),
+        on_empty_(std::move(on_empty)) {}
+  ~CgroupTree() override {
+    if (!gone_) base_.remove_group(folder_);
+  }
+
+  [[nodiscard]] std::string cgroup_folder() const override { return folder_; }
+  void began(int /*pid*/) override {}
+
+  void kill() override {
+    if (gone_) return;
+    const auto killed = write_file(folder_ + "/cgroup.kill", "1");
+    // Out of descriptors, say. It must not be forgotten.
+    kill_again_ = !killed && killed.error().errno_value != ENOENT && killed.error().errno_value != ENODEV;
+    if (kill_again_) retry();
+  }
+
+  bool main_ended() override {
+    main_ended_ = true;
+    return !watch_emptiness();
+  }
+
+  [[nodiscard]] bool contains(int pid) const override {
+    if (gone_) return false;
+    const std::optional<ProcStat> process = read_process(pid);
+    return process && !process->ended() && base_.group_of(pid) == name_;
+  }
+
+  [[nodiscard]] std::vector<int> pids() const override {
+    std::vector<int> pids;
+    if (!gone_) collect_pids(folder_, pids);
+    return pids;
+  }
+
+  [[nodiscard]] Usage usage() const override;
+
+  [[nodiscard]] bool oom_killed() const override {
+    const auto text = read_small_file(folder_ + "/memory.events");
+    return text && keyed_number(text.value(), "oom_kill").value_or(0) > 0;
+  }
+
+ private:
+  // Whether somebody is left; then it is watched.
+  bool watch_emptiness() {
+    if (gone_) return false;
+    // The read comes before the poll: what changes in between makes the descriptor ready.
+    const Populated populated = read_populated();
+    if (populated == Populated::no) {
+      poll_.close();
+      events_.reset();
+      gone_ = true;
+      base_.remove_group(folder_);
+      return false;
+    }
+    if (populated == Populated::unknown) {
+      retry();
+    } else if (!poll_.open()) {
+      if (poll_.start(loop_, events_.get(), UV_PRIORITIZED, [this] { on_change(); }) != 0) retry();
+    }
+    return true;
+  }
+
+  enum class Populated { yes, no, unknown };
+  Populated read_populated() {
+    if (!events_) events_.reset(open((folder_ + "/cgroup.events").c_str(), O_RDONLY | O_CLOEXEC));
+    if (!events_) return errno == ENOENT ? Populated::no : Populated::unknown;
+    std::array<char, 256> text{};
+    const ssize_t got = pread(events_.get(), text.data(), text.size(), 0);
+    if (got < 0) return errno == ENODEV ? Populated::no : Populated::unknown;
+    const auto number =
+        keyed_number(std::string_view(text.data(), static_cast<std::size_t>(got)), "populated");
+    return number == 0U ? Populated::no : Populated::yes;
+  }
+
+  void on_change() {
+    if (!gone_ && !watch_emptiness()) on_empty_();
+  }
+
+  void retry() {
+    if (!timer_.open()) {
+      timer_ = UvTimer(loop_, [this] {
+        if (kill_again_) kill();
+        if (main_ended_) on_change();
+      });
+    }
+    timer_.start(retry_after);
+  }
+
+  uv_loop_t* loop_;
+  CgroupBase& base_;
+  std::string name_;
+  std::string folder_;
+  std::function<void()> on_empty_;
+  Fd events_;  // opened when the main process has ended: until then the group cannot be empty
+  UvPoll poll_;
+  UvTimer timer_;
+  bool kill_again_ = false;
+  bool main_ended_ = false;
+  bool gone_ = false;
+};
+
+Usage CgroupTree::usage() const {
+  Usage usage;
+  if (const auto text = read_small_file(folder_ + "/cpu.stat")) {
+    usage.cpu = std::chrono::microseconds(keyed_number(text.value(), "usage_usec").value_or(0));
+  }
+  const auto memory = read_small_file(folder_ + "/memory.current");
+  if (memory) {
+    std::string_view number = memory.value();
+    usage.memory_bytes = parse_number(number.substr(0, number.find('\n'))).value_or(0);
+    return usage;
+  }
+  usage.memory_over_counts = true;
+  for (const int pid : pids()) usage.memory_bytes += resident_bytes(pid);
+  return usage;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ProcessTree>> make_cgroup_tree(uv_loop_t* loop, CgroupBase& base,
+                                                      const std::string& name,
+                                                      std::function<void()> on_empty) {
+  Result<std::string> folder = base.make_group(name);
+  if (!folder) return std::move(folder).error();
+  return std::unique_ptr<ProcessTree>(
+      std::make_unique<CgroupTree>(loop, base, name, std::move(folder).value(), std::move(on_empty)));
+}
+
+}  // namespace muster::supervisor

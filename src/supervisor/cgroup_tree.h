@@ -1,0 +1,49 @@
+// Trees as cgroup2 groups. No controller is needed: cgroup.kill, cgroup.events and cpu.stat are always there.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "supervisor/process_tree.h"
+#include "supervisor/uv_handles.h"
+
+namespace muster::supervisor {
+
+// The daemon's own group of groups, `muster-PID` below `parent`. Locked while the daemon lives, so that another daemon
+// can tell a dead one's folder from a living one's without trusting process numbers.
+class CgroupBase {
+ public:
+  // Tries the folders in turn. Removes what dead daemons left empty there.
+  static Result<std::unique_ptr<CgroupBase>> make(const std::vector<std::string>& parents);
+  ~CgroupBase();  // removes it, when it is empty
+  CgroupBase(const CgroupBase&) = delete;
+  CgroupBase& operator=(const CgroupBase&) = delete;
+
+  [[nodiscard]] const std::string& folder() const { return folder_; }
+  // Makes a group in it, and it again when somebody tidied it away. An old one of that name must be empty.
+  Result<std::string> make_group(const std::string& name);
+  void remove_group(const std::string& folder);
+  // The name of the group below ours that the process is in; none when it is in none.
+  [[nodiscard]] std::optional<std::string> group_of(int pid) const;
+
+ private:
+  CgroupBase(std::string parent, std::string name, Fd lock);
+  std::string parent_;
+  std::string name_;
+  std::string folder_;
+  Fd lock_;
+  std::vector<std::string> leftover_;  // could not be removed yet
+};
+
+// The folders in which this process may make groups: its own group, as each cgroup2 mount shows it.
+std::vector<std::string> own_cgroup_folders();
+
+Result<std::unique_ptr<ProcessTree>> make_cgroup_tree(uv_loop_t* loop, CgroupBase& base,
+                                                      const std::string& name,
+                                                      std::function<void()> on_empty);
+
+}  // namespace muster::supervisor

@@ -1,0 +1,182 @@
+#include "supervisor/child.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+
+#include "supervisor/proc_scan.h"
+#include "supervisor/spawner.h"
+
+namespace muster::supervisor {
+namespace {
+
+constexpr std::size_t report_bytes_max = 64;
+
+ExitStatus status_of(const siginfo_t& info) {
+  ExitStatus status;
+  if (info.si_code == CLD_EXITED) {
+    status.code = info.si_status;
+  } else {
+    status.signal = info.si_status;
+    status.core = info.si_code == CLD_DUMPED;
+  }
+  return status;
+}
+
+// None: it has not ended.
+std::optional<ExitStatus> reaped_status(int pidfd) {
+  siginfo_t info{};
+  int result = 0;
+  do result = waitid(P_PIDFD, static_cast<id_t>(pidfd), &info, WEXITED | WNOHANG);
+  while (result != 0 && errno == EINTR);
+  // ECHILD: somebody else took it. It has ended, nobody knows how.
+  if (result != 0) return errno == ECHILD ? std::optional(ExitStatus{}) : std::nullopt;
+  if (info.si_pid == 0) return std::nullopt;
+  return status_of(info);
+}
+
+ShimOrder shim_order(const ProcessOrder& order) {
+  ShimOrder out;
+  out.argv = order.argv;
+  out.environment = order.environment;
+  out.dir = order.dir;
+  out.user = order.user;
+  out.group = order.group;
+  out.umask = order.umask;
+  out.nice = order.nice;
+  out.no_new_privs = order.no_new_privs;
+  out.files_max = order.files_max;
+  out.core_bytes_max = order.core_bytes_max;
+  return out;
+}
+
+// The token of a muster that itself runs in somebody's tree joins the outer one's, so that the outer tree keeps all.
+void add_token(std::vector<std::string>& environment, const std::string& token) {
+  const std::string name = std::string(instance_variable) + "=";
+  std::erase_if(environment, [&](const std::string& variable) { return variable.starts_with(name); });
+  const char* outer = getenv(instance_variable);
+  constexpr std::size_t outer_bytes_max = 1024;
+  const std::string_view before = outer ? outer : "";
+  const bool nested = !before.empty() && before.size() <= outer_bytes_max;
+  environment.push_back(name + (nested ? std::string(before) + "," : "") + token);
+}
+
+}  // namespace
+
+Child::Child(ChildWorld& world, ChildHooks hooks) : world_(world), hooks_(std::move(hooks)) {}
+
+Result<std::unique_ptr<ProcessTree>> Child::make_tree(const ChildName& name) {
+  const auto on_empty = [this] { ended(); };
+  if (!world_.cgroups) return world_.tokens->make_tree(name.token, on_empty);
+  return make_cgroup_tree(world_.loop, *world_.cgroups, name.group, on_empty);
+}
+
+Status Child::start(const ChildName& name, const ProcessOrder& order, int out_fd, int err_fd,
+                    bool end_with_daemon) {
+  group_ = name.group;
+  names_ = ShimNames{order.argv.empty() ? "" : order.argv[0], order.dir, order.user, order.group};
+  std::array<int, 2> ends{-1, -1};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return system_error("pipe", errno);
+  report_.reset(ends[0]);
+  const Fd report_end(ends[1]);
+  fcntl(report_.get(), F_SETFL, O_NONBLOCK);
+  auto tree = make_tree(name);
+  if (!tree) return std::move(tree).error();
+  tree_ = std::move(tree).value();
+
+  ShimOrder shim = shim_order(order);
+  add_token(shim.environment, name.token);
+  shim.end_with_parent = end_with_daemon;
+  shim.parent_pid = world_.own_pid;
+  shim.files_soft = world_.files_soft;
+  shim.report_fd = report_end.get();
+  shim.out_fd = out_fd;
+  shim.err_fd = err_fd;
+  Result<Spawned> spawned = spawn_shim(std::move(shim), tree_->cgroup_folder());
+  if (!spawned) return std::move(spawned).error();
+  pid_ = spawned.value().pid;
+  pidfd_ = std::move(spawned.value().pidfd);
+  tree_->began(pid_);
+  watch();
+  return Unit{};
+}
+
+void Child::watch() {
+  int error = exit_poll_.start(world_.loop, pidfd_.get(), UV_READABLE, [this] { reap(); });
+  if (error == 0) {
+    error = report_poll_.start(world_.loop, report_.get(), UV_READABLE, [this] { read_report(); });
+  }
+  if (error == 0) return;
+  // What cannot be watched must not run. SIGCHLD makes the host reap it.
+  failure_sentence_ = std::string("watching the process: ") + uv_strerror(error);
+  kill();
+}
+
+void Child::signal(int signal_number) {
+  if (pid_ == 0 || reaped_) return;
+  signal_pidfd(pidfd_.get(), signal_number);
+}
+
+void Child::kill() {
+  signal(SIGKILL);  // also when it has not joined its tree yet
+  if (tree_) tree_->kill();
+}
+
+void Child::read_report() {
+  std::array<char, report_bytes_max> piece{};
+  while (report_.valid()) {
+    const ssize_t got = read(report_.get(), piece.data(), piece.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) return;
+    if (got <= 0) return finish_report();
+    if (report_bytes_.size() < report_bytes_max)
+      report_bytes_.append(piece.data(), static_cast<std::size_t>(got));
+  }
+}
+
+void Child::finish_report() {
+  report_poll_.close();
+  report_.reset();
+  const ShimReport report = decode_shim_report(report_bytes_);
+  if (report.failure) {
+    failure_ = report.failure;
+    failure_sentence_ = describe(*report.failure, names_);
+  } else if (!report.reached_exec && failure_sentence_.empty()) {
+    failure_sentence_ = "muster's start helper ended before it could start the process";
+  }
+  if (!failure_sentence_.empty()) return;  // told when it has been reaped
+  started_ = true;
+  hooks_.started(pid_);
+}
+
+void Child::reap() {
+  if (pid_ == 0 || reaped_) return;
+  std::optional<ExitStatus> status = reaped_status(pidfd_.get());
+  if (!status) return;
+  reaped_ = true;
+  exit_poll_.close();
+  pidfd_.reset();
+  read_report();
+  if (report_.valid()) finish_report();
+  if (started_) {
+    status->oom = status->signal == SIGKILL && tree_->oom_killed();
+    hooks_.exited(*status);
+  } else {
+    tree_->kill();
+  }
+  if (tree_->main_ended()) ended();
+}
+
+void Child::ended() {
+  if (over_) return;
+  over_ = true;
+  if (started_) return hooks_.gone();
+  const bool shortage = !failure_ || is_shortage(*failure_);
+  hooks_.failed(shortage ? SpawnFailure::resources : SpawnFailure::exec, failure_sentence_);
+}
+
+}  // namespace muster::supervisor

@@ -1,0 +1,88 @@
+// One process started through the exec shim, from its order to the end of its last descendant. Used for the main
+// process of a replica and for the commands beside it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "supervisor/cgroup_tree.h"
+#include "supervisor/process_host.h"
+#include "supervisor/process_tree.h"
+#include "supervisor/shim_order.h"
+#include "supervisor/token_tree.h"
+#include "supervisor/uv_handles.h"
+
+namespace muster::supervisor {
+
+// What all children of one host share.
+struct ChildWorld {
+  uv_loop_t* loop = nullptr;
+  std::uint64_t files_soft = 0;  // the soft RLIMIT_NOFILE that muster was started with
+  int own_pid = 0;
+  std::unique_ptr<CgroupBase> cgroups;   // none: trees by token
+  std::unique_ptr<TokenScanner> tokens;  // none: trees by cgroup
+};
+
+// Of one child either `failed`, or `started`, `exited` and `gone` in this order are called, never inside of a call
+// into Child. Nothing is left of the process when `failed` or `gone` is called.
+struct ChildHooks {
+  std::function<void(int pid)> started;
+  std::function<void(SpawnFailure, std::string sentence)> failed;
+  std::function<void(ExitStatus)> exited;
+  std::function<void()> gone;
+};
+
+struct ChildName {
+  std::string group;  // of its cgroup
+  std::string token;  // in its environment
+};
+
+class Child {
+ public:
+  Child(ChildWorld& world, ChildHooks hooks);
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+
+  // An error: nothing was started and no hook will be called.
+  Status start(const ChildName& name, const ProcessOrder& order, int out_fd, int err_fd,
+               bool end_with_daemon);
+
+  void signal(int signal_number);
+  void kill();  // the whole tree
+  void reap();  // if it has ended
+
+  [[nodiscard]] int pid() const { return pid_; }
+  [[nodiscard]] bool reaped() const { return reaped_; }
+  [[nodiscard]] const ProcessTree& tree() const { return *tree_; }  // after start()
+  [[nodiscard]] const std::string& group() const { return group_; }
+
+ private:
+  Result<std::unique_ptr<ProcessTree>> make_tree(const ChildName& name);
+  void watch();
+  void read_report();
+  void finish_report();
+  void ended();
+
+  ChildWorld& world_;
+  ChildHooks hooks_;
+  ShimNames names_;
+  std::string group_;
+  int pid_ = 0;
+  Fd pidfd_;
+  UvPoll exit_poll_;
+  Fd report_;
+  UvPoll report_poll_;
+  std::string report_bytes_;
+  std::unique_ptr<ProcessTree> tree_;
+  std::optional<ShimFailure> failure_;
+  std::string failure_sentence_;
+  bool started_ = false;
+  bool reaped_ = false;
+  bool over_ = false;
+};
+
+}  // namespace muster::supervisor

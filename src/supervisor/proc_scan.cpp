@@ -1,0 +1,88 @@
+#include "supervisor/proc_scan.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+
+#include "base/fd.h"
+
+namespace muster::supervisor {
+namespace {
+
+constexpr std::size_t environ_bytes_max =
+    2U << 20U;  // the kernel's own bound for arguments and environment together
+
+std::string of(int pid, const char* file) {
+  return "/proc/" + std::to_string(pid) + "/" + file;
+}
+
+}  // namespace
+
+Result<std::string> read_small_file(const std::string& path, std::size_t bytes_max) {
+  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return system_error(path, errno);
+  std::string text;
+  std::size_t piece = 4096;
+  while (text.size() < bytes_max) {
+    const std::size_t before = text.size();
+    text.resize(std::min(before + piece, bytes_max));
+    ssize_t got = 0;
+    do got = read(fd.get(), &text[before], text.size() - before);
+    while (got < 0 && errno == EINTR);
+    if (got < 0) return system_error(path, errno);
+    text.resize(before + static_cast<std::size_t>(got));
+    if (got == 0) break;
+    piece = 64U << 10U;
+  }
+  return text;
+}
+
+std::optional<ProcStat> read_process(int pid) {
+  const Result<std::string> text = read_small_file(of(pid, "stat"), 4096);
+  return text ? parse_proc_stat(text.value()) : std::nullopt;
+}
+
+std::vector<ProcStat> read_processes() {
+  std::vector<ProcStat> processes;
+  DIR* folder = opendir("/proc");
+  if (!folder) return processes;
+  while (const dirent* entry = readdir(folder)) {
+    const auto pid = parse_number(entry->d_name);
+    if (!pid) continue;
+    if (const auto process = read_process(static_cast<int>(*pid))) processes.push_back(*process);
+  }
+  closedir(folder);
+  return processes;
+}
+
+std::string read_environ(int pid) {
+  Result<std::string> text = read_small_file(of(pid, "environ"), environ_bytes_max);
+  return text ? std::move(text).value() : std::string();
+}
+
+std::uint64_t resident_bytes(int pid) {
+  const Result<std::string> text = read_small_file(of(pid, "statm"), 256);
+  const auto pages = text ? parse_statm_resident(text.value()) : std::nullopt;
+  return pages.value_or(0) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+// By number: glibc 2.36 declares these without C linkage.
+bool signal_pidfd(int pidfd, int signal_number) {
+  return syscall(SYS_pidfd_send_signal, pidfd, signal_number, nullptr, 0) == 0;
+}
+
+bool signal_process(const ProcStat& process, int signal_number) {
+  // The descriptor holds on to one process; only then its start time is compared.
+  const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0)));
+  if (!pidfd && errno == ESRCH) return false;
+  const std::optional<ProcStat> now = read_process(process.pid);
+  if (!now || now->start_ticks != process.start_ticks) return false;
+  if (!pidfd) return kill(process.pid, signal_number) == 0;  // no descriptor left: the number will have to do
+  return signal_pidfd(pidfd.get(), signal_number);
+}
+
+}  // namespace muster::supervisor

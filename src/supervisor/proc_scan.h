@@ -1,0 +1,26 @@
+// Reads /proc: one file, one process, all processes.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "supervisor/proc_files.h"
+
+namespace muster::supervisor {
+
+// The first `bytes_max` bytes of a file of procfs, cgroupfs or sysfs.
+Result<std::string> read_small_file(const std::string& path, std::size_t bytes_max = 64U << 10U);
+
+std::optional<ProcStat> read_process(int pid);
+std::vector<ProcStat> read_processes();
+std::string read_environ(int pid);  // "" when it is not ours to read
+std::uint64_t resident_bytes(int pid);
+
+// pidfd_send_signal(2).
+bool signal_pidfd(int pidfd, int signal_number);
+// Sends the signal to that very process, never to a later one with its number. False when it is gone.
+bool signal_process(const ProcStat& process, int signal_number);
+
+}  // namespace muster::supervisor

@@ -1,0 +1,331 @@
+#include "supervisor/process_host.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <deque>
+#include <map>
+#include <unordered_map>
+
+#include "base/check.h"
+#include "fmt/core.h"
+#include "supervisor/child.h"
+#include "supervisor/command_run.h"
+#include "supervisor/proc_scan.h"
+
+namespace muster::supervisor {
+namespace {
+
+constexpr int reaps_per_turn = 256;
+constexpr std::size_t commands_per_instance_max = 16;  // that have not ended, killed ones included
+
+struct Pipe {
+  Fd read;
+  Fd write;
+};
+
+std::optional<Pipe> make_output_pipe() {
+  std::array<int, 2> ends{-1, -1};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return std::nullopt;
+  Pipe pipe{Fd(ends[0]), Fd(ends[1])};
+  fcntl(pipe.read.get(), F_SETFL, O_NONBLOCK);  // the read end alone: the app's end blocks, as apps expect
+  return pipe;
+}
+
+std::string random_token() {
+  std::array<unsigned char, 16> bytes{};
+  MUSTER_CHECK(getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+  std::string text;
+  for (const unsigned char byte : bytes) text += fmt::format("{:02x}", byte);
+  return text;
+}
+
+}  // namespace
+
+struct ProcessHost::Impl {
+  struct Instance {
+    std::unique_ptr<Child> child;
+    ReplicaId replica;
+    std::map<std::uint64_t, std::unique_ptr<CommandRun>> commands;
+    bool gone = false;  // only its commands are left
+  };
+
+  Impl(uv_loop_s* loop, ProcessHostOptions the_options, ProcessHooks the_hooks);
+
+  void choose_containment();
+  ProcessPipes start(InstanceId id, const ReplicaId& replica, const ProcessOrder& order);
+  void fail_start(InstanceId id, std::string sentence);
+  void on_over(InstanceId id);
+  void run_command(InstanceId id, const ProcessOrder& order, Millis timeout,
+                   std::function<void(CommandResult)> done);
+  void command_over(InstanceId id, std::uint64_t number);
+  void forget_if_over(InstanceId id);
+  void reap_children();
+  void later(std::function<void()> task);
+  void run_tasks();
+  Child* child_of(InstanceId id) const;
+  void retire(std::unique_ptr<Child> child);
+
+  ProcessHostOptions options;
+  ProcessHooks hooks;
+  ChildWorld world;
+  std::string containment_text;
+  std::string token = random_token();
+  std::uint64_t commands_started = 0;
+  std::map<InstanceId, Instance> instances;
+  std::unordered_map<int, Child*> by_pid;
+  // Ended ones, whose own functions may still be on the stack.
+  std::vector<std::unique_ptr<Child>> ended_children;
+  std::vector<std::unique_ptr<CommandRun>> ended_commands;
+  std::deque<std::function<void()>> tasks;
+  UvTimer task_timer;
+  UvSignal child_signal;
+};
+
+ProcessHost::Impl::Impl(uv_loop_s* loop, ProcessHostOptions the_options, ProcessHooks the_hooks)
+    : options(std::move(the_options)),
+      hooks(std::move(the_hooks)),
+      task_timer(loop, [this] { run_tasks(); }) {
+  world.loop = loop;
+  world.own_pid = getpid();
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  world.files_soft = files.rlim_cur;
+  // Without it orphans would go to init and out of our sight; kernels since 3.4 have it.
+  prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  choose_containment();
+  // A hint, nothing more: exits of main processes come by pidfd. Adopted orphans have no pidfd, and nothing else
+  // tells an idle loop of their end. A lost one only leaves zombies until the next. Nobody else in this process
+  // listens to SIGCHLD.
+  static_cast<void>(child_signal.start(loop, SIGCHLD, [this] { reap_children(); }));
+}
+
+void ProcessHost::Impl::choose_containment() {
+  std::vector<std::string> parents = own_cgroup_folders();
+  if (options.cgroup_parent) {
+    parents.clear();
+    if (!options.cgroup_parent->empty()) parents.push_back(*options.cgroup_parent);
+  }
+  auto base = CgroupBase::make(parents);
+  if (base) {
+    world.cgroups = std::move(base).value();
+    containment_text = "cgroup";
+    return;
+  }
+  world.tokens = std::make_unique<TokenScanner>(world.loop);
+  const bool unwanted = options.cgroup_parent && options.cgroup_parent->empty();
+  containment_text = fmt::format("session+subreaper+token ({})",
+                                 unwanted ? "cgroups were not wanted" : base.error().message);
+}
+
+void ProcessHost::Impl::later(std::function<void()> task) {
+  tasks.push_back(std::move(task));
+  task_timer.start(Millis(0));
+}
+
+void ProcessHost::Impl::run_tasks() {
+  ended_children.clear();
+  ended_commands.clear();
+  std::deque<std::function<void()>> now;
+  now.swap(tasks);
+  for (const auto& task : now) task();
+}
+
+Child* ProcessHost::Impl::child_of(InstanceId id) const {
+  const auto found = instances.find(id);
+  return found == instances.end() || found->second.gone ? nullptr : found->second.child.get();
+}
+
+void ProcessHost::Impl::fail_start(InstanceId id, std::string sentence) {
+  later([this, id, sentence = std::move(sentence)] {
+    hooks.on_spawn_failed(id, SpawnFailure::resources, sentence);
+  });
+}
+
+ProcessPipes ProcessHost::Impl::start(InstanceId id, const ReplicaId& replica, const ProcessOrder& order) {
+  MUSTER_CHECK(!instances.contains(id));
+  std::optional<Pipe> out = make_output_pipe();
+  std::optional<Pipe> err = out ? make_output_pipe() : std::nullopt;
+  if (!out || !err) {
+    fail_start(id, "pipe: " + errno_text(errno));
+    return {};
+  }
+  auto child = std::make_unique<Child>(
+      world, ChildHooks{
+                 .started = [this, id](int pid) { hooks.on_started(id, pid); },
+                 .failed =
+                     [this, id](SpawnFailure kind, const std::string& sentence) {
+                       on_over(id);
+                       hooks.on_spawn_failed(id, kind, sentence);
+                     },
+                 .exited = [this, id](const ExitStatus& status) { hooks.on_exited(id, status); },
+                 .gone =
+                     [this, id] {
+                       on_over(id);
+                       hooks.on_tree_gone(id);
+                     },
+             });
+  const std::string number = std::to_string(raw(id));
+  const ChildName name{fmt::format("{}-{}-{}", replica.app, replica.ordinal, number), token + "-" + number};
+  const Status started =
+      child->start(name, order, out->write.get(), err->write.get(), options.end_with_daemon);
+  if (!started) {
+    fail_start(id, started.error().message);
+    return {};
+  }
+  by_pid[child->pid()] = child.get();
+  instances.emplace(id, Instance{std::move(child), replica, {}, false});
+  return {std::move(out->read), std::move(err->read)};
+}
+
+void ProcessHost::Impl::retire(std::unique_ptr<Child> child) {
+  const auto known = by_pid.find(child->pid());
+  if (known != by_pid.end() && known->second == child.get()) by_pid.erase(known);
+  ended_children.push_back(std::move(child));
+  task_timer.start(Millis(0));
+}
+
+// Nothing is left of the instance: its commands go with it.
+void ProcessHost::Impl::on_over(InstanceId id) {
+  Instance& instance = instances.at(id);
+  instance.gone = true;
+  retire(std::move(instance.child));
+  for (const auto& [number, command] : instance.commands) command->kill();
+  forget_if_over(id);
+}
+
+void ProcessHost::Impl::forget_if_over(InstanceId id) {
+  const auto found = instances.find(id);
+  if (found != instances.end() && found->second.gone && found->second.commands.empty())
+    instances.erase(found);
+}
+
+void ProcessHost::Impl::run_command(InstanceId id, const ProcessOrder& order, Millis timeout,
+                                    std::function<void(CommandResult)> done) {
+  const auto refuse = [&](std::string sentence) {
+    later([done = std::move(done), sentence = std::move(sentence)] {
+      CommandResult result;
+      result.sentence = sentence;
+      done(std::move(result));
+    });
+  };
+  if (!child_of(id)) return refuse("the replica has no process");
+  Instance& instance = instances.at(id);
+  if (instance.commands.size() >= commands_per_instance_max) {
+    return refuse(fmt::format("{} earlier commands have not ended", commands_per_instance_max));
+  }
+  const std::uint64_t number = ++commands_started;
+  auto run = std::make_unique<CommandRun>(world, done, [this, id, number] { command_over(id, number); });
+  const std::string suffix = fmt::format("{}-c{}", raw(id), number);
+  const ChildName name{fmt::format("{}-{}-{}", instance.replica.app, instance.replica.ordinal, suffix),
+                       token + "-" + suffix};
+  if (const Status started = run->start(name, order, timeout); !started)
+    return refuse(started.error().message);
+  by_pid[run->child().pid()] = &run->child();
+  instance.commands.emplace(number, std::move(run));
+}
+
+void ProcessHost::Impl::command_over(InstanceId id, std::uint64_t number) {
+  const auto instance = instances.find(id);
+  if (instance == instances.end()) return;
+  const auto run = instance->second.commands.find(number);
+  if (run == instance->second.commands.end()) return;
+  Child& child = run->second->child();
+  const auto known = by_pid.find(child.pid());
+  if (known != by_pid.end() && known->second == &child) by_pid.erase(known);
+  ended_commands.push_back(std::move(run->second));
+  task_timer.start(Millis(0));
+  instance->second.commands.erase(run);
+  forget_if_over(id);
+}
+
+// Every zombie among our children: those we started by their own way, adopted ones for nothing. WNOWAIT shows whose
+// turn it is before it is taken.
+void ProcessHost::Impl::reap_children() {
+  for (int i = 0; i < reaps_per_turn; ++i) {
+    siginfo_t info{};
+    const int result = waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT);
+    if (result != 0 && errno == EINTR) continue;
+    if (result != 0 || info.si_pid == 0) return;
+    const auto known = by_pid.find(info.si_pid);
+    if (known != by_pid.end() && !known->second->reaped()) {
+      known->second->reap();
+    } else {
+      waitid(P_PID, static_cast<id_t>(info.si_pid), &info, WEXITED | WNOHANG);
+    }
+  }
+  later([this] { reap_children(); });
+}
+
+ProcessHost::ProcessHost(uv_loop_s* loop, ProcessHostOptions options, ProcessHooks hooks)
+    : impl_(std::make_unique<Impl>(loop, std::move(options), std::move(hooks))) {}
+
+ProcessHost::~ProcessHost() = default;
+
+ProcessPipes ProcessHost::start(InstanceId instance, const ReplicaId& replica, const ProcessOrder& order) {
+  return impl_->start(instance, replica, order);
+}
+
+void ProcessHost::signal(InstanceId instance, int signal_number) {
+  if (Child* child = impl_->child_of(instance)) child->signal(signal_number);
+}
+
+void ProcessHost::kill_tree(InstanceId instance) {
+  if (Child* child = impl_->child_of(instance)) child->kill();
+}
+
+void ProcessHost::run_command(InstanceId instance, const ProcessOrder& order, Millis timeout,
+                              std::function<void(CommandResult)> done) {
+  impl_->run_command(instance, order, timeout, std::move(done));
+}
+
+void ProcessHost::cancel_commands(InstanceId instance) {
+  const auto found = impl_->instances.find(instance);
+  if (found == impl_->instances.end()) return;
+  for (const auto& [number, command] : found->second.commands) command->cancel();
+}
+
+bool ProcessHost::owns(InstanceId instance, int pid) const {
+  const Child* child = impl_->child_of(instance);
+  return child && pid > 0 && child->tree().contains(pid);
+}
+
+std::optional<InstanceId> ProcessHost::instance_of(int pid) const {
+  if (pid <= 0) return std::nullopt;
+  const auto group = impl_->world.cgroups ? impl_->world.cgroups->group_of(pid) : std::nullopt;
+  if (impl_->world.cgroups && !group) return std::nullopt;
+  for (const auto& [id, instance] : impl_->instances) {
+    if (instance.gone || (group && instance.child->group() != *group)) continue;
+    if (instance.child->tree().contains(pid)) return id;
+  }
+  return std::nullopt;
+}
+
+std::vector<int> ProcessHost::pids_of(InstanceId instance) const {
+  const Child* child = impl_->child_of(instance);
+  return child ? child->tree().pids() : std::vector<int>();
+}
+
+std::optional<Usage> ProcessHost::usage(InstanceId instance) const {
+  const Child* child = impl_->child_of(instance);
+  return child ? std::optional(child->tree().usage()) : std::nullopt;
+}
+
+std::string ProcessHost::containment() const {
+  return impl_->containment_text;
+}
+
+std::size_t ProcessHost::running() const {
+  std::size_t count = 0;
+  for (const auto& [id, instance] : impl_->instances) count += instance.gone ? 0 : 1;
+  return count;
+}
+
+}  // namespace muster::supervisor

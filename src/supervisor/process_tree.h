@@ -1,0 +1,36 @@
+// Everything that one start ever forked, as one thing that can be killed and asked. Two kinds: a cgroup
+// (cgroup_tree.h), or marks on processes (token_tree.h) where no cgroup can be made.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "supervisor/process_host.h"
+
+namespace muster::supervisor {
+
+inline constexpr char instance_variable[] = "MUSTER_INSTANCE";
+
+class ProcessTree {
+ public:
+  ProcessTree() = default;
+  ProcessTree(const ProcessTree&) = delete;
+  ProcessTree& operator=(const ProcessTree&) = delete;
+  virtual ~ProcessTree() = default;
+
+  // Where the main process has to be born; "" where the tree has no cgroup.
+  [[nodiscard]] virtual std::string cgroup_folder() const = 0;
+  virtual void began(int pid) = 0;
+  // SIGKILL to all, again and again until nothing is left.
+  virtual void kill() = 0;
+  // The main process was reaped. True: nothing is left. False: on_empty is called, once, when nothing is left.
+  virtual bool main_ended() = 0;
+
+  [[nodiscard]] virtual bool contains(int pid) const = 0;
+  [[nodiscard]] virtual std::vector<int> pids() const = 0;
+  [[nodiscard]] virtual Usage usage() const = 0;
+  [[nodiscard]] virtual bool oom_killed() const = 0;
+};
+
+}  // namespace muster::supervisor

@@ -1,0 +1,88 @@
+// What the daemon tells the exec shim (by memfd) and what the shim answers (by pipe). Bytes only; no system call.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace muster::supervisor {
+
+// Everything the shim needs. Descriptors are numbers in the shim's own table.
+struct ShimOrder {
+  std::vector<std::string> argv;
+  std::vector<std::string> environment;
+  std::string dir;
+  std::string user;
+  std::string group;
+  std::uint32_t umask = 022;
+  std::int32_t nice = 0;
+  bool no_new_privs = false;
+  bool end_with_parent = false;
+  std::int32_t parent_pid = 0;
+  std::uint64_t files_soft = 0;  // RLIMIT_NOFILE, soft, where files_max says nothing
+  std::optional<std::uint64_t> files_max;
+  std::optional<std::uint64_t> core_bytes_max;
+  std::int32_t report_fd = -1;
+  std::int32_t out_fd = -1;
+  std::int32_t err_fd = -1;
+  std::int32_t cgroup_procs_fd =
+      -1;  // to be joined by the shim; -1: it was born in its cgroup, or there is none
+  bool operator==(const ShimOrder&) const = default;
+};
+std::string encode(const ShimOrder& order);
+std::optional<ShimOrder> decode_shim_order(std::string_view bytes);
+
+// The steps in their order. A failed one is reported with its errno.
+enum class ShimStep : std::uint8_t {
+  shim = 1,  // exec of the shim itself
+  order,
+  streams,
+  session,
+  cgroup,
+  files_max,
+  core_max,
+  nice,
+  user,   // look-up
+  group,  // look-up
+  groups,
+  gid,
+  uid,
+  ids_kept,  // the change reported success and did not happen
+  capabilities,
+  no_new_privs,
+  end_with_parent,
+  dir,
+  descriptors,
+  exec,
+  interpreter,  // exec said "no such file", but the file is there
+};
+struct ShimFailure {
+  ShimStep step = ShimStep::shim;
+  int error = 0;
+};
+
+// The answer is: nothing (the shim died), `shim_ready` (the next call is exec), a failure, or both in this order.
+inline constexpr char shim_ready = 'R';
+inline constexpr std::size_t shim_failure_bytes = 6;
+std::string encode(const ShimFailure& failure);
+
+struct ShimReport {
+  bool reached_exec = false;
+  std::optional<ShimFailure> failure;
+};
+ShimReport decode_shim_report(std::string_view bytes);
+
+struct ShimNames {  // what a sentence about a failure needs to know
+  std::string program;
+  std::string dir;
+  std::string user;
+  std::string group;
+};
+// "exec ./db: No such file or directory", `user "bob": no such user`
+std::string describe(const ShimFailure& failure, const ShimNames& names);
+// Memory, descriptors or processes ran out: not the app's fault.
+bool is_shortage(const ShimFailure& failure);
+
+}  // namespace muster::supervisor

@@ -1,0 +1,231 @@
+#include "supervisor/spawner.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+
+#include "supervisor/process_host.h"
+
+// The child shares our memory and, until exec, our thread-local storage: nothing of a sanitizer may run in it.
+#define MUSTER_BARE                                                                                 \
+  __attribute__((noinline, no_sanitize("address"), no_sanitize("undefined"), no_sanitize("thread"), \
+                 no_stack_protector))
+
+namespace muster::supervisor {
+namespace {
+
+std::atomic<bool> no_clone3{false};  // remembered: the kernel or a seccomp filter refused it
+
+// Resolved in the child, which still is this very program, even when its file was replaced meanwhile.
+std::string& shim_path() {
+  static std::string path = "/proc/self/exe";
+  return path;
+}
+
+constexpr std::size_t stack_bytes = 64U << 10U;
+
+// What the child works with; all of it was made ready before.
+struct Errand {
+  const char* path = nullptr;
+  std::array<char*, 4> argv{};
+  std::array<int, 5> inherited{-1, -1, -1, -1, -1};
+  int report_fd = -1;
+};
+
+// Runs in the child, on its own stack, in the parent's memory. Raw calls only; the parent waits until exec or exit.
+MUSTER_BARE int run_errand(void* raw) {
+  const Errand& errand = *static_cast<const Errand*>(raw);
+  for (std::size_t i = 0; i < errand.inherited.size(); ++i) {
+    // Our descriptor table is a copy: the parent's flags stay as they are.
+    if (errand.inherited[i] >= 0) syscall(SYS_fcntl, errand.inherited[i], F_SETFD, 0);
+  }
+  char* environment = nullptr;
+  syscall(SYS_execve, errand.path, errand.argv.data(), &environment);
+  const int error = errno;
+  const std::array<unsigned char, shim_failure_bytes> report{'F',
+                                                             static_cast<unsigned char>(ShimStep::shim),
+                                                             static_cast<unsigned char>(error),
+                                                             static_cast<unsigned char>(error >> 8),
+                                                             0,
+                                                             0};
+  syscall(SYS_write, errand.report_fd, report.data(), report.size());
+  syscall(SYS_exit, 127);
+  return 127;
+}
+
+#if defined(__x86_64__) && defined(SYS_clone3)
+#define MUSTER_HAS_CLONE3 1
+// libc has no clone3(), and its syscall() would return on the new, empty stack.
+MUSTER_BARE long raw_clone3(const clone_args* args, int (*enter)(void*), void* argument) {
+  long result = SYS_clone3;
+  asm volatile(
+      "syscall\n\t"
+      "testq %%rax, %%rax\n\t"
+      "jnz 1f\n\t"
+      "movq %[argument], %%rdi\n\t"
+      "callq *%[enter]\n\t"
+      "ud2\n"
+      "1:"
+      : "+a"(result)
+      : "D"(args), "S"(sizeof(*args)), [enter] "r"(enter), [argument] "r"(argument)
+      : "rcx", "r11", "memory");
+  return result;
+}
+#endif
+
+class Stack {
+ public:
+  Stack()
+      : base_(mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1,
+                   0)) {
+    // Its lowest page is the guard.
+    if (valid()) mprotect(base_, 4096, PROT_NONE);
+  }
+  ~Stack() {
+    if (valid()) munmap(base_, stack_bytes);
+  }
+  Stack(const Stack&) = delete;
+  Stack& operator=(const Stack&) = delete;
+  [[nodiscard]] bool valid() const { return base_ != MAP_FAILED; }
+  [[nodiscard]] void* base() const { return base_; }
+  [[nodiscard]] void* top() const { return static_cast<char*>(base_) + stack_bytes; }
+
+ private:
+  void* base_;
+};
+
+// A signal handler of ours must not run in a child that shares our memory. The shim empties its mask.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
+struct Born {
+  int pid = -1;
+  int pidfd = -1;
+  int error = 0;
+};
+
+Born born_by_clone3([[maybe_unused]] Errand& errand, [[maybe_unused]] int cgroup_fd) {
+#ifdef MUSTER_HAS_CLONE3
+  const Stack stack;
+  if (!stack.valid()) return {.error = errno};
+  Born born;
+  clone_args args{};
+  args.flags = std::uint64_t{CLONE_VM} | std::uint64_t{CLONE_VFORK} | std::uint64_t{CLONE_PIDFD};
+  args.pidfd = reinterpret_cast<std::uint64_t>(&born.pidfd);
+  args.exit_signal = SIGCHLD;
+  args.stack = reinterpret_cast<std::uint64_t>(stack.base());
+  args.stack_size = stack_bytes;
+  if (cgroup_fd >= 0) {
+    args.flags |= CLONE_INTO_CGROUP;
+    args.cgroup = static_cast<__u64>(cgroup_fd);
+  }
+  const SignalsBlocked blocked;
+  const long result = raw_clone3(&args, run_errand, &errand);
+  if (result < 0) return {.error = static_cast<int>(-result)};
+  born.pid = static_cast<int>(result);
+  return born;
+#else
+  return {.error = ENOSYS};
+#endif
+}
+
+Born born_by_clone(Errand& errand) {
+  const Stack stack;
+  if (!stack.valid()) return {.error = errno};
+  Born born;
+  const SignalsBlocked blocked;
+  born.pid =
+      clone(run_errand, stack.top(), CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &errand, &born.pidfd);
+  if (born.pid < 0) born.error = errno;
+  return born;
+}
+
+// Whether this errno means "not with this kernel or filter" and not "not now".
+bool clone3_refused(int error) {
+  return error == ENOSYS || error == EPERM || error == EINVAL || error == E2BIG;
+}
+
+Result<Fd> written_order(const ShimOrder& order) {
+  Fd memfd(memfd_create("muster-order", MFD_CLOEXEC));
+  if (!memfd) return system_error("memfd_create", errno);
+  const std::string bytes = encode(order);
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t wrote = write(memfd.get(), bytes.data() + done, bytes.size() - done);
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote <= 0) return system_error("writing the order of a start", errno);
+    done += static_cast<std::size_t>(wrote);
+  }
+  return memfd;
+}
+
+Result<Spawned> spawn_once(const ShimOrder& order, int cgroup_fd, bool with_clone3) {
+  Result<Fd> memfd = written_order(order);
+  if (!memfd) return std::move(memfd).error();
+  std::string name = "muster";
+  std::string flag = exec_shim_flag;
+  std::string fd_number = std::to_string(memfd.value().get());
+  Errand errand;
+  errand.path = shim_path().c_str();
+  errand.argv = {name.data(), flag.data(), fd_number.data(), nullptr};
+  errand.inherited = {memfd.value().get(), order.report_fd, order.out_fd, order.err_fd,
+                      order.cgroup_procs_fd};
+  errand.report_fd = order.report_fd;
+  const Born born = with_clone3 ? born_by_clone3(errand, cgroup_fd) : born_by_clone(errand);
+  if (born.pid < 0) return system_error("fork", born.error);
+  return Spawned{born.pid, Fd(born.pidfd)};
+}
+
+}  // namespace
+
+Result<Spawned> spawn_shim(ShimOrder order, const std::string& cgroup_folder) {
+  const bool in_cgroup = !cgroup_folder.empty();
+  if (!no_clone3.load(std::memory_order_relaxed)) {
+    Fd folder;
+    if (in_cgroup) {
+      folder.reset(open(cgroup_folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+      if (!folder) return system_error(cgroup_folder, errno);
+    }
+    Result<Spawned> spawned = spawn_once(order, folder.get(), true);
+    if (spawned || !clone3_refused(spawned.error().errno_value)) return spawned;
+    no_clone3.store(true, std::memory_order_relaxed);
+  }
+  Fd procs;
+  if (in_cgroup) {
+    procs.reset(open((cgroup_folder + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+    if (!procs) return system_error(cgroup_folder + "/cgroup.procs", errno);
+  }
+  order.cgroup_procs_fd = procs.get();
+  return spawn_once(order, -1, false);
+}
+
+void set_shim_path(std::string path) {
+  shim_path() = std::move(path);
+}
+
+void forbid_clone3(bool forbidden) {
+  no_clone3.store(forbidden, std::memory_order_relaxed);
+}
+
+}  // namespace muster::supervisor

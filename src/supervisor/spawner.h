@@ -1,0 +1,27 @@
+// Starts the exec shim as a child of this thread, without copying this process' memory: clone3(2) with CLONE_VM,
+// CLONE_VFORK and CLONE_PIDFD, born in its cgroup where one is given.
+#pragma once
+
+#include <string>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "supervisor/shim_order.h"
+
+namespace muster::supervisor {
+
+struct Spawned {
+  int pid = 0;
+  Fd pidfd;  // CLOEXEC
+};
+
+// `order` names the descriptors it needs; they are inherited by the shim alone. `cgroup_folder` is the folder of a
+// cgroup2 group, or empty. The call returns when the shim runs; an error is a shortage on our side.
+Result<Spawned> spawn_shim(ShimOrder order, const std::string& cgroup_folder);
+
+// For tests. The program that takes the part of the shim; by default this one.
+void set_shim_path(std::string path);
+// For tests. Use clone(2) and pidfd_open(2) as if the kernel had no clone3(2).
+void forbid_clone3(bool forbidden);
+
+}  // namespace muster::supervisor

@@ -1,0 +1,171 @@
+#include "supervisor/token_tree.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "supervisor/proc_scan.h"
+
+namespace muster::supervisor {
+namespace {
+
+constexpr int rounds_per_turn = 3;
+constexpr Millis delay_first{2};  // a killed process needs about that long to end
+constexpr Millis delay_max{250};
+constexpr Millis delay_watching{500};  // survivors that nobody has asked to kill yet
+constexpr std::uint64_t recent_ms_max = 200;
+
+}  // namespace
+
+class TokenTree final : public ProcessTree {
+ public:
+  TokenTree(TokenScanner& scanner, std::string token, std::function<void()> on_empty)
+      : scanner_(scanner), on_empty_(std::move(on_empty)) {
+    mark_.token = std::move(token);
+  }
+  ~TokenTree() override { scanner_.remove(this); }
+
+  [[nodiscard]] std::string cgroup_folder() const override { return {}; }
+
+  void began(int pid) override {
+    mark_.main_pid = pid;
+    // Not reaped yet, so it is there.
+    if (const auto process = read_process(pid)) mark_.main_start_ticks = process->start_ticks;
+  }
+
+  void kill() override {
+    killing_ = true;
+    scanner_.soon();
+  }
+
+  bool main_ended() override {
+    main_ended_ = true;
+    scanner_.soon();
+    return false;
+  }
+
+  [[nodiscard]] bool contains(int pid) const override {
+    const std::vector<int> all = pids();
+    return std::find(all.begin(), all.end(), pid) != all.end();
+  }
+
+  [[nodiscard]] std::vector<int> pids() const override {
+    std::vector<int> pids;
+    for (const ProcStat& process : scanner_.members(scanner_.look(), this)) pids.push_back(process.pid);
+    return pids;
+  }
+
+  [[nodiscard]] Usage usage() const override {
+    Usage usage;
+    usage.memory_over_counts = true;
+    const auto tick = Nanos(std::chrono::seconds(1)) / std::max(1L, sysconf(_SC_CLK_TCK));
+    for (const ProcStat& process : scanner_.members(scanner_.recent_look(), this)) {
+      usage.cpu += tick * static_cast<std::int64_t>(process.cpu_ticks);
+      usage.memory_bytes += resident_bytes(process.pid);
+    }
+    return usage;
+  }
+
+  [[nodiscard]] bool oom_killed() const override { return false; }
+
+ private:
+  friend class TokenScanner;
+  TokenScanner& scanner_;
+  std::function<void()> on_empty_;
+  TreeMark mark_;
+  bool killing_ = false;
+  bool main_ended_ = false;
+  bool gone_ = false;
+};
+
+TokenScanner::TokenScanner(uv_loop_t* loop) : loop_(loop), timer_(loop, [this] { run(); }) {
+  world_.host_pid = getpid();
+  if (const auto self = read_process(world_.host_pid)) world_.host_start_ticks = self->start_ticks;
+  world_.environ_of = read_environ;
+}
+
+std::unique_ptr<ProcessTree> TokenScanner::make_tree(const std::string& token,
+                                                     std::function<void()> on_empty) {
+  auto tree = std::make_unique<TokenTree>(*this, token, std::move(on_empty));
+  trees_.push_back(tree.get());
+  return tree;
+}
+
+void TokenScanner::remove(TokenTree* tree) {
+  std::erase(trees_, tree);
+  recent_ = {};
+}
+
+TokenScanner::Snapshot TokenScanner::look() const {
+  std::vector<TreeMark> marks;
+  marks.reserve(trees_.size());
+  for (const TokenTree* tree : trees_) marks.push_back(tree->mark_);
+  Snapshot snapshot;
+  snapshot.processes = read_processes();
+  snapshot.trees = assign_to_trees(snapshot.processes, marks, world_);
+  return snapshot;
+}
+
+const TokenScanner::Snapshot& TokenScanner::recent_look() const {
+  const std::uint64_t now = uv_now(loop_);
+  if (recent_.processes.empty() || now - recent_at_ms_ > recent_ms_max) {
+    recent_ = look();
+    recent_at_ms_ = now;
+  }
+  return recent_;
+}
+
+std::vector<ProcStat> TokenScanner::members(const Snapshot& snapshot, const TokenTree* tree) const {
+  std::vector<ProcStat> members;
+  const auto index = static_cast<int>(std::find(trees_.begin(), trees_.end(), tree) - trees_.begin());
+  for (std::size_t i = 0; i < snapshot.processes.size(); ++i) {
+    if (snapshot.trees[i] == index && !snapshot.processes[i].ended())
+      members.push_back(snapshot.processes[i]);
+  }
+  return members;
+}
+
+// Exits of one turn share the next walk.
+void TokenScanner::soon() {
+  delay_ = Millis(0);
+  timer_.start(delay_);
+}
+
+bool TokenScanner::round(std::vector<TokenTree*>& emptied) {
+  const Snapshot snapshot = look();
+  bool killed = false;
+  for (TokenTree* tree : trees_) {
+    if (tree->gone_ || !(tree->killing_ || tree->main_ended_)) continue;
+    const std::vector<ProcStat> left = members(snapshot, tree);
+    if (left.empty() && tree->main_ended_) {
+      tree->gone_ = true;
+      emptied.push_back(tree);
+    }
+    if (!tree->killing_) continue;
+    // Stopped ones fork no more while their kin are being killed.
+    for (const ProcStat& process : left) signal_process(process, SIGSTOP);
+    for (const ProcStat& process : left) killed = signal_process(process, SIGKILL) || killed;
+  }
+  return killed;
+}
+
+void TokenScanner::run() {
+  std::vector<TokenTree*> emptied;
+  for (int i = 0; i < rounds_per_turn; ++i) {
+    if (!round(emptied)) break;
+  }
+  const auto waits = [](const TokenTree* tree) {
+    return !tree->gone_ && (tree->killing_ || tree->main_ended_);
+  };
+  const auto kills = [](const TokenTree* tree) { return !tree->gone_ && tree->killing_; };
+  if (std::any_of(trees_.begin(), trees_.end(), kills)) {
+    delay_ = std::clamp(delay_ * 2, delay_first, delay_max);
+    timer_.start(delay_);
+  } else if (std::any_of(trees_.begin(), trees_.end(), waits)) {
+    timer_.start(delay_watching);
+  }
+  for (TokenTree* tree : emptied) tree->on_empty_();
+}
+
+}  // namespace muster::supervisor

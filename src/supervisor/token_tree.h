@@ -1,0 +1,49 @@
+// Trees by marks on their processes, where no cgroup can be made. Each question is a walk over /proc; all trees that
+// have one share it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "supervisor/process_tree.h"
+#include "supervisor/tree_marks.h"
+#include "supervisor/uv_handles.h"
+
+namespace muster::supervisor {
+
+class TokenTree;
+
+class TokenScanner {
+ public:
+  explicit TokenScanner(uv_loop_t* loop);
+  TokenScanner(const TokenScanner&) = delete;
+  TokenScanner& operator=(const TokenScanner&) = delete;
+
+  std::unique_ptr<ProcessTree> make_tree(const std::string& token, std::function<void()> on_empty);
+
+ private:
+  friend class TokenTree;
+  struct Snapshot {
+    std::vector<ProcStat> processes;
+    std::vector<int> trees;  // indexes of trees_
+  };
+  Snapshot look() const;
+  const Snapshot& recent_look() const;  // for readings, not for decisions
+  void soon();
+  void run();
+  bool round(std::vector<TokenTree*>& emptied);  // whether somebody was killed
+  void remove(TokenTree* tree);
+  [[nodiscard]] std::vector<ProcStat> members(const Snapshot& snapshot, const TokenTree* tree) const;
+
+  uv_loop_t* loop_;
+  MarkedWorld world_;
+  std::vector<TokenTree*> trees_;
+  UvTimer timer_;
+  Millis delay_{0};
+  mutable Snapshot recent_;
+  mutable std::uint64_t recent_at_ms_ = 0;
+};
+
+}  // namespace muster::supervisor

@@ -1,0 +1,173 @@
+#include "host_rig.h"
+
+#include <dirent.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "supervisor/proc_scan.h"
+
+namespace muster::supervisor {
+namespace {
+
+constexpr std::chrono::seconds deadline{20};
+
+void drain(Fd& pipe, std::string& into) {
+  char piece[4096];
+  while (pipe.valid()) {
+    const ssize_t got = read(pipe.get(), piece, sizeof piece);
+    if (got == 0) pipe.reset();
+    if (got <= 0) return;
+    into.append(piece, static_cast<std::size_t>(got));
+  }
+}
+
+}  // namespace
+
+bool Seen::has(const std::string& what) const {
+  return std::find(order.begin(), order.end(), what) != order.end();
+}
+
+HostRig::HostRig(ProcessHostOptions options) {
+  uv_loop_init(&loop_);
+  ProcessHooks hooks;
+  hooks.on_started = [this](InstanceId id, int pid) {
+    seen_[id].order.emplace_back("started");
+    seen_[id].pid = pid;
+  };
+  hooks.on_spawn_failed = [this](InstanceId id, SpawnFailure kind, std::string sentence) {
+    seen_[id].order.emplace_back("failed");
+    seen_[id].failure = kind;
+    seen_[id].sentence = std::move(sentence);
+  };
+  hooks.on_exited = [this](InstanceId id, ExitStatus status) {
+    seen_[id].order.emplace_back("exited");
+    seen_[id].status = status;
+  };
+  hooks.on_tree_gone = [this](InstanceId id) { seen_[id].order.emplace_back("gone"); };
+  host_ = std::make_unique<ProcessHost>(&loop_, std::move(options), std::move(hooks));
+}
+
+void HostRig::close_host() {
+  host_.reset();
+  uv_run(&loop_, UV_RUN_DEFAULT);
+}
+
+HostRig::~HostRig() {
+  for (const auto& [id, seen] : seen_) host_ ? host_->kill_tree(id) : void();
+  if (host_) until([this] { return host_->running() == 0; });
+  close_host();
+  if (uv_loop_close(&loop_) != 0) std::abort();
+}
+
+InstanceId HostRig::start(const ProcessOrder& order) {
+  const InstanceId id{next_++};
+  ProcessPipes pipes = host_->start(id, ReplicaId{"app", 0}, order);
+  seen_[id].out_pipe = std::move(pipes.out);
+  seen_[id].err_pipe = std::move(pipes.err);
+  return id;
+}
+
+void HostRig::read_pipes() {
+  for (auto& [id, seen] : seen_) {
+    drain(seen.out_pipe, seen.out);
+    drain(seen.err_pipe, seen.err);
+  }
+}
+
+bool HostRig::until(const std::function<bool()>& so) {
+  // The tick bounds a turn of the loop; it is no wait for anything.
+  uv_timer_t tick;
+  uv_timer_init(&loop_, &tick);
+  uv_timer_start(
+      &tick, [](uv_timer_t*) {}, 20, 20);
+  const auto end = std::chrono::steady_clock::now() + deadline;
+  bool reached = false;
+  while (!(reached = so()) && std::chrono::steady_clock::now() < end) {
+    uv_run(&loop_, UV_RUN_ONCE);
+    read_pipes();
+  }
+  uv_close(reinterpret_cast<uv_handle_t*>(&tick), nullptr);
+  uv_run(&loop_, UV_RUN_NOWAIT);
+  return reached;
+}
+
+bool HostRig::until(InstanceId id, const std::string& what) {
+  return until([&] { return seen_[id].has(what); });
+}
+
+Seen& HostRig::run(const ProcessOrder& order) {
+  const InstanceId id = start(order);
+  until([&] { return seen_[id].has("gone") || seen_[id].has("failed"); });
+  read_pipes();
+  return seen_[id];
+}
+
+std::string HostRig::shell(const std::string& program) {
+  return run(shell_order(program)).out;
+}
+
+CommandResult HostRig::command(InstanceId id, const ProcessOrder& order, Millis timeout) {
+  std::optional<CommandResult> result;
+  host_->run_command(id, order, timeout, [&](CommandResult got) { result = std::move(got); });
+  until([&] { return result.has_value(); });
+  if (!result) {
+    host_->cancel_commands(id);
+    return {};
+  }
+  return *result;
+}
+
+ProcessOrder order_of(std::vector<std::string> argv) {
+  ProcessOrder order;
+  order.argv = std::move(argv);
+  order.environment = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
+  order.dir = "/";
+  return order;
+}
+
+ProcessOrder shell_order(const std::string& script) {
+  return order_of({"/bin/sh", "-c", script});
+}
+
+bool alive(int pid) {
+  const auto process = read_process(pid);
+  return process && !process->ended();
+}
+
+std::string text_of(const std::string& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+ProcessHostOptions by_token() {
+  ProcessHostOptions options;
+  options.cgroup_parent = "";
+  return options;
+}
+
+bool cgroups_possible() {
+  const HostRig rig;
+  return const_cast<HostRig&>(rig).host().containment() == "cgroup";
+}
+
+std::vector<int> own_zombies() {
+  std::vector<int> zombies;
+  for (const ProcStat& process : read_processes()) {
+    if (process.parent == getpid() && process.ended()) zombies.push_back(process.pid);
+  }
+  return zombies;
+}
+
+std::size_t open_descriptors() {
+  std::size_t count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
+  return count;
+}
+
+}  // namespace muster::supervisor

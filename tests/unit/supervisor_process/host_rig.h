@@ -1,0 +1,68 @@
+// A process host on a loop of its own, driven until something named has happened or a deadline is over.
+#pragma once
+
+#include <uv.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "supervisor/process_host.h"
+
+namespace muster::supervisor {
+
+struct Seen {  // of one instance, in order: "started", "failed", "exited", "gone"
+  std::vector<std::string> order;
+  int pid = 0;
+  ExitStatus status;
+  SpawnFailure failure{};
+  std::string sentence;
+  std::string out;  // what its pipes gave so far
+  std::string err;
+  Fd out_pipe;
+  Fd err_pipe;
+  [[nodiscard]] bool has(const std::string& what) const;
+};
+
+class HostRig {
+ public:
+  explicit HostRig(ProcessHostOptions options = {});
+  ~HostRig();
+  HostRig(const HostRig&) = delete;
+  HostRig& operator=(const HostRig&) = delete;
+
+  ProcessHost& host() { return *host_; }
+  InstanceId start(const ProcessOrder& order);
+  Seen& seen(InstanceId id) { return seen_[id]; }
+  // Runs the loop until it is so. False: not within 20 s.
+  bool until(const std::function<bool()>& so);
+  bool until(InstanceId id, const std::string& what);
+  // Starts it and waits for its end; its output is complete then.
+  Seen& run(const ProcessOrder& order);
+  // Runs `program` by /bin/sh to its end and returns what it wrote to stdout.
+  std::string shell(const std::string& program);
+  CommandResult command(InstanceId id, const ProcessOrder& order, Millis timeout = Millis(20000));
+  void read_pipes();
+  void close_host();  // and lets libuv close what it held
+  uv_loop_t* loop() { return &loop_; }
+
+ private:
+  uv_loop_t loop_{};
+  std::unique_ptr<ProcessHost> host_;
+  std::map<InstanceId, Seen> seen_;
+  std::uint64_t next_ = 1;
+};
+
+ProcessOrder order_of(std::vector<std::string> argv);
+ProcessOrder shell_order(const std::string& script);  // /bin/sh -c, a clean environment with a PATH
+bool alive(int pid);                                  // exists and is no zombie
+std::string text_of(const std::string& path);
+ProcessHostOptions by_token();  // no cgroup
+bool cgroups_possible();
+std::vector<int> own_zombies();
+std::size_t open_descriptors();
+
+}  // namespace muster::supervisor
