@@ -24,6 +24,7 @@ inline constexpr std::size_t control_request_bytes_max = 1U << 20U;  // body of 
 inline constexpr std::size_t control_clients_max = 64;               // connections to the control socket
 inline constexpr std::size_t events_kept_max = 1000;                 // ring of events behind `muster events`
 inline constexpr std::size_t mailbox_letters_max = 65536;            // traffic threads -> control loop
+inline constexpr std::size_t upstream_failures_max = 1024;           // reports of failed tries, per loop turn
 inline constexpr std::size_t probe_output_bytes_max = 4U << 10U;     // kept of a probe's answer
 inline constexpr std::chrono::milliseconds listen_check_every{
     1000};  // a busy numbered port is looked at again
@@ -35,5 +36,12 @@ inline constexpr std::size_t log_stream_bytes_max = 1U << 20U;   // waiting for 
 inline constexpr std::size_t event_text_bytes_max = 4U << 10U;   // of one event
 inline constexpr std::size_t watch_folders_max = 1000;           // per app with `watch`; inotify's are finite
 inline constexpr std::size_t state_file_bytes_max = 64U << 20U;  // more was not written by us
+
+inline constexpr std::size_t spec_nesting_max = 16;           // tables or lists within each other
+inline constexpr std::size_t spec_tables_max = 50000;         // tables, lists and dotted keys of one file
+inline constexpr std::size_t spec_values_max = 250000;        // values of one file
+inline constexpr std::size_t spec_apps_max = 2000;            // `[defaults]` is merged into each of them
+inline constexpr std::size_t spec_errors_max = 1000;          // reported; the rest is counted
+inline constexpr std::size_t env_file_bytes_max = 1U << 20U;  // an environment is far smaller
 
 }  // namespace muster::limits

@@ -18,6 +18,7 @@ struct Diagnostic {
   std::string message;      // "unknown key 'replica'"
   std::string hint;         // "did you mean 'replicas'?"; may be empty
   std::string source_line;  // the line that `at` points to; empty for a whole file
+  int line_starts_at = 1;   // the column that source_line starts with: a very long line is cut
 };
 
 // "muster.toml:3:12: error: …" + the line + a caret + the hint, like a compiler. Control bytes are escaped.

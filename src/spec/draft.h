@@ -1,0 +1,72 @@
+// Apps and listeners while they are read: with the places of what the rules look at afterwards, and with what
+// was not said.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "spec/reader.h"
+#include "spec/spec.h"
+
+namespace muster::spec {
+
+struct NamedMark {
+  std::string name;
+  Mark at;
+};
+
+struct AppDraft {
+  App app;
+  Mark at;                  // of the name in [app.NAME]
+  Mark port_at;             // of the value; at.line 0 = not given
+  bool port_given = false;  // also "none"
+  bool health_given = false;
+  bool live_given = false;
+  Mark health_at;
+  Mark live_at;
+  bool group_given = false;
+  std::vector<NamedMark> ports_at;  // as app.ports
+  std::vector<Mark> after_at;       // as app.after
+  std::vector<VariableUse> uses;
+};
+
+struct ListenerDraft {
+  Listener listener;
+  Mark at;  // of the name, or of the value of the short form
+  Mark to_at;
+  std::vector<Mark> bind_at;  // as listener.bind
+};
+
+struct DaemonDraft {
+  Daemon daemon;
+  Mark port_range_at;  // line 0 = the default
+};
+
+struct Draft {
+  std::vector<AppDraft> apps;
+  std::vector<ListenerDraft> listeners;
+  DaemonDraft daemon;
+};
+
+// One for each section of the file; they report what is wrong and read on.
+AppDraft read_app(const Reader& reader, const Member& member);
+HealthCheck read_health(const Reader& reader, const Node& node, bool live, std::vector<VariableUse>& uses);
+ListenerDraft read_listener(const Reader& reader, const Member& member);
+// The `listen` of an app: app, app-2, app-3 …
+std::vector<ListenerDraft> read_short_listeners(const Reader& reader, const std::string& app,
+                                                const Node& node);
+DaemonDraft read_daemon(const Reader& reader, const Node* node);
+
+// "127.0.0.1:8080", "unix:/p", "systemd:NAME".
+Parsed<BindAddress> parse_bind(const std::string& text, const std::string& folder);
+
+// Everything that concerns more than one key: ports, names, variables, cycles, users. Fills in what follows
+// from other keys (automatic ports, the default health check).
+void apply_rules(const Reader& reader, Draft& draft);
+// No two claims on one port, one address or one listener's name.
+void check_ports(const Reader& reader, const Draft& draft);
+// No app comes after itself.
+void check_cycles(const Reader& reader, const Draft& draft);
+
+}  // namespace muster::spec

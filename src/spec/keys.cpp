@@ -1,0 +1,225 @@
+#include "spec/keys.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+namespace muster::spec {
+
+namespace {
+
+constexpr bool later = false;  // known, and refused until it is built
+
+constexpr std::array table{
+    KeyRow{Section::top, "include", "[glob]", "[]", "Files that are merged into this one."},
+    KeyRow{Section::top, "defaults", "table", "{}",
+           "Keys of an app that hold for every app that does not say otherwise."},
+    KeyRow{Section::top, "app", "table", "{}", "[app.NAME]: a program and how many of it run."},
+    KeyRow{Section::top, "listen", "table", "{}",
+           "[listen.NAME]: an address and the app that answers there."},
+    KeyRow{Section::top, "daemon", "table", "{}", "muster itself."},
+    KeyRow{Section::top, "job", "table", "{}",
+           "[job.NAME]: a program that runs to its end, by schedule or before a rollout.", later},
+
+    KeyRow{Section::app, "run", "string or [string]", "required",
+           "The program and its arguments; no shell runs it."},
+    KeyRow{Section::app, "replicas", "0..1000", "1", "How many of it run."},
+    KeyRow{Section::app, "port", "integer, \"auto\", \"none\"", "\"auto\" where {port} or a listener uses it",
+           "An integer p gives replica i the port p+i; auto gives each process one of daemon.port_range."},
+    KeyRow{Section::app, "ports", "table name -> integer or \"auto\"", "{}", "Further ports, {port.NAME}."},
+    KeyRow{Section::app, "listen", "\"addr:port\", integer, \"tcp://addr:port\", \"unix:/path\", list",
+           "none", "Short form of a [listen.NAME] to this app; bare means HTTP, an integer means 127.0.0.1."},
+    KeyRow{Section::app, "health",
+           "\"/path\", \"tcp\", \"cmd ...\", \"notify\", \"log:REGEX\", \"none\", table",
+           "tcp on the port, else alive for 1s", "Readiness: gates traffic and `after`, never kills."},
+    KeyRow{Section::app, "live", "as health", "none",
+           "Liveness: a replica that falls is restarted, one of an app at once."},
+    KeyRow{Section::app, "watchdog", "duration", "none",
+           "A replica that sends no WATCHDOG=1 for this long is restarted."},
+    KeyRow{Section::app, "after", "[app] or table app -> ready, started, completed, completed-ok", "[]",
+           "What must be so before the first start of this app."},
+    KeyRow{Section::app, "restart", "\"always\", \"on-failure\", \"never\", table", "\"always\"",
+           "What an exit leads to."},
+    KeyRow{Section::app, "stop", "table", "{}",
+           "How a replica ends: out of rotation, drained, signalled, killed."},
+    KeyRow{Section::app, "update", "table", "{}", "How a new revision is rolled out.", later},
+    KeyRow{Section::app, "env", "table", "{}", "Environment variables."},
+    KeyRow{Section::app, "env_file", "path or [path]", "none",
+           "Files of NAME=VALUE lines; `env` wins over them."},
+    KeyRow{Section::app, "dir", "path", "the spec's folder", "Working directory."},
+    KeyRow{Section::app, "shell", "bool", "false",
+           "`run` is a script of sh -c; variables like {port} are quoted into it."},
+    KeyRow{Section::app, "inherit_env", "bool or [name]", "true in `up`, false in `daemon`",
+           "What a replica gets of muster's own environment."},
+    KeyRow{Section::app, "user", "string", "muster's own", "Who it runs as."},
+    KeyRow{Section::app, "group", "string", "the user's", "Its primary group."},
+    KeyRow{Section::app, "umask", "octal string", "\"022\"", "File mode creation mask."},
+    KeyRow{Section::app, "nice", "-20..19", "0", "Scheduling priority."},
+    KeyRow{Section::app, "no_new_privs", "bool", "true in `daemon`, false in `up`",
+           "No program it starts gains privileges."},
+    KeyRow{Section::app, "volume", "\"NAME\" or table NAME -> \"DIRECTORY\" or table", "none",
+           "A directory for each replica, kept for ever."},
+    KeyRow{Section::app, "limits", "table", "{}", "What it may use."},
+    KeyRow{Section::app, "scale", "table", "off", "Replicas by load.", later},
+    KeyRow{Section::app, "log", "table", "{}", "Its log files."},
+    KeyRow{Section::app, "watch", "[glob]", "[]", "In `up`: a change of these files restarts it."},
+    KeyRow{Section::app, "image", "string", "none", "Image name for exports.", later},
+
+    KeyRow{Section::health, "http", "path", "none", "GET of this path on the replica's port."},
+    KeyRow{Section::health, "tcp", "bool", "false", "The replica's port accepts a connection."},
+    KeyRow{Section::health, "cmd", "string or [string]", "none",
+           "This command exits with 0 within `timeout`."},
+    KeyRow{Section::health, "notify", "bool", "false", "The replica sends READY=1 by sd_notify."},
+    KeyRow{Section::health, "log", "regex", "none", "A line of its output matches."},
+    KeyRow{Section::health, "every", "duration", "2s; live: 10s", "Pause between two probes."},
+    KeyRow{Section::health, "timeout", "duration", "1s", "Longest wait for one probe."},
+    KeyRow{Section::health, "fall", "1..1000", "3", "Failures in a row that make it unhealthy."},
+    KeyRow{Section::health, "rise", "1..1000", "1 (2 after a fall)",
+           "Successes in a row that make it healthy."},
+    KeyRow{Section::health, "start", "duration", "60s",
+           "A replica that is not ready by then is shown as such."},
+    KeyRow{Section::health, "expect", "\"200-399\"", "\"200-399\"", "HTTP statuses that count as healthy."},
+
+    KeyRow{Section::restart, "policy", "\"always\", \"on-failure\", \"never\"", "\"always\"",
+           "Which exits lead to a new start."},
+    KeyRow{Section::restart, "backoff", "duration", "1s",
+           "Pause before the second restart; doubles with each further one."},
+    KeyRow{Section::restart, "max_backoff", "duration", "60s", "Longest pause."},
+    KeyRow{Section::restart, "jitter", "0..1", "0.25", "Up to this part of a pause is added to it."},
+    KeyRow{Section::restart, "reset", "duration", "10m", "So long of unbroken readiness clears the backoff."},
+    KeyRow{Section::restart, "max_restarts", "\"10 in 5m\" or \"none\"", "\"none\"",
+           "More restarts than this in the window: failed."},
+    KeyRow{Section::restart, "ok_codes", "[0..255]", "[0]", "Exit statuses that are no failure."},
+
+    KeyRow{Section::stop, "drain", "duration", "30s, at most 2s in `up`",
+           "Longest wait for requests in flight."},
+    KeyRow{Section::stop, "signal", "signal name", "\"TERM\"", "Asks it to end."},
+    KeyRow{Section::stop, "timeout", "duration", "10s", "From the signal to KILL."},
+    KeyRow{Section::stop, "exec", "string or [string]", "none", "A command that runs before the signal."},
+
+    KeyRow{Section::volume, "mode", "octal string", "\"0700\"", "Mode of the directory when it is made."},
+    KeyRow{Section::volume, "path", "path", "the state folder",
+           "The folder that holds the replicas' directories."},
+    KeyRow{Section::volume, "size", "size", "none", "Room that a replica may fill.", later},
+
+    KeyRow{Section::limits, "files", "integer", "none", "Open files of a process (RLIMIT_NOFILE)."},
+    KeyRow{Section::limits, "core", "size", "none", "Size of a core dump (RLIMIT_CORE)."},
+    KeyRow{Section::limits, "memory", "size", "none", "Memory of a replica.", later},
+    KeyRow{Section::limits, "cpu", "number", "none", "Processors of a replica.", later},
+    KeyRow{Section::limits, "pids", "integer", "none", "Processes of a replica.", later},
+
+    KeyRow{Section::log, "rotate", "size", "10MiB", "A log file of this size makes room for the next."},
+    KeyRow{Section::log, "keep", "0..1000", "5", "How many full files stay."},
+    KeyRow{Section::log, "format", "\"text\", \"json\", \"raw\"", "\"text\"",
+           "What a line of the file looks like."},
+
+    KeyRow{Section::listen, "bind", "address or [address]", "required",
+           "\"addr:port\", \"unix:/path\", \"systemd:NAME\"."},
+    KeyRow{Section::listen, "mode", "\"http\", \"tcp\"", "\"http\"",
+           "What is balanced: requests or connections."},
+    KeyRow{Section::listen, "to", "app", "required", "The app whose replicas answer."},
+    KeyRow{Section::listen, "balance", "\"round-robin\"", "\"round-robin\"", "Which replica is next."},
+    KeyRow{Section::listen, "timeout", "table", "{}", "Longest waits."},
+    KeyRow{Section::listen, "retries", "0..10", "2", "Further replicas that a request may be tried on."},
+    KeyRow{Section::listen, "queue", "table", "{}", "Where requests wait while no replica is ready."},
+    KeyRow{Section::listen, "body_max", "size", "none", "Largest body of a request; 413 above."},
+    KeyRow{Section::listen, "route", "[table]", "none", "Apps by host and path.", later},
+    KeyRow{Section::listen, "sticky", "table", "none", "One client, one replica.", later},
+    KeyRow{Section::listen, "eject", "table", "none", "Replicas that answer badly are left out for a while.",
+           later},
+    KeyRow{Section::listen, "max_conns", "integer", "none", "Connections at once.", later},
+    KeyRow{Section::listen, "max_in_flight", "integer", "none", "Requests at once for each replica.", later},
+    KeyRow{Section::listen, "proxy_protocol", "table", "none", "The client's address in front of the stream.",
+           later},
+    KeyRow{Section::listen, "headers", "table", "none", "Header fields of the request to the replica.",
+           later},
+    KeyRow{Section::listen, "response_headers", "table", "none", "Header fields of the answer.", later},
+    KeyRow{Section::listen, "trusted_proxies", "[network]", "none", "Whose X-Forwarded-For is believed.",
+           later},
+    KeyRow{Section::listen, "access_log", "\"off\", \"common\", \"combined\", \"json\"", "\"off\"",
+           "A line for each request.", later},
+    KeyRow{Section::listen, "tls", "table", "none", "Certificate and key.", later},
+    KeyRow{Section::listen, "http2", "bool", "false", "HTTP/2.", later},
+    KeyRow{Section::listen, "compress", "bool", "false", "Compressed answers.", later},
+    KeyRow{Section::listen, "rate", "table", "none", "Requests per client and time.", later},
+
+    KeyRow{Section::timeout, "connect", "duration", "1s", "For a connection to a replica."},
+    KeyRow{Section::timeout, "head", "duration", "10s", "For the head of a request."},
+    KeyRow{Section::timeout, "idle", "duration", "60s", "Between two requests of a client."},
+    KeyRow{Section::timeout, "keepalive", "duration", "4s",
+           "How long an idle connection to a replica is used again."},
+    KeyRow{Section::timeout, "response", "duration", "30s", "For a replica's answer to begin."},
+    KeyRow{Section::timeout, "tunnel", "duration", "1h", "Between two bytes of a tunnel."},
+    KeyRow{Section::timeout, "send", "duration", "30s", "For a peer to take what it is sent."},
+
+    KeyRow{Section::queue, "size", "0..1000000", "1024", "Requests that may wait."},
+    KeyRow{Section::queue, "timeout", "duration", "5s", "How long one waits."},
+
+    KeyRow{Section::daemon, "threads", "1..1024 or \"auto\"", "\"auto\"",
+           "Traffic threads; auto means one for each processor."},
+    KeyRow{Section::daemon, "port_range", "\"20000-29999\"", "\"20000-29999\"",
+           "Where automatic ports come from."},
+    KeyRow{Section::daemon, "log_level", "\"debug\", \"info\", \"warn\", \"error\"", "\"info\"",
+           "What muster itself logs."},
+    KeyRow{Section::daemon, "log_budget", "size", "1GiB", "Room for the logs of all apps."},
+    KeyRow{Section::daemon, "watch_spec", "bool", "true in `up`, false in `daemon`",
+           "A saved change takes effect by itself."},
+    KeyRow{Section::daemon, "on_crash", "\"stop\"", "\"stop\"",
+           "What becomes of the replicas when muster itself dies."},
+    KeyRow{Section::daemon, "metrics", "address", "off", "Where metrics are served.", later},
+    KeyRow{Section::daemon, "dashboard", "address", "off", "Where the dashboard is served.", later},
+};
+
+// Names longer than this are nobody's misspelling, and comparing them costs the product of the lengths.
+constexpr std::size_t compared_chars_max = 40;
+
+std::size_t edits_between(std::string_view one, std::string_view other) {
+  std::vector<std::size_t> row(other.size() + 1);
+  for (std::size_t i = 0; i < row.size(); ++i) row[i] = i;
+  for (std::size_t i = 0; i < one.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i + 1;
+    for (std::size_t j = 0; j < other.size(); ++j) {
+      const std::size_t change = diagonal + (one[i] == other[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({change, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+std::span<const KeyRow> key_table() {
+  return table;
+}
+
+const KeyRow* find_key(Section section, std::string_view name) {
+  const auto* found = std::ranges::find_if(
+      table, [&](const KeyRow& row) { return row.section == section && row.name == name; });
+  return found == table.end() ? nullptr : found;
+}
+
+std::string suggest(std::string_view name, std::span<const std::string_view> candidates) {
+  if (name.empty() || name.size() > compared_chars_max) return "";
+  std::string_view best;
+  std::size_t best_edits = std::max<std::size_t>(1, name.size() / 3) + 1;
+  for (const std::string_view candidate : candidates) {
+    // A word that was cut short or carried on is as likely as a slip: "replica", "environment".
+    const bool cut = name.size() >= 3 && (candidate.starts_with(name) || name.starts_with(candidate));
+    const std::size_t edits = cut ? 1 : edits_between(name, candidate);
+    if (edits >= best_edits) continue;
+    best = candidate;
+    best_edits = edits;
+  }
+  return best.empty() ? "" : "did you mean '" + std::string(best) + "'?";
+}
+
+std::string suggest_key(Section section, std::string_view name) {
+  std::vector<std::string_view> names;
+  for (const KeyRow& row : table)
+    if (row.section == section) names.push_back(row.name);
+  return suggest(name, names);
+}
+
+}  // namespace muster::spec

@@ -1,0 +1,181 @@
+#include "spec/load.h"
+
+#include <algorithm>
+#include <deque>
+#include <set>
+
+#include "base/limits.h"
+#include "fmt/core.h"
+#include "spec/draft.h"
+#include "spec/merge.h"
+
+namespace muster::spec {
+
+namespace {
+
+std::string folder_of(const std::string& path) {
+  const auto slash = path.rfind('/');
+  return slash == std::string::npos || slash == 0 ? "/" : path.substr(0, slash);
+}
+
+class Loader {
+ public:
+  Loader(const std::string& path, const World& world, const Options& options)
+      : path_(path), world_(world), options_(options), reader_(report_, world, options, folder_of(path)) {}
+
+  Loaded load() {
+    if (read_files()) read_sections();
+    Loaded loaded;
+    if (!report_.failed()) loaded.spec = finished();
+    if (report_.failed()) loaded.exit_code = exit_code_;
+    loaded.diagnostics = report_.finish();
+    return loaded;
+  }
+
+ private:
+  struct Pending {
+    std::string path;
+    Mark at;  // of the include; line 0: the main file
+  };
+
+  // The main file and what it includes, merged into root_. False: there is nothing to read.
+  bool read_files() {
+    std::deque<Pending> pending{{path_, {}}};
+    std::set<std::string> queued{path_};
+    while (!pending.empty()) {
+      const Pending next = std::move(pending.front());
+      pending.pop_front();
+      auto node = read_one(next);
+      if (!node) continue;
+      if (const Member* include = node->find("include")) {
+        for (Pending& more : included(*include, folder_of(next.path))) {
+          if (!queued.insert(more.path).second) continue;
+          if (queued.size() > limits::spec_files_max) {
+            reader_.error(more.at, fmt::format("more than {} files", limits::spec_files_max));
+            return false;
+          }
+          pending.push_back(std::move(more));
+        }
+      }
+      merge_file(root_, std::move(*node), report_);
+    }
+    return main_read_;
+  }
+
+  std::optional<Node> read_one(const Pending& next) {
+    const bool main = next.at.line == 0;
+    auto text = world_.read_file(next.path);
+    if (text && text.value().size() > limits::spec_file_bytes_max)
+      text = Error{fmt::format("{} is larger than {} MiB", next.path, limits::spec_file_bytes_max >> 20U),
+                   ExitCode::bad_spec};
+    if (!text) {
+      if (main) report_.add_file(next.path, "");
+      if (main || exit_code_ == ExitCode::bad_spec) exit_code_ = text.error().code;
+      reader_.error(next.at, text.error().message);
+      return std::nullopt;
+    }
+    const std::uint32_t file = report_.add_file(next.path, text.value());
+    files_.push_back(next.path);
+    ParsedTree parsed = parse_tree(text.value(), file);
+    for (SyntaxError& error : parsed.errors)
+      reader_.error(error.at, std::move(error.message), std::move(error.hint));
+    if (!parsed.errors.empty()) return std::nullopt;
+    main_read_ = main_read_ || main;
+    return std::move(parsed.root);
+  }
+
+  std::vector<Pending> included(const Member& include, const std::string& folder) {
+    std::vector<Pending> found;
+    for (const Node* item : Reader::listed(include.value)) {
+      auto pattern = reader_.text_not_empty(*item);
+      if (!pattern) continue;
+      if (!pattern->starts_with('/')) *pattern = folder + (folder == "/" ? "" : "/") + *pattern;
+      auto paths = world_.glob(*pattern);
+      if (!paths) {
+        reader_.error(item->at, paths.error().message);
+        continue;
+      }
+      // A pattern may find nothing; a name may not.
+      if (paths.value().empty() && pattern->find_first_of("*?[") == std::string::npos)
+        reader_.error(item->at, fmt::format("there is no file {}", *pattern));
+      for (std::string& path : paths.value()) found.push_back({std::move(path), item->at});
+    }
+    return found;
+  }
+
+  void read_sections() {
+    const Node* defaults = nullptr;
+    const Node* daemon = nullptr;
+    const Node* apps = nullptr;
+    const Node* listeners = nullptr;
+    reader_.each_key(Section::top, root_, [&](std::string_view key, const Node& value) {
+      if (key == "defaults" && reader_.table(value, "a table")) defaults = &value;
+      if (key == "daemon") daemon = &value;
+      if (key == "app") apps = &value;
+      if (key == "listen") listeners = &value;
+    });
+    draft_.daemon = read_daemon(reader_, daemon);
+    if (apps != nullptr) read_apps(*apps, defaults);
+    if (listeners != nullptr) read_listeners(*listeners);
+    apply_rules(reader_, draft_);
+  }
+
+  void read_apps(const Node& apps, const Node* defaults) {
+    reader_.each_name(apps, "tables [app.NAME]", [&](const Member& member) {
+      if (!reader_.valid_name(member.key, member.at, "an app")) return;
+      if (!reader_.table(member.value, "a table [app." + member.key + "]")) return;
+      if (draft_.apps.size() >= limits::spec_apps_max)
+        return reader_.error(member.at, fmt::format("more than {} apps", limits::spec_apps_max));
+      Member merged = member;
+      if (defaults != nullptr) merged.value = with_defaults(member.value, *defaults);
+      draft_.apps.push_back(read_app(reader_, merged));
+      if (const Member* listen = merged.value.find("listen")) {
+        for (ListenerDraft& listener : read_short_listeners(reader_, member.key, listen->value))
+          draft_.listeners.push_back(std::move(listener));
+      }
+    });
+  }
+
+  void read_listeners(const Node& listeners) {
+    reader_.each_name(listeners, "tables [listen.NAME]", [&](const Member& member) {
+      if (!reader_.valid_name(member.key, member.at, "a listener")) return;
+      if (!reader_.table(member.value, "a table [listen." + member.key + "]")) return;
+      draft_.listeners.push_back(read_listener(reader_, member));
+    });
+  }
+
+  Spec finished() {
+    Spec spec;
+    spec.path = path_;
+    spec.folder = folder_of(path_);
+    for (AppDraft& draft : draft_.apps) spec.apps.push_back(std::move(draft.app));
+    for (ListenerDraft& draft : draft_.listeners) spec.listeners.push_back(std::move(draft.listener));
+    std::ranges::sort(spec.apps, {}, &App::name);
+    std::ranges::sort(spec.listeners, {}, &Listener::name);
+    spec.daemon = draft_.daemon.daemon;
+    spec.files = files_;
+    for (const App& app : spec.apps)
+      for (const std::string& file : app.env_files)
+        if (std::ranges::find(spec.env_files, file) == spec.env_files.end()) spec.env_files.push_back(file);
+    return spec;
+  }
+
+  const std::string& path_;
+  const World& world_;
+  const Options& options_;
+  Report report_;
+  Reader reader_;
+  Node root_;
+  Draft draft_;
+  std::vector<std::string> files_;
+  ExitCode exit_code_ = ExitCode::bad_spec;
+  bool main_read_ = false;
+};
+
+}  // namespace
+
+Loaded load(const std::string& path, const World& world, const Options& options) {
+  return Loader(path, world, options).load();
+}
+
+}  // namespace muster::spec

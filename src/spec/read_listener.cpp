@@ -1,0 +1,165 @@
+// [listen.NAME] and the short form in an app.
+#include "fmt/core.h"
+#include "spec/draft.h"
+
+namespace muster::spec {
+
+namespace {
+
+class ListenerReader {
+ public:
+  ListenerReader(const Reader& reader, const Member& member) : reader_(reader), member_(member) {
+    draft_.listener.name = member.key;
+    draft_.listener.position = reader.report().position(member.at);
+    draft_.at = member.at;
+    draft_.to_at = member.at;
+  }
+
+  ListenerDraft read() {
+    reader_.each_key(Section::listen, member_.value,
+                     [this](std::string_view key, const Node& value) { set(key, value); });
+    if (!bind_given_) reader_.error(member_.at, fmt::format("listener '{}' has no `bind`", member_.key));
+    if (!to_given_) reader_.error(member_.at, fmt::format("listener '{}' has no `to`", member_.key));
+    if (draft_.listener.mode == ListenMode::tcp && draft_.listener.body_max)
+      reader_.error(body_max_at_, "'body_max' is for mode \"http\": a tcp stream has no requests");
+    return std::move(draft_);
+  }
+
+ private:
+  void set(std::string_view key, const Node& value) {
+    Listener& listener = draft_.listener;
+    if (key == "bind") return bind(value);
+    if (key == "mode") {
+      if (const auto mode = reader_.word(value, {"http", "tcp"}, {"direct"}))
+        listener.mode = static_cast<ListenMode>(*mode);
+    } else if (key == "to") {
+      to_given_ = true;
+      draft_.to_at = value.at;
+      listener.app = reader_.text(value).value_or("");
+    } else if (key == "balance") {
+      balance(value);
+    } else if (key == "timeout") {
+      if (!reader_.table(value, "a table")) return;
+      reader_.each_key(Section::timeout, value,
+                       [this](std::string_view name, const Node& node) { timeout(name, node); });
+    } else if (key == "retries") {
+      listener.retries = static_cast<int>(reader_.integer(value, 0, 10).value_or(listener.retries));
+    } else if (key == "queue") {
+      if (!reader_.table(value, "a table")) return;
+      reader_.each_key(Section::queue, value,
+                       [this](std::string_view name, const Node& node) { queue(name, node); });
+    } else if (key == "body_max") {
+      listener.body_max = reader_.size(value);
+      body_max_at_ = value.at;
+    }
+  }
+
+  void bind(const Node& value) {
+    bind_given_ = true;
+    for (const Node* item : Reader::listed(value)) {
+      const auto written = reader_.text(*item);
+      if (!written) continue;
+      auto address = reader_.checked(parse_bind(*written, reader_.folder()), item->at);
+      if (!address) continue;
+      draft_.listener.bind.push_back(std::move(*address));
+      draft_.bind_at.push_back(item->at);
+    }
+    if (value.is(Node::Kind::list) && value.items.empty())
+      reader_.error(value.at, "a listener needs an address");
+  }
+
+  void balance(const Node& value) {
+    if (value.is(Node::Kind::text) && value.text.starts_with("hash:"))
+      return reader_.error(value.at, fmt::format("'{}' is not in this version", value.text));
+    static_cast<void>(reader_.word(value, {"round-robin"}, {"least-conn", "p2c", "least-time"}));
+  }
+
+  void timeout(std::string_view key, const Node& value) {
+    const auto duration = reader_.duration(value, Millis(1));
+    if (!duration) return;
+    ListenTimeouts& timeouts = draft_.listener.timeout;
+    if (key == "connect") timeouts.connect = *duration;
+    if (key == "head") timeouts.head = *duration;
+    if (key == "idle") timeouts.idle = *duration;
+    if (key == "keepalive") timeouts.keepalive = *duration;
+    if (key == "response") timeouts.response = *duration;
+    if (key == "tunnel") timeouts.tunnel = *duration;
+    if (key == "send") timeouts.send = *duration;
+  }
+
+  void queue(std::string_view key, const Node& value) {
+    Listener& listener = draft_.listener;
+    if (key == "size") {
+      listener.queue_size =
+          static_cast<int>(reader_.integer(value, 0, 1000000).value_or(listener.queue_size));
+    } else if (const auto duration = reader_.duration(value, Millis(0))) {
+      listener.queue_timeout = *duration;
+    }
+  }
+
+  const Reader& reader_;
+  const Member& member_;
+  ListenerDraft draft_;
+  Mark body_max_at_;
+  bool bind_given_ = false;
+  bool to_given_ = false;
+};
+
+std::optional<ListenerDraft> read_short(const Reader& reader, const Node& node) {
+  ListenerDraft draft;
+  draft.at = node.at;
+  draft.to_at = node.at;
+  std::string address;
+  if (node.is(Node::Kind::integer)) {
+    const auto port = reader.integer(node, 1, 65535);
+    if (!port) return std::nullopt;
+    address = fmt::format("127.0.0.1:{}", *port);
+  } else if (node.is(Node::Kind::text)) {
+    const auto written = reader.text(node);
+    if (!written) return std::nullopt;
+    address = *written;
+  } else {
+    reader.wrong_type(node, "an address or a port");
+    return std::nullopt;
+  }
+  if (address.starts_with("tcp://")) {
+    draft.listener.mode = ListenMode::tcp;
+    address = address.substr(6);
+  } else if (address.starts_with("http://")) {
+    reader.error(node.at, fmt::format("'{}' is no address", address),
+                 fmt::format("did you mean \"{}\"? A bare address means HTTP", address.substr(7)));
+    return std::nullopt;
+  } else if (address.starts_with("https://")) {
+    reader.error(node.at, "'https' is not in this version");
+    return std::nullopt;
+  }
+  auto bind = reader.checked(parse_bind(address, reader.folder()), node.at);
+  if (!bind) return std::nullopt;
+  draft.listener.bind.push_back(std::move(*bind));
+  draft.bind_at.push_back(node.at);
+  return draft;
+}
+
+}  // namespace
+
+ListenerDraft read_listener(const Reader& reader, const Member& member) {
+  return ListenerReader(reader, member).read();
+}
+
+std::vector<ListenerDraft> read_short_listeners(const Reader& reader, const std::string& app,
+                                                const Node& node) {
+  std::vector<ListenerDraft> drafts;
+  int number = 0;
+  for (const Node* item : Reader::listed(node)) {
+    ++number;
+    auto draft = read_short(reader, *item);
+    if (!draft) continue;
+    draft->listener.name = number == 1 ? app : fmt::format("{}-{}", app, number);
+    draft->listener.app = app;
+    draft->listener.position = reader.report().position(item->at);
+    drafts.push_back(std::move(*draft));
+  }
+  return drafts;
+}
+
+}  // namespace muster::spec

@@ -1,0 +1,189 @@
+// Rules that concern more than one key.
+#include <algorithm>
+#include <array>
+#include <map>
+#include <set>
+
+#include "fmt/core.h"
+#include "spec/draft.h"
+
+namespace muster::spec {
+
+namespace {
+
+using AppIndex = std::map<std::string, AppDraft*, std::less<>>;
+
+class Rules {
+ public:
+  Rules(const Reader& reader, Draft& draft) : reader_(reader), draft_(draft) {
+    for (AppDraft& app : draft.apps) apps_.emplace(app.app.name, &app);
+    for (const ListenerDraft& listener : draft.listeners) targets_.insert(listener.listener.app);
+  }
+
+  void run() {
+    listeners_have_apps();
+    automatic_ports();
+    for (AppDraft& app : draft_.apps) {
+      checks_have_ports(app);
+      variables_exist(app);
+      dependencies_exist(app);
+      users(app);
+    }
+  }
+
+ private:
+  [[nodiscard]] std::string suggest_app(std::string_view name) const {
+    std::vector<std::string_view> names;
+    for (const auto& [known, app] : apps_) names.push_back(known);
+    return suggest(name, names);
+  }
+
+  void listeners_have_apps() {
+    for (const ListenerDraft& listener : draft_.listeners) {
+      const std::string& to = listener.listener.app;
+      if (!to.empty() && !apps_.contains(to))
+        reader_.error(listener.to_at, fmt::format("there is no app '{}'", to), suggest_app(to));
+    }
+  }
+
+  void automatic_ports() {
+    for (AppDraft& draft : draft_.apps) {
+      const bool listened = targets_.contains(draft.app.name);
+      const bool used = std::ranges::any_of(draft.uses, [](const VariableUse& use) {
+        return use.variable.name == "port" && use.variable.argument.empty();
+      });
+      if (!draft.port_given && (listened || used)) draft.app.port.kind = PortKind::automatic;
+      if (draft.port_given && draft.app.port.kind == PortKind::none && listened)
+        reader_.error(draft.port_at,
+                      fmt::format("a listener leads to app '{}', which then needs a port", draft.app.name),
+                      "port = \"auto\"");
+    }
+  }
+
+  void checks_have_ports(AppDraft& draft) {
+    const bool port = draft.app.port.kind != PortKind::none;
+    const auto check = [&](const HealthCheck& health, Mark at) {
+      if (port || !(health.tcp || health.http)) return;
+      reader_.error(at, fmt::format("the check needs a port, and app '{}' has none", draft.app.name),
+                    "port = \"auto\" gives it one: it reads {port} or the variable PORT");
+    };
+    if (!draft.health_given || says_nothing(draft.app.health)) draft.app.health.tcp = port;
+    if (draft.health_given) check(draft.app.health, draft.health_at);
+    if (!draft.app.live) return;
+    check(*draft.app.live, draft.live_at);
+    if (!says_nothing(*draft.app.live)) return;
+    draft.app.live->tcp = port;
+    if (!port)
+      reader_.error(draft.live_at, fmt::format("nothing to check: app '{}' has no port", draft.app.name),
+                    "name a `cmd`, or give it a port");
+  }
+
+  static bool says_nothing(const HealthCheck& health) { return health.alive_only(); }
+
+  void variables_exist(const AppDraft& draft) {
+    for (const VariableUse& use : draft.uses) {
+      const std::string& name = use.variable.name;
+      if (name == "port") {
+        port_exists(draft, use);
+      } else if (name == "volume") {
+        volume_exists(draft, use);
+      } else if (name == "addr") {
+        address_exists(use);
+      } else if (name != "ordinal" && name != "replicas" && name != "app") {
+        reader_.error(use.at, fmt::format("unknown variable '{{{}}}'", name), suggest_variable(name));
+      } else if (!use.variable.argument.empty()) {
+        reader_.error(use.at, fmt::format("'{{{0}.{1}}}': write '{{{0}}}'", name, use.variable.argument));
+      }
+    }
+  }
+
+  static std::string suggest_variable(std::string_view name) {
+    constexpr std::array<std::string_view, 6> known{"port", "addr", "ordinal", "replicas", "app", "volume"};
+    const std::string close = suggest(name, known);
+    return close.empty() ? "{{ is a brace" : close;
+  }
+
+  void port_exists(const AppDraft& draft, const VariableUse& use) {
+    const App& app = draft.app;
+    const std::string& argument = use.variable.argument;
+    if (argument.empty()) {
+      if (app.port.kind == PortKind::none)
+        reader_.error(use.at, fmt::format("'{{port}}': app '{}' has no port", app.name), "port = \"auto\"");
+      return;
+    }
+    if (std::ranges::find(app.ports, argument, &NamedPort::name) != app.ports.end()) return;
+    std::vector<std::string_view> names;
+    for (const NamedPort& named : app.ports) names.push_back(named.name);
+    reader_.error(use.at, fmt::format("app '{}' has no port '{}' in `ports`", app.name, argument),
+                  suggest(argument, names));
+  }
+
+  void volume_exists(const AppDraft& draft, const VariableUse& use) {
+    const App& app = draft.app;
+    const std::string& argument = use.variable.argument;
+    std::vector<std::string_view> names;
+    std::string all;
+    for (const Volume& volume : app.volumes) {
+      names.push_back(volume.key);
+      all += fmt::format("{}{{volume.{}}}", all.empty() ? "" : " or ", volume.key);
+    }
+    if (argument.empty()) {
+      if (names.empty())
+        reader_.error(use.at, fmt::format("'{{volume}}': app '{}' has no volume", app.name),
+                      "volume = \"data\"");
+      if (names.size() > 1)
+        reader_.error(use.at, fmt::format("'{{volume}}': app '{}' has {} volumes", app.name, names.size()),
+                      "write " + all);
+    } else if (std::ranges::find(names, argument) == names.end()) {
+      reader_.error(use.at, fmt::format("app '{}' has no volume '{}'", app.name, argument),
+                    suggest(argument, names));
+    }
+  }
+
+  void address_exists(const VariableUse& use) {
+    const std::string& argument = use.variable.argument;
+    if (argument.empty()) return;
+    const auto found = apps_.find(argument);
+    if (found == apps_.end()) {
+      reader_.error(use.at, fmt::format("'{{addr.{0}}}': there is no app '{0}'", argument),
+                    suggest_app(argument));
+    } else if (found->second->app.port.kind == PortKind::none && !targets_.contains(argument)) {
+      reader_.error(use.at, fmt::format("'{{addr.{0}}}': app '{0}' has no port and no listener", argument));
+    }
+  }
+
+  void dependencies_exist(const AppDraft& draft) {
+    for (std::size_t i = 0; i < draft.app.after.size(); ++i) {
+      const std::string& name = draft.app.after[i].app;
+      if (!apps_.contains(name))
+        reader_.error(draft.after_at[i], fmt::format("there is no app '{}'", name), suggest_app(name));
+    }
+  }
+
+  void users(const AppDraft& draft) {
+    if (!reader_.options().root || !draft.app.user.empty()) return;
+    if (reader_.options().mode == Mode::daemon)
+      return reader_.error(draft.at,
+                           fmt::format("app '{}' has no `user`, and muster runs as root", draft.app.name),
+                           "user = \"root\" to insist");
+    if (warned_) return;
+    warned_ = true;
+    reader_.report().warning(draft.at, "muster runs as root, and so do the apps without `user`");
+  }
+
+  const Reader& reader_;
+  Draft& draft_;
+  AppIndex apps_;
+  std::set<std::string, std::less<>> targets_;
+  bool warned_ = false;
+};
+
+}  // namespace
+
+void apply_rules(const Reader& reader, Draft& draft) {
+  Rules(reader, draft).run();
+  check_ports(reader, draft);
+  check_cycles(reader, draft);
+}
+
+}  // namespace muster::spec

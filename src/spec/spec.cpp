@@ -1,0 +1,51 @@
+#include "spec/spec.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace muster::spec {
+
+namespace {
+
+// Every member but the position: a line inserted above an app changes nothing.
+auto compared(const App& app) {
+  return std::tie(app.name, app.run, app.shell, app.replicas, app.port, app.ports, app.health, app.live,
+                  app.watchdog, app.after, app.restart, app.stop, app.env, app.env_files, app.env_file_vars,
+                  app.dir, app.inherit_env, app.user, app.group, app.umask, app.nice, app.no_new_privs,
+                  app.volumes, app.limits, app.log, app.watch);
+}
+
+auto compared(const Listener& listener) {
+  return std::tie(listener.name, listener.bind, listener.mode, listener.app, listener.timeout,
+                  listener.retries, listener.queue_size, listener.queue_timeout, listener.body_max);
+}
+
+template <typename T>
+const T* find_named(const std::vector<T>& sorted, std::string_view name) {
+  const auto found = std::ranges::lower_bound(sorted, name, {}, &T::name);
+  return found != sorted.end() && found->name == name ? &*found : nullptr;
+}
+
+}  // namespace
+
+bool App::exclusive_slots() const {
+  if (!volumes.empty() || port.kind == PortKind::numbered) return true;
+  return std::ranges::any_of(ports,
+                             [](const NamedPort& named) { return named.port.kind == PortKind::numbered; });
+}
+
+bool App::operator==(const App& other) const {
+  return compared(*this) == compared(other);
+}
+bool Listener::operator==(const Listener& other) const {
+  return compared(*this) == compared(other);
+}
+
+const App* Spec::find_app(std::string_view name) const {
+  return find_named(apps, name);
+}
+const Listener* Spec::find_listener(std::string_view name) const {
+  return find_named(listeners, name);
+}
+
+}  // namespace muster::spec
