@@ -24,12 +24,20 @@ PreparedListeners& PreparedListeners::operator=(PreparedListeners&&) noexcept = 
 PreparedListeners::~PreparedListeners() = default;
 
 struct Balancer::Impl {
-  explicit Impl(Options o) : options(std::move(o)) {}
+  explicit Impl(Options o) : options(std::move(o)) {
+    Callbacks& on = options.callbacks;  // one that is not given is not called
+    if (!on.on_snapshot_in_use) on.on_snapshot_in_use = [](SnapshotVersion) {};
+    if (!on.on_idle) on.on_idle = [](InstanceId) {};
+    if (!on.on_upstream_failed) on.on_upstream_failed = [](InstanceId, const std::string&) {};
+    if (!on.on_pong) on.on_pong = [](std::uint64_t) {};
+  }
 
   std::shared_ptr<BoundAddress> find_address(const std::string& text);
+  [[nodiscard]] bool has_port(const spec::BindAddress& wanted) const;
   std::shared_ptr<SharedInstance> instance_of(const Endpoint& endpoint);
   std::shared_ptr<Publication> make_publication(std::shared_ptr<const Snapshot> snapshot);
   void forget_gone();
+  [[nodiscard]] bool in_rotation(InstanceId instance) const;
   template <typename Letter>
   void post_to_all(Letter letter) {
     for (const auto& worker : workers) worker->loop().post([w = worker.get(), letter] { letter(*w); });
@@ -53,6 +61,16 @@ struct Balancer::Impl {
 std::shared_ptr<BoundAddress> Balancer::Impl::find_address(const std::string& text) {
   const auto at = addresses.find(text);
   return at == addresses.end() ? nullptr : at->second.lock();
+}
+
+// An open address other than `wanted` itself has its port.
+bool Balancer::Impl::has_port(const spec::BindAddress& wanted) const {
+  if (wanted.kind != spec::BindAddress::Kind::inet) return false;
+  return std::ranges::any_of(addresses, [&wanted](const auto& entry) {
+    const auto open = entry.second.lock();
+    return open && open->address().kind == spec::BindAddress::Kind::inet &&
+           open->address().port == wanted.port;
+  });
 }
 
 std::shared_ptr<SharedInstance> Balancer::Impl::instance_of(const Endpoint& endpoint) {
@@ -91,6 +109,13 @@ void Balancer::Impl::forget_gone() {
   std::erase_if(cursors, [this](const auto& entry) {
     return std::ranges::none_of(published->snapshot->pools,
                                 [&](const Pool& pool) { return pool.app == entry.first; });
+  });
+}
+
+bool Balancer::Impl::in_rotation(InstanceId instance) const {
+  return std::ranges::any_of(published->snapshot->pools, [instance](const Pool& pool) {
+    return std::ranges::any_of(pool.endpoints,
+                               [instance](const Endpoint& e) { return e.instance == instance; });
   });
 }
 
@@ -142,7 +167,8 @@ Result<PreparedListeners> Balancer::prepare(const std::vector<spec::Listener>& l
     for (const spec::BindAddress& bind : listener.bind) {
       std::shared_ptr<BoundAddress> address = impl_->find_address(bind.text);
       if (!address) {
-        auto opened = open_address(bind, impl_->workers.size(), impl_->options.systemd_fds);
+        auto opened =
+            open_address(bind, impl_->workers.size(), impl_->has_port(bind), impl_->options.systemd_fds);
         if (!opened) return std::move(opened).error();
         address = std::move(opened).value();
         impl_->addresses[bind.text] = address;
@@ -191,7 +217,7 @@ Stats Balancer::stats() const {
     }
   }
   for (const auto& [id, instance] : impl_->instances) {
-    InstanceStats& entry = stats.instances.emplace_back();
+    InstanceStats entry;
     entry.instance = id;
     for (const InstanceCounters& thread : instance->per_thread) {
       entry.in_flight += thread.in_flight.get();
@@ -201,6 +227,7 @@ Stats Balancer::stats() const {
       entry.failures += thread.failures.get();
       entry.responses_5xx += thread.responses_5xx.get();
     }
+    if (entry.in_flight > 0 || impl_->in_rotation(id)) stats.instances.push_back(entry);
   }
   return stats;
 }

@@ -29,7 +29,7 @@ bool Exchange::begin_answer(std::string_view bytes) {
   const ResponseHead& head = worker_.response_head();
   form_ = form_of(head);
   answer_ = BodyReader(answers_head_ ? BodyKind::none : head.framing.body, head.framing.length);
-  upstream_keep_alive_ = head.framing.keep_alive;
+  upstream_keep_alive_ = head.framing.keep_alive && answer_.kind() != BodyKind::until_close;
   if (head.status >= 500) in_flight_->endpoint().counters().responses_5xx.add();
   answer_begun_ = true;
   worker_.serialised().clear();
@@ -98,7 +98,7 @@ Task<bool> Exchange::relay_answer() {
     in_flight_->endpoint().counters().bytes_from.add(static_cast<std::uint64_t>(got));
     if (!pass_on({worker_.scratch().data(), static_cast<std::size_t>(got)})) co_return false;
   }
-  replica_failed("its answer broke off");
+  if (upload_ <= Upload::done) replica_failed("its answer broke off");  // else it is the client's doing
   // A body that ends with the connection would look whole after an orderly close.
   if (form_.body == BodyKind::until_close) client_.socket.reset_on_close();
   co_return false;

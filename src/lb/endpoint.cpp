@@ -53,16 +53,15 @@ void LocalEndpoint::drop_parked(Upstream* upstream) {
   parked_.erase(at);
 }
 
-std::unique_ptr<Upstream> LocalEndpoint::take_parked(Millis keepalive) {
-  while (!parked_.empty()) {
-    std::unique_ptr<Upstream> upstream = std::move(parked_.back());
-    parked_.pop_back();
-    worker_.loop().disarm(*upstream);
-    upstream->socket_.unwatch();
-    upstream->reused_ = true;
-    if (worker_.loop().now() - upstream->idle_since_ < keepalive) return upstream;
-  }
-  return nullptr;
+std::unique_ptr<Upstream> LocalEndpoint::take_parked(Millis idle_max) {
+  // The one parked last is the youngest: when it is too old, all are.
+  if (parked_.empty() || worker_.loop().now() - parked_.back()->idle_since_ >= idle_max) return nullptr;
+  std::unique_ptr<Upstream> upstream = std::move(parked_.back());
+  parked_.pop_back();
+  worker_.loop().disarm(*upstream);
+  upstream->socket_.unwatch();
+  upstream->reused_ = true;
+  return upstream;
 }
 
 void LocalEndpoint::park(std::unique_ptr<Upstream> upstream, Millis keepalive) {
@@ -88,7 +87,10 @@ Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, std::string
   ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (::connect(fd.get(), address_->raw(), address_->length()) == 0) {
     Socket socket(worker_.loop(), std::move(fd));
-    if (!socket.valid()) co_return nullptr;
+    if (!socket.valid()) {
+      why = "the kernel watches no more sockets";
+      co_return nullptr;
+    }
     co_return std::make_unique<Upstream>(*this, std::move(socket));
   }
   if (errno != EINPROGRESS) {
@@ -96,7 +98,10 @@ Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, std::string
     co_return nullptr;
   }
   Socket socket(worker_.loop(), std::move(fd));
-  if (!socket.valid()) co_return nullptr;
+  if (!socket.valid()) {
+    why = "the kernel watches no more sockets";
+    co_return nullptr;
+  }
   const Waited waited = co_await socket.writable(limit);
   if (waited != Waited::ready) {
     why = "no connection in time";

@@ -55,8 +55,8 @@ class LocalEndpoint : public LocalCounted {
   [[nodiscard]] bool in_rotation() const { return in_rotation_; }
   void set_in_rotation(bool in_rotation);
 
-  // The connection parked last that has been idle for less than `keepalive`; null when there is none.
-  std::unique_ptr<Upstream> take_parked(Millis keepalive);
+  // The connection parked last, when it has been idle for less than `idle_max`; else null.
+  std::unique_ptr<Upstream> take_parked(Millis idle_max);
   // Only for a connection on which both messages have ended exactly.
   void park(std::unique_ptr<Upstream> upstream, Millis keepalive);
   void close_parked();

@@ -8,7 +8,11 @@ namespace muster::lb {
 
 namespace {
 constexpr Millis pause_when_all_failed{50};  // a snapshot without the dead replica is on its way
-}
+constexpr int interim_answers_max = 100;     // 1xx of one request
+// A request that must not be sent twice never rides a connection that the replica may be about to close: Node.js
+// closes at 5 s.
+constexpr Millis idle_max_of_unrepeatable{4000};
+}  // namespace
 
 Exchange::Exchange(HttpClient& client)
     : client_(client),
@@ -81,7 +85,10 @@ Task<Exchange::Refusal> Exchange::reach_replica() {
       continue;
     }
     LocalEndpoint& endpoint = in_flight_->endpoint();
-    if (!only_new_connection_) upstream_ = endpoint.take_parked(route_->listener.timeout.keepalive);
+    const Millis keepalive = route_->listener.timeout.keepalive;
+    if (!only_new_connection_)
+      upstream_ =
+          endpoint.take_parked(idempotent_ ? keepalive : std::min(keepalive, idle_max_of_unrepeatable));
     if (upstream_ && (idempotent_ || !parked_is_dead())) co_return Refusal{};
     if (upstream_) continue;  // the next parked one
     std::string why;
@@ -109,6 +116,7 @@ Task<Exchange::Heard> Exchange::hear() {
   Socket& socket = upstream_->socket();
   Buffer& pending = upstream_->pending();
   for (;;) {
+    if (upload_ > Upload::done) co_return Heard::upload_ended;  // it failed while nothing was waited for here
     const Waited waited = co_await socket.readable(answer_limit());
     if (waited == Waited::aborted)
       co_return upload_ == Upload::going_on ? Heard::nothing : Heard::upload_ended;
@@ -120,7 +128,8 @@ Task<Exchange::Heard> Exchange::hear() {
     }
     const std::ptrdiff_t got = receive(socket, worker_.scratch());
     if (got == io_blocked) continue;
-    if (got == 0 || got == io_failed) co_return pending.empty() ? Heard::nothing : Heard::malformed;
+    if (got == 0 || got == io_failed)
+      co_return Heard::nothing;  // half a head is no answer: nobody has seen it
     in_flight_->endpoint().counters().bytes_from.add(static_cast<std::uint64_t>(got));
     std::string_view bytes(worker_.scratch().data(), static_cast<std::size_t>(got));
     if (!pending.empty()) {
@@ -144,7 +153,8 @@ Task<Exchange::Heard> Exchange::hear() {
         pending = std::move(rest);
         co_return Heard::tunnel;
       } else if (head.status < 200) {
-        const bool forwarded = co_await forward_interim(bytes);
+        const bool forwarded = ++interim_answers_ <= interim_answers_max && co_await forward_interim(bytes);
+        if (interim_answers_ > interim_answers_max) co_return Heard::malformed;
         if (!forwarded) co_return Heard::upload_ended;
         bytes = pending.view();
         more = bytes.empty();
@@ -171,7 +181,7 @@ Task<bool> Exchange::forward_interim(std::string_view bytes) {
     upload_ = Upload::client_failed;
     co_return false;
   }
-  interim_sent_ = true;  // the client has heard of this try: no other one may follow
+  if (minor_1_) interim_sent_ = true;  // the client has heard of this try: no other one may follow
   co_return true;
 }
 
@@ -259,7 +269,7 @@ bool Exchange::finish() {
     in_flight_->endpoint().park(std::move(upstream_), route_->listener.timeout.keepalive);
   upstream_.reset();
   in_flight_.reset();
-  client_.linger = !uploaded;
+  client_.linger = !uploaded || !client_.pending.empty();
   return !form_.close && uploaded;
 }
 

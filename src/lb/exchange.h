@@ -53,12 +53,13 @@ class Exchange {
  private:
   enum class Upload : std::uint8_t {
     going_on,
+    replica_failed,  // it takes no more; what it answers decides
     done,
+    // All below: the request is over.
     client_failed,
     client_too_slow,
     malformed,
     too_large,
-    replica_failed
   };
   enum class Heard : std::uint8_t { answer, tunnel, nothing, malformed, too_late, upload_ended };
   struct Refusal {
@@ -122,6 +123,7 @@ class Exchange {
   std::optional<InFlight> in_flight_;
   std::unique_ptr<Upstream> upstream_;
   int tries_ = 0;
+  int interim_answers_ = 0;
   bool only_new_connection_ = false;
   bool wrote_anything_ = false;
   Instant queue_deadline_{};

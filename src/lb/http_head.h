@@ -26,7 +26,7 @@ enum class FieldKind : std::uint8_t {
   expect,
   hop_by_hop,  // Keep-Alive, Proxy-Connection, TE: RFC 9110 7.6.1
   trailer,     // announces the fields after a chunked body
-  forwarded,   // X-Forwarded-For, -Proto, -Host: ours replace the client's
+  forwarded,   // X-Forwarded-For, -Proto, -Host, Forwarded: what the client says of itself; ours replace it
   named_by_connection,
 };
 
@@ -44,7 +44,7 @@ struct Framing {
   std::uint64_t length = 0;  // BodyKind::sized; also the announced length of an answer to HEAD
   bool has_length = false;   // a Content-Length was there
   bool has_coding = false;   // a Transfer-Encoding was there
-  bool keep_alive = false;   // the sender will read or send another message on this connection
+  bool keep_alive = false;   // the sender is ready for another message on this connection
   bool upgrade = false;      // Connection names Upgrade and an Upgrade field is there
 };
 

@@ -41,8 +41,10 @@ bool is_authority(std::string_view text) {
     if (name.empty() || !scan::all_are(name, scan::host)) return false;
     if (colon != std::string_view::npos) port = text.substr(colon);
   }
-  return port.empty() ||
-         (port.front() == ':' && port.size() <= 6 && scan::all_are(port.substr(1), scan::digit));
+  if (port.empty()) return true;
+  std::uint64_t number = 0;
+  if (port.front() != ':' || port.size() > 6) return false;
+  return port.size() == 1 || (parse_length(port.substr(1), number) && number <= 65535);
 }
 
 void mark_named(HeadFields& fields, std::string_view name) {
@@ -53,6 +55,19 @@ void mark_named(HeadFields& fields, std::string_view name) {
     for (std::size_t i = 0; i < name.size() && equal; ++i) equal = (field.name[i] | 0x20) == (name[i] | 0x20);
     if (equal) field.kind = FieldKind::named_by_connection;
   }
+}
+
+// The Upgrade field's list has HTTP/2 in it ("h2c", "HTTP/2.0").
+bool names_http2(std::string_view protocols) {
+  while (!protocols.empty()) {
+    const std::size_t comma = protocols.find(',');
+    const std::string_view protocol = scan::trim(protocols.substr(0, comma));
+    protocols = comma == std::string_view::npos ? std::string_view{} : protocols.substr(comma + 1);
+    if (equals_ignoring_case(protocol.substr(0, 2), "h2") ||
+        equals_ignoring_case(protocol.substr(0, 6), "http/2"))
+      return true;
+  }
+  return false;
 }
 
 struct ConnectionOptions {
@@ -91,6 +106,7 @@ HeadVerdict judge_framing(HeadFields& fields, int minor, Framing& framing) {
   framing = {};
   ConnectionOptions options;
   bool has_upgrade = false;
+  bool to_http2 = false;
   for (Field& field : fields.all()) {
     if (field.kind == FieldKind::other) continue;
     if (field.kind == FieldKind::content_length) {
@@ -107,14 +123,15 @@ HeadVerdict judge_framing(HeadFields& fields, int minor, Framing& framing) {
       if (!read_connection(field.value, fields, options)) return bad(400, "a malformed Connection field");
     } else if (field.kind == FieldKind::upgrade) {
       // Upgrading to HTTP/2 would carry requests past the routing: as if it was not asked for.
-      has_upgrade = !field.value.empty() && !equals_ignoring_case(field.value, "h2c");
+      has_upgrade = has_upgrade || !field.value.empty();
+      to_http2 = to_http2 || names_http2(field.value);
     }
   }
   if (framing.has_length && framing.has_coding) return bad(400, "Content-Length beside Transfer-Encoding");
   if (framing.has_coding) framing.body = BodyKind::chunked;
   if (framing.has_length && framing.length > 0) framing.body = BodyKind::sized;
   framing.keep_alive = !options.close && (minor == 1 || options.keep_alive);
-  framing.upgrade = options.upgrade && has_upgrade && minor == 1;
+  framing.upgrade = options.upgrade && has_upgrade && !to_http2 && minor == 1;
   return complete;
 }
 
@@ -193,6 +210,8 @@ FieldKind kind_of_field(std::string_view name) {
     case 10:
       if (is("connection")) return FieldKind::connection;
       return is("keep-alive") ? FieldKind::hop_by_hop : FieldKind::other;
+    case 9:
+      return is("forwarded") ? FieldKind::forwarded : FieldKind::other;
     case 14:
       return is("content-length") ? FieldKind::content_length : FieldKind::other;
     case 15:
@@ -237,7 +256,6 @@ HeadVerdict judge_response(ResponseHead& head) {
     framing.body = BodyKind::none;
   } else if (!framing.has_length && !framing.has_coding) {
     framing.body = BodyKind::until_close;
-    framing.keep_alive = false;
   }
   return verdict;
 }

@@ -45,12 +45,13 @@ Result<Fd> bind_inet(const spec::BindAddress& address, const SocketAddress& wher
   return fd;
 }
 
-Result<std::vector<Fd>> open_inet(const spec::BindAddress& address, std::size_t threads) {
+Result<std::vector<Fd>> open_inet(const spec::BindAddress& address, std::size_t threads, bool port_is_ours) {
   const auto where = SocketAddress::parse(address.host, address.port);
   if (!where) return Error{.message = address.text + ": not a numeric address"};
-  auto probe = bind_inet(address, *where, false);
-  if (!probe) return std::move(probe).error();
-  probe.value().reset();
+  if (!port_is_ours) {
+    const auto probe = bind_inet(address, *where, false);
+    if (!probe) return probe.error();
+  }
   std::vector<Fd> sockets;
   for (std::size_t i = 0; i < threads; ++i) {
     auto fd = bind_inet(address, *where, true);
@@ -146,12 +147,12 @@ Fd BoundAddress::duplicate(std::size_t thread) const {
 }
 
 Result<std::shared_ptr<BoundAddress>> open_address(
-    const spec::BindAddress& address, std::size_t threads,
+    const spec::BindAddress& address, std::size_t threads, bool port_is_ours,
     const std::vector<std::pair<std::string, int>>& systemd_fds) {
   const auto open = [&]() -> Result<std::vector<Fd>> {
     switch (address.kind) {
       case spec::BindAddress::Kind::inet:
-        return open_inet(address, threads);
+        return open_inet(address, threads, port_is_ours);
       case spec::BindAddress::Kind::unix_path:
         return open_unix(address, threads);
       case spec::BindAddress::Kind::systemd:
@@ -161,7 +162,7 @@ Result<std::shared_ptr<BoundAddress>> open_address(
   };
   auto sockets = open();
   if (!sockets) return std::move(sockets).error();
-  auto bound = std::make_shared<BoundAddress>(address.text, std::move(sockets).value());
+  auto bound = std::make_shared<BoundAddress>(address, std::move(sockets).value());
   if (address.kind == spec::BindAddress::Kind::unix_path) bound->own_file(address.path);
   return bound;
 }

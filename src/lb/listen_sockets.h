@@ -18,30 +18,31 @@ namespace muster::lb {
 // One address, open: the sockets close with the last owner. A unix socket's file goes with it.
 class BoundAddress {
  public:
-  BoundAddress(std::string text, std::vector<Fd> sockets)
-      : text_(std::move(text)), sockets_(std::move(sockets)) {}
+  BoundAddress(spec::BindAddress address, std::vector<Fd> sockets)
+      : address_(std::move(address)), sockets_(std::move(sockets)) {}
   BoundAddress(const BoundAddress&) = delete;
   BoundAddress& operator=(const BoundAddress&) = delete;
   ~BoundAddress();
 
-  [[nodiscard]] const std::string& text() const { return text_; }
+  [[nodiscard]] const spec::BindAddress& address() const { return address_; }
   // Another descriptor of the thread's socket.
   [[nodiscard]] Fd duplicate(std::size_t thread) const;
   // The file at `path` is this socket's, and is removed with it.
   void own_file(std::string path);
 
  private:
-  std::string text_;
+  const spec::BindAddress address_;
   std::vector<Fd> sockets_;  // by thread
   std::string path_;
   ino_t inode_ = 0;
 };
 
 // Inet: a socket with SO_REUSEPORT for each thread, after a probe without it has shown that nobody else has the
-// address (two daemons of one user would share it silently). Unix: one socket for all; a stale file of a dead owner is
+// address (two daemons of one user would share it silently). `port_is_ours`: an address of ours with this port is
+// open, so the probe is left out: a listener may move from 127.0.0.1 to 0.0.0.0 without closing first. Unix: one socket for all; a stale file of a dead owner is
 // replaced. systemd: the descriptor that was handed in.
 Result<std::shared_ptr<BoundAddress>> open_address(
-    const spec::BindAddress& address, std::size_t threads,
+    const spec::BindAddress& address, std::size_t threads, bool port_is_ours,
     const std::vector<std::pair<std::string, int>>& systemd_fds);
 
 }  // namespace muster::lb

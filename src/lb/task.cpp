@@ -3,11 +3,17 @@
 #include <array>
 #include <new>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MUSTER_CLANG_ASAN
+#endif
+#endif
+
 namespace muster::lb {
 
 namespace {
 constexpr std::size_t class_bytes = 128;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(MUSTER_CLANG_ASAN)
 constexpr std::size_t classes = 0;  // each frame has its own memory, so that a use after its end is seen
 #else
 constexpr std::size_t classes = 16;  // frames up to 2 KiB
