@@ -316,7 +316,8 @@ int exec_shim_main(int argc, char** argv) {
     failure = exec_program(*order);
   }
   say(order->report_fd, encode(*failure));
-  return exit_of_failed_shim;
+  // Its standard error is the app's log: no exit handler may write there.
+  _exit(exit_of_failed_shim);
 }
 
 }  // namespace muster::supervisor

@@ -1,0 +1,206 @@
+// What a started process finds around it: nothing of ours.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <grp.h>
+#include <gtest/gtest.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "host_rig.h"
+#include "supervisor/spawner.h"
+
+namespace muster::supervisor {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+// "Key:\tvalue" of /proc/PID/status, blanks at the end removed.
+std::string status_value(const std::string& status, const std::string& key) {
+  std::istringstream lines(status);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with(key + ":")) continue;
+    const std::size_t begin = line.find_first_not_of(" \t", key.size() + 1);
+    return begin == std::string::npos ? "" : line.substr(begin, line.find_last_not_of(" \t") + 1 - begin);
+  }
+  return "(none)";
+}
+
+std::string own_status(const ProcessOrder& like, HostRig& rig) {
+  ProcessOrder order = like;
+  order.argv = {"cat", "/proc/self/status"};
+  const Seen& seen = rig.run(order);
+  EXPECT_EQ(seen.sentence, "");
+  return seen.out;
+}
+
+// Both ways to make a child: clone3, and clone as on kernels and under filters without it.
+class CleanStart : public testing::TestWithParam<bool> {
+ protected:
+  void SetUp() override { forbid_clone3(GetParam()); }
+  void TearDown() override { forbid_clone3(false); }
+};
+INSTANTIATE_TEST_SUITE_P(By, CleanStart, testing::Bool(),
+                         [](const auto& of) { return of.param ? "Clone" : "Clone3"; });
+
+TEST_P(CleanStart, DescriptorsAreTheStandardOnes) {
+  // Inherited on purpose if the shim were careless.
+  const Fd stray(open("/dev/null", O_RDWR));
+  const Fd high(fcntl(stray.get(), F_DUPFD, 200));
+  HostRig rig;
+  const Seen& seen = rig.run(order_of({"ls", "/proc/self/fd"}));
+  EXPECT_EQ(seen.out, "0\n1\n2\n3\n");  // 3 is the folder that ls reads
+  const std::string in = rig.run(order_of({"readlink", "/proc/self/fd/0"})).out;
+  EXPECT_EQ(in, "/dev/null\n");
+  EXPECT_THAT(rig.run(order_of({"readlink", "/proc/self/fd/1"})).out, StartsWith("pipe:["));
+  EXPECT_EQ(rig.run(order_of({"cat"})).status.code, 0);  // end of file at once
+}
+
+TEST_P(CleanStart, OutputsBlockAndAreTwoPipes) {
+  HostRig rig;
+  const Seen& seen =
+      rig.run(shell_order("grep flags /proc/self/fdinfo/1; readlink /proc/self/fd/1 /proc/self/fd/2"));
+  std::istringstream lines(seen.out);
+  std::string word;
+  std::string flags;
+  std::string out;
+  std::string err;
+  lines >> word >> flags >> out >> err;
+  EXPECT_EQ(std::stoul(flags, nullptr, 8) & static_cast<unsigned>(O_NONBLOCK), 0U);
+  EXPECT_NE(out, err);
+}
+
+TEST_P(CleanStart, EnvironmentIsTheOrdersAndTheToken) {
+  setenv("MUSTER_TEST_LEAK", "1", 1);
+  HostRig rig;
+  ProcessOrder order = order_of({"/usr/bin/env"});
+  order.environment = {"A=1", "B=two words", "MUSTER_INSTANCE=forged", "EMPTY="};
+  std::istringstream lines(rig.run(order).out);
+  unsetenv("MUSTER_TEST_LEAK");
+  std::vector<std::string> found;
+  for (std::string line; std::getline(lines, line);) found.push_back(line);
+  EXPECT_THAT(found,
+              ElementsAre("A=1", "B=two words", "EMPTY=",
+                          testing::AllOf(StartsWith("MUSTER_INSTANCE="), testing::Not(HasSubstr("forged")))));
+}
+
+TEST_P(CleanStart, SignalsAreDefaultAndUnblocked) {
+  sigset_t some;
+  sigset_t before;
+  sigemptyset(&some);
+  for (const int number : {SIGTERM, SIGUSR1, SIGCHLD, SIGRTMIN + 3}) sigaddset(&some, number);
+  HostRig rig;
+  sigprocmask(SIG_BLOCK, &some, &before);
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
+  const std::string status = own_status(order_of({}), rig);
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  signal(SIGPIPE, SIG_DFL);
+  signal(SIGHUP, SIG_DFL);
+  for (const char* key : {"SigBlk", "SigIgn", "SigPnd", "ShdPnd"}) {
+    EXPECT_EQ(status_value(status, key), "0000000000000000") << key;
+  }
+}
+
+TEST_P(CleanStart, LeadsItsOwnSessionWithoutTerminal) {
+  HostRig rig;
+  const Seen& seen = rig.run(order_of({"cat", "/proc/self/stat"}));
+  std::istringstream words(seen.out);
+  std::string pid;
+  std::string word;
+  std::string parent;
+  std::string group;
+  std::string session;
+  std::string tty;
+  words >> pid >> word >> word >> parent >> group >> session >> tty;
+  EXPECT_EQ(pid, std::to_string(seen.pid));
+  EXPECT_EQ(parent, std::to_string(getpid()));
+  EXPECT_EQ(group, pid);
+  EXPECT_EQ(session, pid);
+  EXPECT_EQ(tty, "0");
+}
+
+TEST_P(CleanStart, UmaskNiceFolderAndOomScore) {
+  const mode_t before = umask(0111);
+  HostRig rig;
+  ProcessOrder order = shell_order("umask; nice; pwd -P; cat /proc/self/oom_score_adj");
+  order.umask = 0027;
+  order.nice = 7;
+  order.dir = "/proc";
+  std::ofstream("/proc/self/oom_score_adj") << 5;
+  EXPECT_EQ(rig.run(order).out, "0027\n7\n/proc\n0\n");
+  std::ofstream("/proc/self/oom_score_adj") << 0;
+  umask(before);
+}
+
+TEST_P(CleanStart, LimitsOfFilesAndCore) {
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit started{123, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &started), 0);
+  HostRig rig;
+  // What the daemon does for itself after its start is not for its children.
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(rig.shell("ulimit -Sn"), "123\n");
+  EXPECT_EQ(rig.shell("ulimit -Hn"), std::to_string(before.rlim_max) + "\n");
+  ProcessOrder order = shell_order("ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc");
+  order.files_max = 77;
+  order.core_bytes_max = 0;
+  EXPECT_EQ(rig.run(order).out, "77\n77\n0\n0\n");
+}
+
+TEST_P(CleanStart, NoNewPrivsWhenAsked) {
+  HostRig rig;
+  ProcessOrder order = order_of({});
+  EXPECT_EQ(status_value(own_status(order, rig), "NoNewPrivs"), "0");
+  order.no_new_privs = true;
+  EXPECT_EQ(status_value(own_status(order, rig), "NoNewPrivs"), "1");
+}
+
+TEST_P(CleanStart, UserWithItsGroupsAndWithoutCapabilities) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root may change the user";
+  HostRig rig;
+  ProcessOrder order = order_of({});
+  order.user = "nobody";
+  const group* nogroup = getgrnam("nogroup");
+  ASSERT_NE(nogroup, nullptr);
+  const std::string gid = std::to_string(nogroup->gr_gid);
+  const std::string status = own_status(order, rig);
+  EXPECT_EQ(status_value(status, "Uid"), "65534\t65534\t65534\t65534");
+  EXPECT_EQ(status_value(status, "Gid"), gid + "\t" + gid + "\t" + gid + "\t" + gid);
+  EXPECT_EQ(status_value(status, "Groups"), gid);
+  for (const char* key : {"CapPrm", "CapEff", "CapAmb"}) {
+    EXPECT_EQ(status_value(status, key), "0000000000000000") << key;
+  }
+  order.group = "daemon";
+  const group* daemon = getgrnam("daemon");
+  ASSERT_NE(daemon, nullptr);
+  const std::string other = std::to_string(daemon->gr_gid);
+  EXPECT_THAT(status_value(own_status(order, rig), "Gid"), StartsWith(other + "\t" + other));
+}
+
+// PATH is the order's, not ours; the first that may be run wins; a relative one counts from the new folder.
+TEST_P(CleanStart, ProgramIsFoundInThePathOfTheOrder) {
+  HostRig rig;
+  ProcessOrder order = order_of({"true"});
+  order.environment = {"PATH=/nonexistent:/etc/passwd:/usr/bin"};
+  EXPECT_EQ(rig.run(order).status.code, 0);
+  order.environment = {"PATH=/nonexistent"};
+  EXPECT_EQ(rig.run(order).sentence, "exec true: No such file or directory");
+  order.environment = {};
+  EXPECT_EQ(rig.run(order).status.code, 0);
+  order.environment = {"PATH=."};
+  order.dir = "/usr/bin";
+  EXPECT_EQ(rig.run(order).status.code, 0);
+}
+
+}  // namespace
+}  // namespace muster::supervisor

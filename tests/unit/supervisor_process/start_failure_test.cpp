@@ -1,0 +1,147 @@
+// Each way in which a start can fail: the sentence, the kind, and that nothing is left.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "host_rig.h"
+#include "supervisor/spawner.h"
+
+namespace muster::supervisor {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::StartsWith;
+
+class StartFailure : public testing::Test {
+ protected:
+  void TearDown() override {
+    EXPECT_EQ(rig_.host().running(), 0U);
+    EXPECT_THAT(own_zombies(), IsEmpty());
+    std::filesystem::remove_all(folder_);
+  }
+  const Seen& fail(const ProcessOrder& order, SpawnFailure kind = SpawnFailure::exec) {
+    const Seen& seen = rig_.run(order);
+    EXPECT_THAT(seen.order, ElementsAre("failed"));
+    EXPECT_EQ(seen.failure, kind);
+    return seen;
+  }
+  std::string file(const std::string& name, const std::string& text, mode_t mode) {
+    std::filesystem::create_directories(folder_);
+    chmod(folder_.c_str(), 0755);
+    const std::string path = folder_ + "/" + name;
+    std::ofstream(path) << text;
+    chmod(path.c_str(), mode);
+    return path;
+  }
+
+  HostRig rig_;
+  const std::string folder_ = testing::TempDir() + "muster-start-" + std::to_string(getpid());
+};
+
+TEST_F(StartFailure, NoSuchFolder) {
+  ProcessOrder order = order_of({"true"});
+  order.dir = "/nonexistent/x";
+  EXPECT_EQ(fail(order).sentence, "chdir /nonexistent/x: No such file or directory");
+}
+
+TEST_F(StartFailure, FolderOfSomebodyElse) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root may change the user";
+  ProcessOrder order = order_of({"true"});
+  order.user = "nobody";
+  std::filesystem::create_directories(folder_);
+  chmod(folder_.c_str(), 0700);
+  order.dir = folder_;
+  EXPECT_EQ(fail(order).sentence, "chdir " + folder_ + ": Permission denied");
+}
+
+TEST_F(StartFailure, NoSuchUserOrGroup) {
+  ProcessOrder order = order_of({"true"});
+  order.user = "bob-is-not-here";
+  EXPECT_EQ(fail(order).sentence, "user \"bob-is-not-here\": no such user");
+  order.user = "";
+  order.group = "no-such-group";
+  EXPECT_EQ(fail(order).sentence, "group \"no-such-group\": no such group");
+}
+
+TEST_F(StartFailure, ProgramThatIsNone) {
+  EXPECT_EQ(fail(order_of({"no-such-program-x"})).sentence,
+            "exec no-such-program-x: No such file or directory");
+  EXPECT_EQ(fail(order_of({"/etc"})).sentence, "exec /etc: Permission denied");
+  EXPECT_EQ(fail(order_of({"/etc/passwd/x"})).sentence, "exec /etc/passwd/x: Not a directory");
+  const std::string plain = file("plain", "hello", 0644);
+  EXPECT_EQ(fail(order_of({plain})).sentence, "exec " + plain + ": Permission denied");
+  const std::string text = file("text", "echo hello\n", 0755);
+  EXPECT_THAT(fail(order_of({text})).sentence, StartsWith("exec " + text + ": Exec format error"));
+  const std::string script = file("script", "#!/nonexistent/sh\n", 0755);
+  EXPECT_EQ(fail(order_of({script})).sentence,
+            "exec " + script + ": its interpreter: No such file or directory");
+}
+
+TEST_F(StartFailure, LimitAboveWhatIsAllowed) {
+  ProcessOrder order = order_of({"true"});
+  order.files_max = ~std::uint64_t{0} >> 1U;  // above fs.nr_open, for everybody
+  EXPECT_EQ(fail(order).sentence, "limit of open files: Operation not permitted");
+}
+
+TEST_F(StartFailure, ArgumentsThatAreTooLong) {
+  EXPECT_EQ(fail(order_of({"true", std::string(200'000, 'x')})).sentence,
+            "exec true: Argument list too long");
+}
+
+TEST_F(StartFailure, ShimThatIsNotThere) {
+  set_shim_path("/nonexistent/muster");
+  const Seen& seen = fail(order_of({"true"}), SpawnFailure::resources);
+  set_shim_path("/proc/self/exe");
+  EXPECT_EQ(seen.sentence, "exec of muster's own start helper: No such file or directory");
+}
+
+TEST_F(StartFailure, ShimThatSaysNothing) {
+  set_shim_path("/bin/true");
+  const Seen& seen = fail(order_of({"true"}), SpawnFailure::resources);
+  set_shim_path("/proc/self/exe");
+  EXPECT_THAT(seen.sentence, HasSubstr("ended before it could start the process"));
+}
+
+// However far the descriptors reach: no crash, nothing left behind, and afterwards it works again.
+TEST_F(StartFailure, DescriptorsRunOut) {
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  const Fd probe(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const auto free_from = static_cast<rlim_t>(probe.get());
+  int failures = 0;
+  int successes = 0;
+  for (rlim_t room = 0; room < 20; ++room) {
+    const rlimit tight{free_from + room, before.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    const InstanceId id = rig_.start(order_of({"true"}));
+    const std::string sentence = rig_.seen(id).sentence;
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+    ASSERT_TRUE(rig_.until([&] { return rig_.seen(id).has("failed") || rig_.seen(id).has("gone"); })) << room;
+    if (rig_.seen(id).has("failed")) {
+      ++failures;
+      EXPECT_EQ(rig_.seen(id).failure, SpawnFailure::resources);
+      EXPECT_THAT(rig_.seen(id).sentence, HasSubstr("Too many open files"));
+    } else {
+      ++successes;
+    }
+  }
+  EXPECT_GT(failures, 3);
+  EXPECT_GT(successes, 3);
+}
+
+TEST_F(StartFailure, IsNeverToldInsideOfTheCall) {
+  const InstanceId id = rig_.start(order_of({"./nothing"}));
+  EXPECT_THAT(rig_.seen(id).order, IsEmpty());
+  EXPECT_TRUE(rig_.until(id, "failed"));
+}
+
+}  // namespace
+}  // namespace muster::supervisor

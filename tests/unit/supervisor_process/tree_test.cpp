@@ -1,0 +1,214 @@
+// Everything that a process ever forked: found, counted, and ended.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+
+#include "host_rig.h"
+#include "supervisor/cgroup_tree.h"
+#include "supervisor/proc_scan.h"
+
+namespace muster::supervisor {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::IsSupersetOf;
+using testing::Not;
+using testing::SizeIs;
+
+// Prints the numbers of three processes that do all they can to stay: own session, ignored TERM, dead parents.
+constexpr char stubborn[] =
+    "trap '' TERM HUP INT\n"
+    "(setsid sh -c 'trap \"\" TERM; (sh -c \"echo \\$\\$; exec sleep 1000\" &) ' &)\n"
+    "sh -c 'trap \"\" TERM; echo $$; exec sleep 1000' &\n"
+    "setsid sh -c 'echo $$; exec sleep 1000' &\n";
+
+std::vector<int> numbers(const std::string& text) {
+  return parse_pids(text);
+}
+
+class Tree : public testing::TestWithParam<bool> {
+ protected:
+  void SetUp() override {
+    if (GetParam() && !cgroups_possible()) GTEST_SKIP() << "no cgroup2 group can be made here";
+    rig_ = std::make_unique<HostRig>(GetParam() ? ProcessHostOptions{} : by_token());
+  }
+  // Starts the script and waits for `count` numbers from it.
+  InstanceId start(const std::string& script, std::size_t count) {
+    const InstanceId id = rig_->start(shell_order(script));
+    EXPECT_TRUE(rig_->until([&] { return numbers(rig_->seen(id).out).size() >= count; }));
+    return id;
+  }
+  std::vector<int> printed(InstanceId id) { return numbers(rig_->seen(id).out); }
+  void expect_all_dead(const std::vector<int>& pids) {
+    for (const int pid : pids) EXPECT_FALSE(alive(pid)) << pid;
+  }
+
+  std::unique_ptr<HostRig> rig_;
+};
+INSTANTIATE_TEST_SUITE_P(Kind, Tree, testing::Bool(),
+                         [](const auto& of) { return of.param ? "Cgroup" : "Token"; });
+
+TEST_P(Tree, KillLeavesNothing) {
+  const InstanceId id = start(std::string(stubborn) + "wait", 3);
+  const std::vector<int> pids = printed(id);
+  for (const int pid : pids) EXPECT_TRUE(rig_->host().owns(id, pid)) << pid;
+  rig_->host().kill_tree(id);
+  ASSERT_TRUE(rig_->until(id, "gone"));
+  expect_all_dead(pids);
+  EXPECT_THAT(rig_->seen(id).order, ElementsAre("started", "exited", "gone"));
+  EXPECT_EQ(rig_->seen(id).status.signal, SIGKILL);
+}
+
+TEST_P(Tree, OutlivesItsMainProcessUntilKilled) {
+  const InstanceId id = start(std::string(stubborn) + "exit 5", 3);
+  ASSERT_TRUE(rig_->until(id, "exited"));
+  const std::vector<int> pids = printed(id);
+  EXPECT_EQ(rig_->seen(id).status.code, 5);
+  EXPECT_FALSE(rig_->seen(id).has("gone"));
+  EXPECT_EQ(rig_->host().running(), 1U);
+  for (const int pid : pids) EXPECT_TRUE(rig_->host().owns(id, pid)) << pid;
+  EXPECT_THAT(rig_->host().pids_of(id), IsSupersetOf(pids));
+  rig_->host().kill_tree(id);
+  rig_->host().kill_tree(id);  // asking twice changes nothing
+  ASSERT_TRUE(rig_->until(id, "gone"));
+  expect_all_dead(pids);
+  EXPECT_THAT(rig_->host().pids_of(id), IsEmpty());
+}
+
+TEST_P(Tree, EndsByItselfWithItsLastProcess) {
+  const InstanceId id = start("setsid sh -c 'echo $$; exec sleep 1000' & exit 0", 1);
+  ASSERT_TRUE(rig_->until(id, "exited"));
+  EXPECT_FALSE(rig_->seen(id).has("gone"));
+  ASSERT_EQ(kill(printed(id)[0], SIGKILL), 0);
+  EXPECT_TRUE(rig_->until(id, "gone"));
+  EXPECT_THAT(own_zombies(), IsEmpty());
+}
+
+TEST_P(Tree, ForkingStormIsEnded) {
+  const InstanceId id =
+      start("echo $$; while :; do (while :; do /bin/true & done) & sleep 0.05; wait; done", 1);
+  rig_->host().kill_tree(id);
+  ASSERT_TRUE(rig_->until(id, "gone"));
+}
+
+TEST_P(Tree, TwoTreesAreTwo) {
+  const InstanceId first = start("setsid sh -c 'echo $$; exec sleep 1000' & wait", 1);
+  const InstanceId second = start("setsid sh -c 'echo $$; exec sleep 1000' & wait", 1);
+  const int one = printed(first)[0];
+  const int two = printed(second)[0];
+  EXPECT_TRUE(rig_->host().owns(first, one));
+  EXPECT_FALSE(rig_->host().owns(first, two));
+  EXPECT_EQ(rig_->host().instance_of(one), first);
+  EXPECT_EQ(rig_->host().instance_of(two), second);
+  EXPECT_EQ(rig_->host().instance_of(rig_->seen(second).pid), second);
+  EXPECT_EQ(rig_->host().instance_of(getpid()), std::nullopt);
+  EXPECT_EQ(rig_->host().instance_of(1), std::nullopt);
+  EXPECT_FALSE(rig_->host().owns(first, getpid()));
+  EXPECT_FALSE(rig_->host().owns(first, 0));
+  rig_->host().kill_tree(first);
+  ASSERT_TRUE(rig_->until(first, "gone"));
+  EXPECT_TRUE(alive(two));
+  EXPECT_EQ(rig_->host().running(), 1U);
+}
+
+TEST_P(Tree, UsageCountsTheWholeTree) {
+  const InstanceId id =
+      start("(i=0; while [ $i -lt 150000 ]; do i=$((i+1)); done; echo $$; exec sleep 1000) & wait", 1);
+  ASSERT_TRUE(rig_->until([&] { return rig_->host().usage(id)->cpu > Millis(20); }));
+  const Usage usage = *rig_->host().usage(id);
+  EXPECT_GT(usage.memory_bytes, 100'000U);
+  EXPECT_LT(usage.memory_bytes, 100'000'000U);
+  EXPECT_FALSE(rig_->host().usage(InstanceId{999}));
+}
+
+TEST_P(Tree, AdoptedOrphansAreReaped) {
+  const InstanceId id = start("for i in 1 2 3 4 5 6 7 8; do (sh -c 'echo $$' &); done; exec sleep 1000", 8);
+  ASSERT_TRUE(rig_->until([] { return own_zombies().empty(); }));
+  EXPECT_TRUE(alive(rig_->seen(id).pid));
+  // Nothing is due: with a replica running the loop would sleep until something happens.
+  EXPECT_EQ(uv_backend_timeout(rig_->loop()), -1);
+}
+
+TEST_P(Tree, ManyQuickOnesLeaveNothing) {
+  rig_->run(order_of({"true"}));  // what is made once is made
+  const std::size_t before = open_descriptors();
+  const int count = 300;
+  std::vector<InstanceId> ids;
+  for (int i = 0; i < count; ++i) {
+    ids.push_back(rig_->start(
+        order_of(i % 3 == 0 ? std::vector<std::string>{"./nothing"} : std::vector<std::string>{"true"})));
+    if (i % 20 < 19) continue;
+    ASSERT_TRUE(rig_->until([&] { return rig_->host().running() == 0; }));
+  }
+  ASSERT_TRUE(rig_->until([&] { return rig_->host().running() == 0; }));
+  for (const InstanceId id : ids) {
+    EXPECT_TRUE(rig_->seen(id).has(raw(ids[0]) % 3 == raw(id) % 3 ? "failed" : "gone"));
+    rig_->seen(id).out_pipe.reset();
+    rig_->seen(id).err_pipe.reset();
+  }
+  EXPECT_EQ(open_descriptors(), before);
+  EXPECT_THAT(own_zombies(), IsEmpty());
+  if (GetParam()) {
+    for (const std::string& folder : own_cgroup_folders()) {
+      const std::string mine = folder + "/muster-" + std::to_string(getpid());
+      if (!std::filesystem::exists(mine)) continue;
+      for (const auto& entry : std::filesystem::directory_iterator(mine)) {
+        EXPECT_FALSE(entry.is_directory()) << entry.path();
+      }
+    }
+  }
+}
+
+TEST_P(Tree, SignalToAnEndedOneIsNothing) {
+  const InstanceId id = rig_->start(shell_order("exit 0"));
+  ASSERT_TRUE(rig_->until(id, "gone"));
+  rig_->host().signal(id, SIGTERM);
+  rig_->host().kill_tree(id);
+  rig_->host().cancel_commands(id);
+  EXPECT_THAT(rig_->seen(id).order, ElementsAre("started", "exited", "gone"));
+}
+
+// A kill that comes while the shim is still at work is no exception.
+TEST_P(Tree, KilledWhileItStarts) {
+  for (int i = 0; i < 20; ++i) {
+    const InstanceId id = rig_->start(order_of({"sleep", "1000"}));
+    rig_->host().kill_tree(id);
+    ASSERT_TRUE(rig_->until([&] { return rig_->seen(id).has("failed") || rig_->seen(id).has("gone"); }));
+  }
+  EXPECT_EQ(rig_->host().running(), 0U);
+}
+
+TEST_P(Tree, SignalWhileItStartsEndsTheApp) {
+  const InstanceId id = rig_->start(order_of({"sleep", "1000"}));
+  rig_->host().signal(id, SIGTERM);
+  ASSERT_TRUE(rig_->until(id, "gone"));
+  EXPECT_THAT(rig_->seen(id).order, ElementsAre("started", "exited", "gone"));
+  EXPECT_EQ(rig_->seen(id).status.signal, SIGTERM);
+}
+
+TEST_P(Tree, CoreAndSignalAreTold) {
+  ProcessOrder order = shell_order("kill -SEGV $$");
+  order.core_bytes_max = 0;
+  const Seen& seen = rig_->run(order);
+  EXPECT_EQ(seen.status.signal, SIGSEGV);
+  EXPECT_FALSE(seen.status.code);
+  EXPECT_FALSE(seen.status.oom);
+}
+
+TEST(Containment, SaysWhatItIs) {
+  HostRig none(by_token());
+  EXPECT_THAT(none.host().containment(), testing::StartsWith("session+subreaper+token ("));
+  ProcessHostOptions bad;
+  bad.cgroup_parent = "/nonexistent";
+  HostRig other(bad);
+  EXPECT_EQ(other.host().containment(), "session+subreaper+token (mkdir /nonexistent/muster-" +
+                                            std::to_string(getpid()) + ": No such file or directory)");
+}
+
+}  // namespace
+}  // namespace muster::supervisor
