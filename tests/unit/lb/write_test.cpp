@@ -1,0 +1,142 @@
+// What the proxy writes: exactly this and nothing of what the sender wrote beside it.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "lb/http_write.h"
+
+namespace muster::lb {
+namespace {
+
+std::string forwarded(const std::string& bytes, std::string_view client = "192.0.2.7") {
+  RequestHead head;
+  const HeadVerdict verdict = parse_request(bytes, head);
+  EXPECT_EQ(verdict.state, HeadState::complete) << verdict.reason;
+  Buffer out;
+  write_request_head(out, head, client);
+  return std::string(out.view());
+}
+
+std::string answered(const std::string& bytes, const AnswerForm& form) {
+  ResponseHead head;
+  const HeadVerdict verdict = parse_response(bytes, head);
+  EXPECT_EQ(verdict.state, HeadState::complete) << verdict.reason;
+  Buffer out;
+  write_response_head(out, head, form);
+  return std::string(out.view());
+}
+
+const std::string ours =
+    "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n\r\n";
+
+TEST(RequestToReplica, IsWrittenAnew) {
+  EXPECT_EQ(forwarded("GET /a?b HTTP/1.1\r\naccept:\t*/* \r\nHOST: h\r\n\r\n"),
+            "GET /a?b HTTP/1.1\r\nHost: h\r\naccept: */*\r\n" + ours);
+}
+
+TEST(RequestToReplica, DropsWhatEndsAtThisHop) {
+  EXPECT_EQ(forwarded("GET / HTTP/1.1\r\nHost: h\r\nConnection: close, X-Secret\r\nX-Secret: "
+                      "1\r\nKeep-Alive: 5\r\nTE: trailers\r\n"
+                      "Proxy-Connection: keep-alive\r\nUpgrade: websocket\r\nX-Stays: 1\r\n\r\n"),
+            "GET / HTTP/1.1\r\nHost: h\r\nX-Stays: 1\r\n" + ours);
+}
+
+TEST(RequestToReplica, ReplacesWhatTheClientSaysOfItself) {
+  EXPECT_EQ(forwarded("GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.1.1.1\r\nx-forwarded-proto: "
+                      "https\r\nX-Forwarded-Host: evil\r\n"
+                      "Forwarded: for=1.1.1.1\r\n\r\n"),
+            "GET / HTTP/1.1\r\nHost: h\r\n" + ours);
+}
+
+TEST(RequestToReplica, KeepsItsFraming) {
+  EXPECT_EQ(forwarded("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 12\r\n\r\n"),
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 12\r\n" + ours);
+  EXPECT_EQ(forwarded("POST / HTTP/1.1\r\nTransfer-Encoding: CHUNKED\r\nHost: h\r\nTrailer: X\r\n\r\n"),
+            "POST / HTTP/1.1\r\nHost: h\r\nTrailer: X\r\nTransfer-Encoding: chunked\r\n" + ours);
+}
+
+TEST(RequestToReplica, TakesTheAuthorityOfAbsoluteForm) {
+  EXPECT_EQ(forwarded("GET http://h/x HTTP/1.1\r\nHost: other\r\n\r\n"),
+            "GET /x HTTP/1.1\r\nHost: h\r\n" + ours);
+}
+
+TEST(RequestToReplica, ForwardsAnUpgradeThatMayBeForwarded) {
+  EXPECT_EQ(
+      forwarded("GET / HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: "
+                "websocket\r\nSec-WebSocket-Key: k\r\n\r\n"),
+      "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\nConnection: upgrade\r\n" +
+          ours);
+}
+
+TEST(RequestToReplica, PassesAnExpectationOnFrom11Only) {
+  EXPECT_EQ(forwarded("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"),
+            "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1\r\n" + ours);
+  EXPECT_EQ(forwarded("POST / HTTP/1.0\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"),
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n" + ours);
+}
+
+TEST(RequestToReplica, OfHttp10WithoutHostHasAnEmptyOne) {
+  EXPECT_EQ(forwarded("GET / HTTP/1.0\r\n\r\n"),
+            "GET / HTTP/1.1\r\nHost: \r\nX-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\n\r\n");
+}
+
+TEST(AnswerToClient, DropsWhatEndsAtThisHop) {
+  EXPECT_EQ(answered("HTTP/1.0 200 Fine\r\nConnection: X-A\r\nX-A: 1\r\nKeep-Alive: "
+                     "5\r\nserver:x\r\nContent-Length: 3\r\n\r\n",
+                     {.body = BodyKind::sized}),
+            "HTTP/1.1 200 Fine\r\nserver: x\r\nContent-Length: 3\r\n\r\n");
+}
+
+TEST(AnswerToClient, IsFramedForTheClient) {
+  const std::string chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n";
+  EXPECT_EQ(answered(chunked, {.body = BodyKind::chunked}),
+            "HTTP/1.1 200 OK\r\nTrailer: X\r\nTransfer-Encoding: chunked\r\n\r\n");
+  EXPECT_EQ(answered(chunked, {.body = BodyKind::until_close, .close = true}),
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+  const std::string head = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
+  EXPECT_EQ(answered(head, {.keep_length = true}), head) << "the answer to HEAD keeps its length";
+  EXPECT_EQ(answered("HTTP/1.1 204 No\r\nContent-Length: 0\r\n\r\n", {}), "HTTP/1.1 204 No\r\n\r\n");
+  EXPECT_EQ(
+      answered("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", {.keep_length = true, .keep_alive_1_0 = true}),
+      "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n");
+}
+
+TEST(AnswerToClient, OpensATunnel) {
+  EXPECT_EQ(
+      answered("HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", {.upgrade = true}),
+      "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n");
+}
+
+TEST(OwnAnswer, SaysWhatItIs) {
+  Buffer out;
+  write_own_answer(out,
+                   {.status = 503, .text = "no replica is ready", .close = false, .retry_after_seconds = 1});
+  EXPECT_EQ(out.view(),
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: "
+            "20\r\nRetry-After: 1\r\n\r\nno replica is ready\n");
+  out.clear();
+  write_own_answer(out, {.status = 405, .text = "no", .close = true, .head_only = true});
+  EXPECT_EQ(out.view(),
+            "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n"
+            "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\nConnection: close\r\n\r\n");
+}
+
+TEST(Buffer, GrowsAndKeepsOrder) {
+  Buffer buffer;
+  std::string expected;
+  for (int i = 0; i < 1000; ++i) {
+    buffer.append("0123456789");
+    expected += "0123456789";
+  }
+  EXPECT_EQ(buffer.view(), expected);
+  buffer.consume(4);
+  EXPECT_EQ(buffer.view(), expected.substr(4));
+  buffer.consume(1 << 20);
+  EXPECT_TRUE(buffer.empty());
+  EXPECT_GT(buffer.capacity(), 0U);
+  buffer.release();
+  EXPECT_EQ(buffer.capacity(), 0U);
+}
+
+}  // namespace
+}  // namespace muster::lb
