@@ -42,6 +42,7 @@ inline constexpr std::size_t spec_tables_max = 50000;         // tables, lists a
 inline constexpr std::size_t spec_values_max = 250000;        // values of one file
 inline constexpr std::size_t spec_apps_max = 2000;            // `[defaults]` is merged into each of them
 inline constexpr std::size_t spec_errors_max = 1000;          // reported; the rest is counted
+inline constexpr std::size_t spec_syntax_errors_max = 20;     // of one file; it is read anew after each
 inline constexpr std::size_t env_file_bytes_max = 1U << 20U;  // an environment is far smaller
 
 }  // namespace muster::limits

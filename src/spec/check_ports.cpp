@@ -55,7 +55,7 @@ class PortCheck {
     const Claim& earlier = one_first ? one : other;
     const Claim& later = one_first ? other : one;
     reader_.error(later.at,
-                  fmt::format("{} of {} overlap {} of {} at {}", range_text(later), later.who,
+                  fmt::format("{} of {} and {} of {} at {} overlap", range_text(later), later.who,
                               range_text(earlier), earlier.who, reader_.report().place(earlier.at)));
   }
 
@@ -74,10 +74,10 @@ class PortCheck {
     const Mark at = draft_.daemon.port_range_at;
     const std::string whose =
         fmt::format("daemon.port_range {}-{}", daemon.port_range_first, daemon.port_range_last) +
-        (at.line > 0 ? " at " + reader_.report().place(at) : ", the default");
+        (at.line > 0 ? " at " + reader_.report().place(at) : " (the default)");
     for (const Claim& claim : claims_) {
       if (claim.last < daemon.port_range_first || claim.first > daemon.port_range_last) continue;
-      reader_.error(claim.at, fmt::format("{} of {} overlap {}", range_text(claim), claim.who, whose),
+      reader_.error(claim.at, fmt::format("{} of {} and {} overlap", range_text(claim), claim.who, whose),
                     "automatic ports are taken from there");
     }
   }

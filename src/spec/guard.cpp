@@ -14,9 +14,10 @@ class Guard {
  public:
   Guard(std::string_view text, std::uint32_t file) : text_(text), file_(file) {}
 
-  std::optional<SyntaxError> run() {
+  Guarded run() {
     while (at_ < text_.size() && !error_) step();
-    return error_;
+    end_statement();
+    return {std::move(error_), std::move(statements_)};
   }
 
  private:
@@ -50,6 +51,11 @@ class Guard {
   }
 
   void outside(char32_t value) {
+    const bool blank = value == ' ' || value == '\t' || value == '\r' || value == '\n' || value == '#';
+    if (!open_ && !blank) {
+      statements_.push_back({at_, at_, line_, column_, line_});
+      open_ = true;
+    }
     if (value >= 0x80) return foreign(value);
     switch (value) {
       case '#':
@@ -82,6 +88,7 @@ class Guard {
         break;
       case '\n':
         chain_ = 0;
+        if (depth_ == 0) end_statement();
         break;
       default:
         break;
@@ -114,6 +121,13 @@ class Guard {
     skip_ = static_cast<int>(run < 5 ? run : 5) - 1;
   }
 
+  void end_statement() {
+    if (!open_) return;
+    statements_.back().end = at_;
+    statements_.back().last_line = line_;
+    open_ = false;
+  }
+
   void open(char quote) {
     const std::string three(3, quote);
     const bool lines = text_.substr(at_, 3) == three;
@@ -134,7 +148,7 @@ class Guard {
   }
 
   void refuse(std::string message, std::string hint = {}) {
-    error_ = SyntaxError{{file_, line_, column_}, std::move(message), std::move(hint)};
+    error_ = SyntaxError{{file_, line_, column_}, {}, std::move(message), std::move(hint)};
   }
 
   std::string_view text_;
@@ -148,6 +162,8 @@ class Guard {
   std::size_t dots_ = 0;
   std::size_t values_ = 0;
   Inside inside_ = Inside::nothing;
+  bool open_ = false;  // a statement has begun
+  std::vector<Statement> statements_;
   std::optional<SyntaxError> error_;
 };
 
@@ -157,7 +173,7 @@ std::string_view without_bom(std::string_view text) {
   return text.starts_with("\xEF\xBB\xBF") ? text.substr(3) : text;
 }
 
-std::optional<SyntaxError> guard_text(std::string_view text, std::uint32_t file) {
+Guarded guard_text(std::string_view text, std::uint32_t file) {
   return Guard(text, file).run();
 }
 

@@ -4,7 +4,9 @@
 
 #include <optional>
 #include <string_view>
+#include <vector>
 
+#include "spec/statements.h"
 #include "spec/tree.h"
 
 namespace muster::spec {
@@ -12,8 +14,13 @@ namespace muster::spec {
 // A UTF-8 byte order mark at the start is no part of the text.
 std::string_view without_bom(std::string_view text);
 
-// The first reason why `text` is no TOML that muster would read: invalid UTF-8, control bytes, characters
-// outside quotes that TOML does not know, nesting or sizes beyond limits::spec_*.
-std::optional<SyntaxError> guard_text(std::string_view text, std::uint32_t file);
+struct Guarded {
+  // The first reason why the text is no TOML that muster would read: invalid UTF-8, control bytes, characters
+  // outside quotes that TOML does not know, nesting or sizes beyond limits::spec_*.
+  std::optional<SyntaxError> refused;
+  std::vector<Statement> statements;
+};
+
+Guarded guard_text(std::string_view text, std::uint32_t file);
 
 }  // namespace muster::spec

@@ -173,19 +173,58 @@ constexpr std::array table{
 // Names longer than this are nobody's misspelling, and comparing them costs the product of the lengths.
 constexpr std::size_t compared_chars_max = 40;
 
+// Letters to change, add or leave out, or neighbours to swap.
 std::size_t edits_between(std::string_view one, std::string_view other) {
+  std::vector<std::size_t> before;  // the row above the one above
+  std::vector<std::size_t> above;
   std::vector<std::size_t> row(other.size() + 1);
-  for (std::size_t i = 0; i < row.size(); ++i) row[i] = i;
-  for (std::size_t i = 0; i < one.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (std::size_t j = 0; j < other.size(); ++j) {
-      const std::size_t change = diagonal + (one[i] == other[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({change, row[j] + 1, row[j + 1] + 1});
+  for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= one.size(); ++i) {
+    before = std::move(above);
+    above = row;
+    row[0] = i;
+    for (std::size_t j = 1; j <= other.size(); ++j) {
+      const std::size_t change = above[j - 1] + (one[i - 1] == other[j - 1] ? 0 : 1);
+      row[j] = std::min({change, above[j] + 1, row[j - 1] + 1});
+      const bool swapped = i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1];
+      if (swapped) row[j] = std::min(row[j], before[j - 2] + 1);
     }
   }
   return row.back();
+}
+
+std::string_view where_it_belongs(Section section) {
+  switch (section) {
+    case Section::top:
+      return "the top of the file";
+    case Section::app:
+      return "[app.NAME]";
+    case Section::listen:
+      return "[listen.NAME]";
+    case Section::daemon:
+      return "[daemon]";
+    case Section::health:
+      return "`health`";
+    case Section::restart:
+      return "`restart`";
+    case Section::stop:
+      return "`stop`";
+    case Section::update:
+      return "`update`";
+    case Section::scale:
+      return "`scale`";
+    case Section::volume:
+      return "`volume.NAME`";
+    case Section::limits:
+      return "`limits`";
+    case Section::log:
+      return "`log`";
+    case Section::timeout:
+      return "`timeout` of a listener";
+    case Section::queue:
+      return "`queue` of a listener";
+  }
+  return "";
 }
 
 }  // namespace
@@ -219,7 +258,11 @@ std::string suggest_key(Section section, std::string_view name) {
   std::vector<std::string_view> names;
   for (const KeyRow& row : table)
     if (row.section == section) names.push_back(row.name);
-  return suggest(name, names);
+  std::string close = suggest(name, names);
+  if (!close.empty()) return close;
+  const auto* elsewhere = std::ranges::find(table, name, &KeyRow::name);
+  if (elsewhere == table.end()) return "";
+  return "'" + std::string(name) + "' belongs to " + std::string(where_it_belongs(elsewhere->section));
 }
 
 }  // namespace muster::spec

@@ -77,9 +77,11 @@ class Loader {
     const std::uint32_t file = report_.add_file(next.path, text.value());
     files_.push_back(next.path);
     ParsedTree parsed = parse_tree(text.value(), file);
-    for (SyntaxError& error : parsed.errors)
+    for (SyntaxError& error : parsed.errors) {
+      if (error.first.line > 0) error.message += " at " + report_.place(error.first);
       reader_.error(error.at, std::move(error.message), std::move(error.hint));
-    if (!parsed.errors.empty()) return std::nullopt;
+      reader_.partial = true;
+    }
     main_read_ = main_read_ || main;
     return std::move(parsed.root);
   }
@@ -117,7 +119,7 @@ class Loader {
     draft_.daemon = read_daemon(reader_, daemon);
     if (apps != nullptr) read_apps(*apps, defaults);
     if (listeners != nullptr) read_listeners(*listeners);
-    apply_rules(reader_, draft_);
+    if (!reader_.partial) apply_rules(reader_, draft_);
   }
 
   void read_apps(const Node& apps, const Node* defaults) {

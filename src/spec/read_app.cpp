@@ -129,7 +129,7 @@ void AppReader::set(std::string_view key, const Node& value) {
 }
 
 void AppReader::read_run() {
-  if (run_ == nullptr) return reader_.error(member_.at, fmt::format("app '{}' has no `run`", member_.key));
+  if (run_ == nullptr) return reader_.missing(member_.at, fmt::format("app '{}' has no `run`", member_.key));
   if (!draft_.app.shell) {
     if (auto argv = reader_.command(*run_, draft_.uses)) draft_.app.run = std::move(*argv);
     return;

@@ -18,8 +18,8 @@ class ListenerReader {
   ListenerDraft read() {
     reader_.each_key(Section::listen, member_.value,
                      [this](std::string_view key, const Node& value) { set(key, value); });
-    if (!bind_given_) reader_.error(member_.at, fmt::format("listener '{}' has no `bind`", member_.key));
-    if (!to_given_) reader_.error(member_.at, fmt::format("listener '{}' has no `to`", member_.key));
+    if (!bind_given_) reader_.missing(member_.at, fmt::format("listener '{}' has no `bind`", member_.key));
+    if (!to_given_) reader_.missing(member_.at, fmt::format("listener '{}' has no `to`", member_.key));
     if (draft_.listener.mode == ListenMode::tcp && draft_.listener.body_max)
       reader_.error(body_max_at_, "'body_max' is for mode \"http\": a tcp stream has no requests");
     return std::move(draft_);

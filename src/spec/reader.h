@@ -31,6 +31,12 @@ class Reader {
   [[nodiscard]] const World& world() const { return world_; }
   [[nodiscard]] const Options& options() const { return options_; }
   [[nodiscard]] const std::string& folder() const { return folder_; }
+  // Statements were left out for their syntax: what is missing may stand there.
+  bool partial = false;
+
+  void missing(Mark at, std::string message) const {
+    if (!partial) report_.error(at, std::move(message));
+  }
   void error(Mark at, std::string message, std::string hint = {}) const {
     report_.error(at, std::move(message), std::move(hint));
   }

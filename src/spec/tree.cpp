@@ -9,8 +9,11 @@
 #include "spec/tree.h"
 
 #include <algorithm>
+#include <optional>
 
+#include "base/limits.h"
 #include "spec/guard.h"
+#include "spec/statements.h"
 #include "toml++/toml.h"
 
 namespace muster::spec {
@@ -70,6 +73,28 @@ Node convert(const toml::node& from, std::uint32_t file) {
   return node;
 }
 
+// The library stops at its first error. Texts up to this size are parsed again without the broken statement.
+constexpr std::size_t reparsed_bytes_max = 256U << 10U;
+
+SyntaxError explain(const toml::parse_error& error, Mark at, const Statements& statements,
+                    std::optional<std::size_t> broken) {
+  std::string_view message = error.description();
+  if (message.find("cannot redefine") != std::string_view::npos && broken) {
+    if (const auto twice = statements.redefinition(*broken))
+      return {{at.file, twice->second.line, twice->second.column},
+              {at.file, twice->first.line, twice->first.column},
+              "'" + twice->key + "' is already defined",
+              ""};
+  }
+  if (message.find("unescaped control characters") != std::string_view::npos)  // the others never get here
+    return {at, {}, "the string is not closed on its line", "text of several lines stands in \"\"\" or '''"};
+  // "Error while parsing key: expected …": the caret shows where.
+  constexpr std::string_view lead = "Error while parsing ";
+  const auto colon = message.find(": ");
+  if (message.starts_with(lead) && colon != std::string_view::npos) message.remove_prefix(colon + 2);
+  return {at, {}, std::string(message), ""};
+}
+
 }  // namespace
 
 const Member* Node::find(std::string_view key) const {
@@ -100,17 +125,25 @@ std::string_view kind_name(Node::Kind kind) {
 ParsedTree parse_tree(std::string_view text, std::uint32_t file) {
   ParsedTree parsed;
   text = without_bom(text);
-  if (auto refused = guard_text(text, file)) {
-    parsed.errors.push_back(std::move(*refused));
+  Guarded guarded = guard_text(text, file);
+  if (guarded.refused) {
+    parsed.errors.push_back(std::move(*guarded.refused));
     return parsed;
   }
-  const toml::parse_result result = toml::parse(text, std::string_view{});
-  if (!result) {
-    const toml::parse_error& error = result.error();
-    parsed.errors.push_back({mark_of(error.source().begin, file), std::string(error.description()), ""});
-    return parsed;
+  const std::size_t rounds = text.size() > reparsed_bytes_max ? 1 : limits::spec_syntax_errors_max;
+  Statements statements(std::string(text), std::move(guarded.statements));
+  while (parsed.errors.size() < rounds) {
+    const toml::parse_result result = toml::parse(std::string_view(statements.text()), std::string_view{});
+    if (result) {
+      parsed.root = convert(result.table(), file);
+      break;
+    }
+    const Mark at = mark_of(result.error().source().begin, file);
+    const auto broken = statements.at_line(at.line);
+    parsed.errors.push_back(explain(result.error(), at, statements, broken));
+    if (!broken) break;
+    statements.remove(*broken);
   }
-  parsed.root = convert(result.table(), file);
   return parsed;
 }
 

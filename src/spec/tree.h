@@ -45,13 +45,14 @@ std::string_view kind_name(Node::Kind kind);
 
 struct SyntaxError {
   Mark at;
+  Mark first{};  // of a key that is defined twice: where it was first; else line 0
   std::string message;
   std::string hint;
 };
 
 struct ParsedTree {
   Node root;
-  std::vector<SyntaxError> errors;  // any: the root is what could be read
+  std::vector<SyntaxError> errors;  // any: the root holds the statements without one
 };
 
 // Parses the text of file number `file`. Never throws, never ends the process, takes time and memory that are
