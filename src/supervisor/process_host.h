@@ -1,0 +1,106 @@
+// The processes of all replicas: started through the exec shim, watched by pidfd, ended with everything they ever
+// forked. Carries out, decides nothing. Everything here is for the control thread: PDEATHSIG fires when the spawning
+// *thread* ends.
+//
+// Whole tree: an own cgroup where one can be made (cgroup.kill, cgroup.events; no controllers needed), else session
+// + child subreaper + a walk of /proc by the environment token MUSTER_INSTANCE. containment() says which.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "supervisor/event.h"
+#include "supervisor/process_order.h"
+
+struct uv_loop_s;
+
+namespace muster::supervisor {
+
+struct ProcessPipes {  // read ends, CLOEXEC, non-blocking
+  Fd out;
+  Fd err;
+};
+
+struct CommandResult {
+  std::optional<ExitStatus> status;  // none: it could not be started or did not end in time
+  std::string sentence;  // "exited with status 2", "no end within 1.0 s", "exec ./x: No such file …"
+  std::string output;    // first limits::probe_output_bytes_max bytes of stdout and stderr together
+  bool started = false;
+  bool timed_out = false;
+};
+
+struct Usage {
+  Nanos cpu{0};  // of the whole tree; of its dead too, where cgroups count them
+  std::uint64_t memory_bytes = 0;
+  bool memory_over_counts = false;  // a sum of RSS: shared pages count once per process
+};
+
+struct ProcessHostOptions {
+  bool end_with_daemon = true;  // on_crash = "stop": PDEATHSIG SIGKILL to each main process
+  // Where replica cgroups are made, below the daemon's own cgroup by default; for tests another folder of a cgroup2
+  // mount, or "" for "make none".
+  std::optional<std::string> cgroup_parent;
+};
+
+struct ProcessHooks {
+  std::function<void(InstanceId, int pid)> on_started;  // exec succeeded
+  std::function<void(InstanceId, SpawnFailure, std::string sentence)> on_spawn_failed;
+  std::function<void(InstanceId, ExitStatus)> on_exited;  // the main process was reaped
+  std::function<void(InstanceId)> on_tree_gone;           // after on_exited, once, when nothing is left
+};
+
+class ProcessHost {
+ public:
+  // Call once, before anything is spawned: becomes child subreaper, remembers the soft file limit that muster was
+  // started with. The loop must run once more after the destructor. The destructor kills nothing.
+  ProcessHost(uv_loop_s* loop, ProcessHostOptions options, ProcessHooks hooks);
+  ~ProcessHost();
+  ProcessHost(const ProcessHost&) = delete;
+  ProcessHost& operator=(const ProcessHost&) = delete;
+
+  // Answered by on_started or on_spawn_failed, never inside the call. The pipes are those of stdout and stderr; they
+  // are invalid when there were no descriptors left (on_spawn_failed follows).
+  ProcessPipes start(InstanceId instance, const ReplicaId& replica, const ProcessOrder& order);
+
+  // pidfd_send_signal(2) to the main process; nothing when it is reaped or unknown.
+  void signal(InstanceId instance, int signal_number);
+  // SIGKILL to everything the instance ever forked. May be called again while it has not answered.
+  void kill_tree(InstanceId instance);
+
+  // One bounded command beside the replica (probe, stop.exec): own session, ends with its whole tree at `timeout` or
+  // when the instance's tree is gone. `done` is called exactly once unless the command is cancelled or the host
+  // goes. Its processes count as none of the replica's.
+  void run_command(InstanceId instance, const ProcessOrder& order, Millis timeout,
+                   std::function<void(CommandResult)> done);
+  void cancel_commands(InstanceId instance);
+
+  // Whether the process belongs to the instance's tree now (cgroup membership, or session/token/ancestry).
+  [[nodiscard]] bool owns(InstanceId instance, int pid) const;
+  [[nodiscard]] std::optional<InstanceId> instance_of(int pid) const;  // for sd_notify's SCM_CREDENTIALS
+  [[nodiscard]] std::vector<int> pids_of(InstanceId instance) const;
+  [[nodiscard]] std::optional<Usage> usage(InstanceId instance) const;
+
+  // "cgroup" or "session+subreaper+token", with the reason when it is not cgroup; for `doctor`, `ps` and the log.
+  [[nodiscard]] std::string containment() const;
+  [[nodiscard]] std::size_t running() const;  // instances whose tree is not gone
+
+  struct Impl;
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+// The hidden third role of the binary: `muster --exec-shim FD`. Reads its order from the memfd, sets the process up
+// step by step, execs. Reports "step + errno" over the CLOEXEC pipe when a step fails. Returns only then.
+int exec_shim_main(int argc, char** argv);
+inline constexpr char exec_shim_flag[] = "--exec-shim";
+
+}  // namespace muster::supervisor
