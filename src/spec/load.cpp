@@ -21,7 +21,7 @@ std::string folder_of(const std::string& path) {
 class Loader {
  public:
   Loader(const std::string& path, const World& world, const Options& options)
-      : path_(path), world_(world), options_(options), reader_(report_, world, options, folder_of(path)) {}
+      : path_(path), world_(world), reader_(report_, world, options, folder_of(path)) {}
 
   Loaded load() {
     if (read_files()) read_sections();
@@ -164,7 +164,6 @@ class Loader {
 
   const std::string& path_;
   const World& world_;
-  const Options& options_;
   Report report_;
   Reader reader_;
   Node root_;
