@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Programs that nobody here wrote, under fire: redis, node, Python's file server; loaded by wrk and h2load."""
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+from lib.expect import DEADLINE, Skipped, check, equal
+from lib.scenario import main, scenario
+from lib.stack import Stack
+
+
+def needs(*programs: str) -> None:
+    for program in programs:
+        if not shutil.which(program):
+            raise Skipped(f"{program} is not installed")
+
+
+# --- storage
+
+
+class Redis:
+    """A client of one command at a time."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), DEADLINE)
+        self.file = self.socket.makefile("rb")
+
+    def ask(self, *words: str) -> str:
+        parts = [f"*{len(words)}\r\n".encode()] + [f"${len(w.encode())}\r\n{w}\r\n".encode() for w in words]
+        self.socket.sendall(b"".join(parts))
+        line = self.file.readline().decode().rstrip("\r\n")
+        if line.startswith("$") and line != "$-1":
+            return self.file.read(int(line[1:]) + 2)[:-2].decode()
+        return line
+
+    def __enter__(self) -> "Redis":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        self.socket.close()
+
+
+REDIS = """
+[app.redis]
+run      = "redis-server --bind {addr} --port {port} --dir {volume} --appendonly yes --appendfsync always --save ''"
+replicas = 3
+port     = <N0>
+listen   = "tcp://127.0.0.1:<L0>"
+health   = "cmd redis-cli -p {port} ping"
+volume   = "data"
+stop     = { timeout = "30s" }
+restart  = { backoff = "0s" }
+"""
+
+
+def holds_its_own(stack: Stack, ordinals: range, when: str) -> None:
+    for ordinal in ordinals:
+        with Redis(stack.ports.numbered(ordinal)) as redis:
+            equal(redis.ask("GET", "who"), f"redis/{ordinal}", f"data of redis/{ordinal} {when}")
+            equal(redis.ask("DBSIZE"), ":101", f"keys of redis/{ordinal} {when}")
+
+
+@scenario
+def redis_keeps_its_data() -> None:
+    """Written to each of three; survives kill -9 of all, scale 3 → 1 → 3, restart of the daemon."""
+    needs("redis-server", "redis-cli")
+    with Stack() as stack:
+        stack.write(REDIS)
+        stack.daemon()
+        stack.ready()
+        for ordinal in range(3):
+            with Redis(stack.ports.numbered(ordinal)) as redis:
+                equal(redis.ask("SET", "who", f"redis/{ordinal}"), "+OK", "SET")
+                for number in range(100):
+                    redis.ask("SET", f"key{number}", "x" * 100)
+        ports = []
+        for _ in range(6):
+            with Redis(stack.ports.listen(0)) as redis:
+                ports.append(redis.ask("GET", "who"))
+        equal(sorted(ports), ["redis/0", "redis/0", "redis/1", "redis/1", "redis/2", "redis/2"], "round robin over TCP")
+        for pid in stack.pids().values():
+            os.kill(pid, signal.SIGKILL)
+        stack.until("redis", lambda app: app["ready"] == 3 and all(row["restarts"] == 1 for row in app["replicas"]), "all restarted")
+        holds_its_own(stack, range(3), "after kill -9 of all")
+        stack.run("scale", "redis=1")
+        holds_its_own(stack, range(1), "after scale 1")
+        stack.run("scale", "redis=3")
+        holds_its_own(stack, range(3), "after scale 3")
+        stack.end(signal.SIGTERM, code=0)
+        stack.nothing_left()
+        stack.daemon()
+        stack.ready()
+        holds_its_own(stack, range(3), "after a restart of the daemon")
+
+
+# --- real servers under wrk and h2load
+
+
+def kill_one_after_the_other(stack: Stack, app: str, loader: subprocess.Popen[str]) -> int:
+    killed = 0
+    while loader.poll() is None:
+        victims = [row for row in stack.replicas(app) if row["state"] == "ready"]
+        if len(victims) > 2:
+            os.kill(victims[killed % len(victims)]["pid"], signal.SIGKILL)
+            killed += 1
+        threading.Event().wait(0.5)  # the rate of the kills
+    return killed
+
+
+def under_load(stack: Stack, app: str, command: list[str]) -> str:
+    loader = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        killed = kill_one_after_the_other(stack, app, loader)
+        output = loader.communicate(timeout=DEADLINE)[0]
+    finally:
+        loader.kill()
+    equal(loader.returncode, 0, f"{command[0]}:\n{output}")
+    check(killed >= 2, f"only {killed} replicas were killed")
+    return output
+
+
+def wrk_is_clean(stack: Stack, app: str) -> None:
+    output = under_load(stack, app, ["wrk", "-t2", "-c40", "-d6s", "--timeout", "30s", f"http://127.0.0.1:{stack.ports.listen(0)}/"])
+    requests = int(re.search(r"(\d+) requests in", output).group(1))  # type: ignore[union-attr]
+    print(f"wrk: {requests} requests")
+    check(requests > 100, output)
+    check("Non-2xx" not in output and "Socket errors" not in output, output)
+
+
+def h2load_is_clean(stack: Stack, app: str) -> None:
+    output = under_load(stack, app, ["h2load", "--h1", "-t1", "-c20", "-D6", f"http://127.0.0.1:{stack.ports.listen(0)}/"])
+    total, failed = (int(re.search(pattern, output).group(1)) for pattern in (r"requests: (\d+) total", r"(\d+) failed"))  # type: ignore[union-attr]
+    status = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
+    print(f"h2load: {total} requests")
+    check(total > 100 and status is not None, output)
+    equal((failed, [int(n) for n in status.groups()[1:]]), (0, [0, 0, 0]), output)  # type: ignore[union-attr]
+
+
+NODE = """
+[app.api]
+run      = "node server.js"
+replicas = 4
+port     = "auto"
+listen   = "127.0.0.1:<L0>"
+health   = "/healthz"
+restart  = { backoff = "0s", jitter = 0 }
+"""
+
+
+@scenario
+def node_under_wrk_while_killed() -> None:
+    needs("node", "wrk")
+    with Stack() as stack:
+        shutil.copy(stack.examples / "node-http" / "server.js", stack.folder)
+        stack.write(NODE)
+        stack.daemon()
+        stack.ready()
+        wrk_is_clean(stack, "api")
+        stack.ready()
+
+
+@scenario
+def python_under_h2load_while_killed() -> None:
+    needs("h2load")
+    with Stack() as stack:
+        (stack.folder / "index.html").write_text("hello\n", encoding="utf-8")
+        stack.write('[app.files]\nrun = "python3 -m http.server --bind {addr} {port}"\nreplicas = 4\nlisten = "127.0.0.1:<L0>"\n'
+                    'health = "/"\nrestart = { backoff = "0s", jitter = 0 }\n')
+        stack.daemon()
+        stack.ready()
+        h2load_is_clean(stack, "files")
+        stack.ready()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

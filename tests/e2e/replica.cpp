@@ -1,0 +1,221 @@
+// The app of the end-to-end tests: an HTTP/1.1 server with a thread for each connection that starts in a millisecond
+// and does on request what real apps do at the worst moment.
+//
+//   e2e_replica PORT [WORD…]
+//     text=T        the second word of the answer to GET /, which is "APP/ORDINAL T PID"
+//     addr=A        listens on this address instead of 127.0.0.1
+//     start=MS      opens its port only after this long
+//     life=MS       exits by itself after this long
+//     code=N        … with this status (1)
+//     ignore-term   TERM is ignored
+//     strays        leaves a double-forked grandchild in a session of its own, which ignores TERM
+//     notify=MS     sends READY=1 after this long
+//     ping          sends WATCHDOG=1 four times per period of WATCHDOG_USEC
+//
+//   GET /           "APP/ORDINAL TEXT PID", X-Replica: APP/ORDINAL
+//   GET /healthz    200, or 503 after GET /sick until GET /well
+//   GET /sleep/MS   the answer to /, late
+//   GET /mute       no watchdog ping from now on
+//   GET /say/WORD   prints WORD to its output
+//   POST            "LENGTH" of the body
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+
+namespace {
+
+std::atomic<bool> sick{false};
+std::atomic<bool> mute{false};
+std::string name;
+std::string text = "-";
+
+std::string environment(const char* key) {
+  const char* value = std::getenv(key);
+  return value != nullptr ? value : "";
+}
+
+void pause_ms(long count) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(count));
+}
+
+void leave_a_stray_behind() {
+  if (::fork() != 0) return;
+  ::setsid();
+  if (::fork() != 0) ::_exit(0);
+  std::signal(SIGTERM, SIG_IGN);
+  for (;;) ::pause();
+}
+
+void tell_manager(std::string_view message) {
+  const std::string path = environment("NOTIFY_SOCKET");
+  sockaddr_un to{};
+  if (path.empty() || path.size() >= sizeof to.sun_path) return;
+  to.sun_family = AF_UNIX;
+  std::memcpy(to.sun_path, path.data(), path.size());
+  if (path.front() == '@') to.sun_path[0] = '\0';
+  const int socket = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
+  (void)!::sendto(socket, message.data(), message.size(), MSG_NOSIGNAL,
+                  reinterpret_cast<const sockaddr*>(&to), length);
+  ::close(socket);
+}
+
+void ping_for_ever() {
+  const long period_us = std::atol(environment("WATCHDOG_USEC").c_str());
+  if (period_us == 0) return;
+  for (;;) {
+    if (!mute) tell_manager("WATCHDOG=1");
+    pause_ms(period_us / 4000);
+  }
+}
+
+bool send_all(int client, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t sent = ::send(client, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent <= 0) return false;
+    bytes.remove_prefix(static_cast<std::size_t>(sent));
+  }
+  return true;
+}
+
+struct Request {
+  std::string method;
+  std::string target;
+  std::size_t length = 0;
+  bool close = false;
+};
+
+Request parse(const std::string& head) {
+  Request request;
+  const auto space = head.find(' ');
+  const auto second = head.find(' ', space + 1);
+  request.method = head.substr(0, space);
+  request.target = head.substr(space + 1, second - space - 1);
+  std::string lower = head;
+  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (const auto at = lower.find("\r\ncontent-length:"); at != std::string::npos)
+    request.length = std::strtoul(lower.c_str() + at + 17, nullptr, 10);
+  request.close = lower.find("\r\nconnection: close") != std::string::npos;
+  return request;
+}
+
+// The next request; its body is read and forgotten.
+std::optional<Request> read_request(int client, std::string& rest) {
+  char piece[16384];
+  std::size_t end = 0;
+  while ((end = rest.find("\r\n\r\n")) == std::string::npos) {
+    const ssize_t got = ::recv(client, piece, sizeof piece, 0);
+    if (got <= 0) return std::nullopt;
+    rest.append(piece, static_cast<std::size_t>(got));
+  }
+  Request request = parse(rest.substr(0, end + 2));
+  rest.erase(0, end + 4);
+  std::size_t missing = request.length - std::min(request.length, rest.size());
+  rest.erase(0, std::min(request.length, rest.size()));
+  while (missing > 0) {
+    const ssize_t got = ::recv(client, piece, std::min(missing, sizeof piece), 0);
+    if (got <= 0) return std::nullopt;
+    missing -= static_cast<std::size_t>(got);
+  }
+  return request;
+}
+
+bool answer(int client, const Request& request) {
+  int status = 200;
+  std::string body = name + " " + text + " " + std::to_string(::getpid()) + "\n";
+  const std::string& target = request.target;
+  if (target == "/sick") sick = true;
+  if (target == "/well") sick = false;
+  if (target == "/mute") mute = true;
+  if (target == "/healthz" && sick) status = 503;
+  if (target.starts_with("/sleep/")) pause_ms(std::atol(target.c_str() + 7));
+  if (target.starts_with("/say/")) std::printf("%s\n", target.c_str() + 5);
+  if (request.method == "POST") body = std::to_string(request.length) + "\n";
+  std::string message = "HTTP/1.1 " + std::to_string(status) +
+                        (status == 200 ? " OK" : " Service Unavailable") + "\r\nX-Replica: " + name +
+                        "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n";
+  if (request.close) message += "Connection: close\r\n";
+  message += "\r\n";
+  if (request.method != "HEAD") message += body;
+  return send_all(client, message) && !request.close;
+}
+
+void serve(int client) {
+  const int on = 1;
+  ::setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  std::string rest;
+  for (;;) {
+    const auto request = read_request(client, rest);
+    if (!request || !answer(client, *request)) break;
+  }
+  ::close(client);
+}
+
+int listen_on(const std::string& address, in_port_t port) {
+  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int on = 1;
+  ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_port = htons(port);
+  ::inet_pton(AF_INET, address.c_str(), &at.sin_addr);
+  if (::bind(listener, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 ||
+      ::listen(listener, 1024) != 0) {
+    std::perror("e2e_replica: listen");
+    std::exit(1);
+  }
+  return listener;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) return 64;
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  std::signal(SIGPIPE, SIG_IGN);
+  name = environment("MUSTER_APP") + "/" + environment("MUSTER_ORDINAL");
+  std::string address = "127.0.0.1";
+  long start = 0;
+  long life = -1;
+  long notify = -1;
+  int code = 1;
+  bool ping = false;
+  for (int i = 2; i < argc; ++i) {
+    const std::string word = argv[i];
+    const std::string value = word.substr(word.find('=') + 1);
+    if (word.starts_with("text=")) text = value;
+    if (word.starts_with("addr=")) address = value;
+    if (word.starts_with("start=")) start = std::atol(value.c_str());
+    if (word.starts_with("life=")) life = std::atol(value.c_str());
+    if (word.starts_with("notify=")) notify = std::atol(value.c_str());
+    if (word.starts_with("code=")) code = std::atoi(value.c_str());
+    if (word == "ignore-term") std::signal(SIGTERM, SIG_IGN);
+    if (word == "strays") leave_a_stray_behind();
+    if (word == "ping") ping = true;
+  }
+  std::printf("starting %s\n", text.c_str());
+  pause_ms(start);
+  const int listener = listen_on(address, static_cast<in_port_t>(std::atoi(argv[1])));
+  std::printf("listening\n");
+  if (life >= 0) std::thread([life, code] { pause_ms(life), std::_Exit(code); }).detach();
+  if (notify >= 0) std::thread([notify] { pause_ms(notify), tell_manager("READY=1"); }).detach();
+  if (ping) std::thread(ping_for_ever).detach();
+  for (;;) {
+    const int client = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+    if (client >= 0) std::thread(serve, client).detach();
+  }
+}
