@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs one example as a user would: `muster up` in a copy of its folder, with free ports in place of its own.
 
-    run.py MUSTER EXAMPLE_FOLDER      exit 0 passed, 1 failed, 77 skipped (a program of the example is not installed)
+    run.py MUSTER FOLDER_OR_SPEC      exit 0 passed, 1 failed, 77 skipped (a program of the example is not installed)
 
 Checked: the spec is valid; every app becomes ready; each listener is answered by every replica in turn; Ctrl-C ends all
 with 130 and leaves no process and no open port.
@@ -151,7 +151,9 @@ def run(muster: str, folder: pathlib.Path, spec: dict[str, typing.Any]) -> None:
 
 def main() -> int:
     muster, example = sys.argv[1], pathlib.Path(sys.argv[2])
-    spec = tomllib.loads((example / "muster.toml").read_text(encoding="utf-8"))
+    spec_file = example / "muster.toml" if example.is_dir() else example
+    text = spec_file.read_text(encoding="utf-8")
+    spec = tomllib.loads(text)
     for app in spec["app"].values():
         program = app["run"].split()[0]
         if not program.startswith("./") and not shutil.which(program):
@@ -160,8 +162,11 @@ def main() -> int:
     block = PortBlock()
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary) / example.name
-        shutil.copytree(example, folder, ignore=shutil.ignore_patterns(".muster", "__pycache__"))
-        (folder / "muster.toml").write_text(with_free_ports((example / "muster.toml").read_text(encoding="utf-8"), block), encoding="utf-8")
+        if example.is_dir():
+            shutil.copytree(example, folder, ignore=shutil.ignore_patterns(".muster", "__pycache__"))
+        else:
+            folder.mkdir()
+        (folder / "muster.toml").write_text(with_free_ports(text, block), encoding="utf-8")
         try:
             run(muster, folder, spec)
         except Failed as problem:

@@ -60,7 +60,8 @@ class Stack:
             text += f'\n[daemon]\nthreads = 2\nport_range = "{self.ports.auto_range()}"\n'
         if os.getuid() == 0 and "[defaults]" not in text and name == "muster.toml":
             text += '\n[defaults]\nuser = "root"\n'  # `daemon` as root insists on a user for each app
-        path, fresh = self.folder / name, self.folder / f".{name}.new"
+        path = self.folder / name
+        fresh = path.with_name(f".{path.name}.new")
         fresh.write_text(text, encoding="utf-8")
         fresh.rename(path)
         return path
@@ -70,11 +71,12 @@ class Stack:
         check(self.fill(old) in text, f"{old!r} is not in the spec")
         self.write(text.replace(self.fill(old), new))
 
-    def start(self, *arguments: str, wait: bool = True) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, wait: bool = True, before: list[str] | None = None, pass_fds: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
+        """`before`: a command that ends by exec of its further arguments, the daemon's."""
         check(self.daemon_process is None or self.daemon_process.poll() is not None, "a daemon of this stack is running")
         output = open(self.output_path, "ab")
-        process = subprocess.Popen([self.muster, *arguments], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
-                                   stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen([*(before or []), self.muster, *arguments], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+                                   stdout=output, stderr=output, start_new_session=True, pass_fds=pass_fds)
         output.close()
         self.daemon_process = process
         if wait:
