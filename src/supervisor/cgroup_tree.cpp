@@ -2,8 +2,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -20,6 +22,8 @@ constexpr int depth_max = 16;       // of groups that an app makes in its own
 constexpr std::size_t procs_bytes_max = 1U << 20U;
 constexpr std::size_t leftover_max = 4096;
 constexpr Millis retry_after{100};
+constexpr Millis leftover_wait_max{1000};
+constexpr char end_mark[] = "user.muster.on_crash";
 
 Result<Unit> write_file(const std::string& path, std::string_view text) {
   const Fd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
@@ -57,18 +61,57 @@ void collect_pids(const std::string& folder, std::vector<int>& pids, int depth =
   for (const std::string& name : groups_in(folder)) collect_pids(folder + "/" + name, pids, depth + 1);
 }
 
+// Whether processes can be moved from `parent` to `folder` and killed there.
+Status check_usable(const std::string& parent, const std::string& folder) {
+  for (const std::string& file :
+       {parent + "/cgroup.procs", folder + "/cgroup.procs", folder + "/cgroup.kill"}) {
+    if (access(file.c_str(), W_OK) != 0) return system_error(file, errno);
+  }
+  const auto type = read_small_file(folder + "/cgroup.type", 64);
+  if (type && !type.value().starts_with("domain\n") && !type.value().starts_with("domain threaded")) {
+    return Error{.message = folder + ": threaded cgroups hold no processes"};
+  }
+  return Unit{};
+}
+
 Fd locked(const std::string& folder) {
   Fd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (fd && flock(fd.get(), LOCK_EX | LOCK_NB) != 0) fd.reset();
   return fd;
 }
 
-// What daemons left behind that died without cleaning up. Where processes are left, nothing is touched.
+// Said on the folder itself, for whoever finds it when its daemon is dead.
+void mark_end_with_daemon(const std::string& folder) {
+  setxattr(folder.c_str(), end_mark, "stop", 4, 0);  // without it leftovers stay, as they did before
+}
+
+bool is_marked_to_end(const std::string& folder) {
+  std::array<char, 4> value{};
+  return getxattr(folder.c_str(), end_mark, value.data(), value.size()) == 4;
+}
+
+void end_group(const std::string& folder) {
+  const Fd events(open((folder + "/cgroup.events").c_str(), O_RDONLY | O_CLOEXEC));
+  if (!events || !write_file(folder + "/cgroup.kill", "1")) return;
+  const auto deadline = std::chrono::steady_clock::now() + leftover_wait_max;
+  while (std::chrono::steady_clock::now() < deadline) {
+    std::array<char, 256> text{};
+    const ssize_t got = pread(events.get(), text.data(), text.size(), 0);
+    if (got <= 0 || keyed_number({text.data(), static_cast<std::size_t>(got)}, "populated") == 0U) return;
+    pollfd change{events.get(), POLLPRI, 0};
+    poll(&change, 1, static_cast<int>(leftover_wait_max.count()));
+  }
+}
+
+// What daemons left behind that died without cleaning up. Processes are touched where that was the daemon's wish.
 void remove_stale(const std::string& parent) {
   for (const std::string& name : groups_in(parent)) {
     if (!name.starts_with(base_prefix)) continue;
     const std::string folder = parent + "/" + name;
-    if (const Fd lock = locked(folder)) remove_groups(folder);
+    const Fd lock = locked(folder);
+    if (!lock || remove_groups(folder) || !is_marked_to_end(folder)) continue;
+    end_group(folder);
+    remove_groups(folder);
   }
 }
 
@@ -88,7 +131,8 @@ CgroupBase::CgroupBase(std::string parent, std::string name, Fd lock)
       folder_(parent_ + "/" + name_),
       lock_(std::move(lock)) {}
 
-Result<std::unique_ptr<CgroupBase>> CgroupBase::make(const std::vector<std::string>& parents) {
+Result<std::unique_ptr<CgroupBase>> CgroupBase::make(const std::vector<std::string>& parents,
+                                                     bool end_with_daemon) {
   Error last{.message = "this process is in no cgroup2 group"};
   for (const std::string& parent : parents) {
     remove_stale(parent);
@@ -103,11 +147,12 @@ Result<std::unique_ptr<CgroupBase>> CgroupBase::make(const std::vector<std::stri
       Fd lock = locked(folder);
       // Lost to a daemon that took it for a dead one's: another name.
       if (!lock || access((folder + "/cgroup.procs").c_str(), F_OK) != 0) continue;
-      if (access((folder + "/cgroup.kill").c_str(), W_OK) != 0) {
-        last = system_error(folder + "/cgroup.kill", errno);
+      if (Status usable = check_usable(parent, folder); !usable) {
+        last = std::move(usable).error();
         rmdir(folder.c_str());
         break;
       }
+      if (end_with_daemon) mark_end_with_daemon(folder);
       return std::unique_ptr<CgroupBase>(new CgroupBase(parent, std::move(name), std::move(lock)));
     }
   }

@@ -17,8 +17,10 @@ namespace muster::supervisor {
 // can tell a dead one's folder from a living one's without trusting process numbers.
 class CgroupBase {
  public:
-  // Tries the folders in turn. Removes what dead daemons left empty there.
-  static Result<std::unique_ptr<CgroupBase>> make(const std::vector<std::string>& parents);
+  // Tries the folders in turn. Removes what dead daemons left there; ends what was meant to end with them, which it
+  // waits for, a second at most.
+  static Result<std::unique_ptr<CgroupBase>> make(const std::vector<std::string>& parents,
+                                                  bool end_with_daemon);
   ~CgroupBase();  // removes it, when it is empty
   CgroupBase(const CgroupBase&) = delete;
   CgroupBase& operator=(const CgroupBase&) = delete;

@@ -69,17 +69,16 @@ std::optional<ProcStat> parse_proc_stat(std::string_view text) {
   return stat;
 }
 
-bool environ_has_item(std::string_view environ, std::string_view name, std::string_view item) {
+std::vector<std::string_view> environ_items(std::string_view environ, std::string_view name) {
+  std::vector<std::string_view> items;
   while (!environ.empty()) {
     std::string_view variable = next_word(environ, '\0');
     if (variable.size() <= name.size() || !variable.starts_with(name) || variable[name.size()] != '=')
       continue;
     variable.remove_prefix(name.size() + 1);
-    while (!variable.empty()) {
-      if (next_word(variable, ',') == item) return true;
-    }
+    while (!variable.empty()) items.push_back(next_word(variable, ','));
   }
-  return false;
+  return items;
 }
 
 std::optional<std::string> parse_cgroup2_path(std::string_view text) {

@@ -20,8 +20,8 @@ struct ProcStat {  // /proc/PID/stat
 };
 std::optional<ProcStat> parse_proc_stat(std::string_view text);
 
-// Whether NAME=… of /proc/PID/environ has `item` among its comma-separated items.
-bool environ_has_item(std::string_view environ, std::string_view name, std::string_view item);
+// The comma-separated items of NAME=… in /proc/PID/environ; they point into `environ`.
+std::vector<std::string_view> environ_items(std::string_view environ, std::string_view name);
 
 // The path of "0::PATH" in /proc/PID/cgroup. None when there is no cgroup2 or the group was removed.
 std::optional<std::string> parse_cgroup2_path(std::string_view text);

@@ -15,6 +15,7 @@ Result<std::string> read_small_file(const std::string& path, std::size_t bytes_m
 
 std::optional<ProcStat> read_process(int pid);
 std::vector<ProcStat> read_processes();
+std::uint64_t own_pid_namespace();  // 0: unknown
 std::string read_environ(int pid);  // "" when it is not ours to read
 std::uint64_t resident_bytes(int pid);
 

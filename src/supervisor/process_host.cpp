@@ -39,8 +39,8 @@ std::optional<Pipe> make_output_pipe() {
   return pipe;
 }
 
-std::string random_token() {
-  std::array<unsigned char, 16> bytes{};
+std::string random_text() {
+  std::array<unsigned char, 8> bytes{};
   MUSTER_CHECK(getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
   std::string text;
   for (const unsigned char byte : bytes) text += fmt::format("{:02x}", byte);
@@ -77,7 +77,7 @@ struct ProcessHost::Impl {
   ProcessHooks hooks;
   ChildWorld world;
   std::string containment_text;
-  std::string token = random_token();
+  std::string token;  // of all that this host starts; an instance adds its number
   std::uint64_t commands_started = 0;
   std::map<InstanceId, Instance> instances;
   std::unordered_map<int, Child*> by_pid;
@@ -95,6 +95,12 @@ ProcessHost::Impl::Impl(uv_loop_s* loop, ProcessHostOptions the_options, Process
       task_timer(loop, [this] { run_tasks(); }) {
   world.loop = loop;
   world.own_pid = getpid();
+  const std::optional<ProcStat> self = read_process(world.own_pid);
+  token = encode(TokenGiver{.end_with_daemon = options.end_with_daemon && self.has_value(),
+                            .pid = world.own_pid,
+                            .start_ticks = self ? self->start_ticks : 0,
+                            .pid_namespace = own_pid_namespace(),
+                            .random = random_text()});
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
   world.files_soft = files.rlim_cur;
@@ -113,12 +119,13 @@ void ProcessHost::Impl::choose_containment() {
     parents.clear();
     if (!options.cgroup_parent->empty()) parents.push_back(*options.cgroup_parent);
   }
-  auto base = CgroupBase::make(parents);
+  auto base = CgroupBase::make(parents, options.end_with_daemon);
   if (base) {
     world.cgroups = std::move(base).value();
     containment_text = "cgroup";
     return;
   }
+  end_leftovers_by_token();
   world.tokens = std::make_unique<TokenScanner>(world.loop);
   const bool unwanted = options.cgroup_parent && options.cgroup_parent->empty();
   containment_text = fmt::format("session+subreaper+token ({})",

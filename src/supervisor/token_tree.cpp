@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <thread>
 
 #include "supervisor/proc_scan.h"
 
@@ -15,8 +16,49 @@ constexpr Millis delay_first{2};  // a killed process needs about that long to e
 constexpr Millis delay_max{250};
 constexpr Millis delay_watching{500};  // survivors that nobody has asked to kill yet
 constexpr std::uint64_t recent_ms_max = 200;
+constexpr std::size_t ancestors_max = 1000;
+constexpr int leftover_rounds_max = 50;
+constexpr Millis leftover_pause{20};
+
+// `pid` and its parents, up to init.
+std::vector<int> with_ancestors(int pid) {
+  std::vector<int> line;
+  for (auto process = read_process(pid); process && line.size() < ancestors_max;
+       process = read_process(process->parent)) {
+    line.push_back(process->pid);
+  }
+  return line;
+}
+
+bool is_leftover(int pid, std::uint64_t pid_namespace) {
+  const std::string environ = read_environ(pid);
+  for (const std::string_view token : environ_items(environ, instance_variable)) {
+    const std::optional<TokenGiver> giver = decode_token_giver(token);
+    if (!giver || !giver->end_with_daemon || giver->pid_namespace != pid_namespace) continue;
+    const std::optional<ProcStat> living = read_process(giver->pid);
+    if (!living || living->ended() || living->start_ticks != giver->start_ticks) return true;
+  }
+  return false;
+}
 
 }  // namespace
+
+void end_leftovers_by_token() {
+  const std::uint64_t pid_namespace = own_pid_namespace();
+  const std::vector<int> ours = with_ancestors(getpid());
+  for (int i = 0; i < leftover_rounds_max; ++i) {
+    std::vector<ProcStat> left = read_processes();
+    std::erase_if(left, [&](const ProcStat& process) {
+      return process.ended() || std::find(ours.begin(), ours.end(), process.pid) != ours.end() ||
+             !is_leftover(process.pid, pid_namespace);
+    });
+    for (const ProcStat& process : left) signal_process(process, SIGSTOP);
+    bool killed = false;
+    for (const ProcStat& process : left) killed = signal_process(process, SIGKILL) || killed;
+    if (!killed) return;
+    std::this_thread::sleep_for(leftover_pause);
+  }
+}
 
 class TokenTree final : public ProcessTree {
  public:

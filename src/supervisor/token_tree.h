@@ -15,6 +15,10 @@ namespace muster::supervisor {
 
 class TokenTree;
 
+// Ends what a dead muster left running that was meant to end with it, as the tokens say. Waits for it, a second at
+// most. To be called before anything is started.
+void end_leftovers_by_token();
+
 class TokenScanner {
  public:
   explicit TokenScanner(uv_loop_t* loop);
@@ -25,6 +29,10 @@ class TokenScanner {
 
  private:
   friend class TokenTree;
+
+  // Ends what a dead muster left running that was meant to end with it, as the tokens say. Waits for it, a second at
+  // most. To be called before anything is started.
+  void end_leftovers_by_token();
   struct Snapshot {
     std::vector<ProcStat> processes;
     std::vector<int> trees;  // indexes of trees_

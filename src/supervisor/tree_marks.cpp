@@ -1,7 +1,10 @@
 #include "supervisor/tree_marks.h"
 
+#include <algorithm>
+#include <array>
 #include <unordered_map>
 
+#include "fmt/core.h"
 #include "supervisor/process_tree.h"
 
 namespace muster::supervisor {
@@ -31,6 +34,7 @@ class Assignment {
   int by_own_mark(const ProcStat& process) {
     if (process.pid == world_.host_pid || process.start_ticks < world_.host_start_ticks) return none;
     std::string environ;
+    std::vector<std::string_view> tokens;
     bool environ_read = false;
     for (std::size_t i = 0; i < marks_.size(); ++i) {
       const TreeMark& mark = marks_[i];
@@ -39,9 +43,12 @@ class Assignment {
       if (process.pid == mark.main_pid && process.start_ticks == mark.main_start_ticks)
         return static_cast<int>(i);
       if (process.ended()) continue;  // has no environment any more
-      if (!environ_read) environ = world_.environ_of(process.pid);
-      environ_read = true;
-      if (environ_has_item(environ, instance_variable, mark.token)) return static_cast<int>(i);
+      if (!environ_read) {
+        environ = world_.environ_of(process.pid);
+        tokens = environ_items(environ, instance_variable);
+        environ_read = true;
+      }
+      if (std::find(tokens.begin(), tokens.end(), mark.token) != tokens.end()) return static_cast<int>(i);
     }
     return unknown;
   }
@@ -72,6 +79,33 @@ class Assignment {
 };
 
 }  // namespace
+
+std::string encode(const TokenGiver& giver) {
+  return fmt::format("{}.{}.{}.{}.{}", giver.end_with_daemon ? "stop" : "keep", giver.pid, giver.start_ticks,
+                     giver.pid_namespace, giver.random);
+}
+
+std::optional<TokenGiver> decode_token_giver(std::string_view token) {
+  token = token.substr(0, token.find('-'));
+  std::array<std::string_view, 5> parts;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const std::size_t dot = token.find('.');
+    if ((dot == std::string_view::npos) != (i + 1 == parts.size())) return std::nullopt;
+    parts[i] = token.substr(0, dot);
+    token.remove_prefix(std::min(dot, token.size() - 1) + 1);
+  }
+  const auto pid = parse_number(parts[1]);
+  const auto start_ticks = parse_number(parts[2]);
+  const auto pid_namespace = parse_number(parts[3]);
+  if (!pid || *pid == 0 || *pid > INT32_MAX || !start_ticks || !pid_namespace || parts[4].empty())
+    return std::nullopt;
+  if (parts[0] != "stop" && parts[0] != "keep") return std::nullopt;
+  return TokenGiver{.end_with_daemon = parts[0] == "stop",
+                    .pid = static_cast<int>(*pid),
+                    .start_ticks = *start_ticks,
+                    .pid_namespace = *pid_namespace,
+                    .random = std::string(parts[4])};
+}
 
 std::vector<int> assign_to_trees(const std::vector<ProcStat>& processes, const std::vector<TreeMark>& marks,
                                  const MarkedWorld& world) {

@@ -5,8 +5,11 @@
 // cgroup holds such a one.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "supervisor/proc_files.h"
@@ -18,6 +21,18 @@ struct TreeMark {
   int main_pid = 0;  // 0: not started
   std::uint64_t main_start_ticks = 0;
 };
+
+// Who gave a token: its first half, before "-INSTANCE". A muster that finds tokens of a dead one can tell.
+struct TokenGiver {
+  bool end_with_daemon = false;  // what carries it was not meant to outlive the giver
+  int pid = 0;
+  std::uint64_t start_ticks = 0;
+  std::uint64_t pid_namespace = 0;  // in which `pid` counts
+  std::string random;
+  bool operator==(const TokenGiver&) const = default;
+};
+std::string encode(const TokenGiver& giver);
+std::optional<TokenGiver> decode_token_giver(std::string_view token);
 
 struct MarkedWorld {
   int host_pid = 0;                    // descent ends here: what it adopts has lost its parents

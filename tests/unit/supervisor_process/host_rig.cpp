@@ -170,4 +170,18 @@ std::size_t open_descriptors() {
   return count;
 }
 
+int victim_main(const std::string& kind, const std::string& script, const std::string& user) {
+  HostRig rig(kind == "token" ? by_token() : ProcessHostOptions{});
+  ProcessOrder order = shell_order(script);
+  order.user = user;
+  const InstanceId id = rig.start(order);
+  std::size_t printed = 0;
+  for (;;) {
+    rig.until([&] { return rig.seen(id).out.size() > printed; });
+    const std::string& out = rig.seen(id).out;
+    if (write(STDOUT_FILENO, out.data() + printed, out.size() - printed) < 0) return 1;
+    printed = out.size();
+  }
+}
+
 }  // namespace muster::supervisor

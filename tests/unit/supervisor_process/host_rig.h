@@ -65,4 +65,8 @@ bool cgroups_possible();
 std::vector<int> own_zombies();
 std::size_t open_descriptors();
 
+// A process that hosts one replica until it is killed: `--victim cgroup|token SCRIPT [USER]`. Prints what the script prints.
+inline constexpr char victim_flag[] = "--victim";
+int victim_main(const std::string& kind, const std::string& script, const std::string& user);
+
 }  // namespace muster::supervisor

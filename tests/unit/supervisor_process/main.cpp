@@ -1,14 +1,17 @@
-// The test program is also the exec shim of the processes it starts, as the muster binary is.
+// The test program is also the exec shim of the processes it starts, as the muster binary is; and a small daemon that
+// can be killed.
 #include <gtest/gtest.h>
 
 #include <cstring>
 
+#include "host_rig.h"
 #include "supervisor/process_host.h"
 
 int main(int argc, char** argv) {
-  if (argc > 1 && std::strcmp(argv[1], muster::supervisor::exec_shim_flag) == 0) {
-    return muster::supervisor::exec_shim_main(argc, argv);
-  }
+  using namespace muster::supervisor;
+  if (argc > 1 && std::strcmp(argv[1], exec_shim_flag) == 0) return exec_shim_main(argc, argv);
+  if (argc > 3 && std::strcmp(argv[1], victim_flag) == 0)
+    return victim_main(argv[2], argv[3], argc > 4 ? argv[4] : "");
   testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
 }

@@ -1,0 +1,210 @@
+// The pure half: orders and reports of the shim, texts of procfs and cgroupfs, marks of trees.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <map>
+
+#include "supervisor/proc_files.h"
+#include "supervisor/shim_order.h"
+#include "supervisor/tree_marks.h"
+
+namespace muster::supervisor {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using namespace std::string_literals;
+
+ShimOrder full_order() {
+  ShimOrder order;
+  order.argv = {"prog", "", std::string(70000, 'x')};
+  order.environment = {"A=1", "B=\n\t"};
+  order.dir = "/srv";
+  order.user = "bob";
+  order.group = "staff";
+  order.umask = 0077;
+  order.nice = -20;
+  order.no_new_privs = true;
+  order.end_with_parent = true;
+  order.parent_pid = 4711;
+  order.files_soft = 1024;
+  order.files_max = ~std::uint64_t{0};
+  order.report_fd = 7;
+  order.out_fd = 0;
+  order.err_fd = 2147483647;
+  return order;
+}
+
+TEST(ShimOrder, ComesBackAsItWasSent) {
+  EXPECT_EQ(decode_shim_order(encode(full_order())), full_order());
+  ShimOrder small;
+  small.argv = {"x"};
+  small.core_bytes_max = 0;
+  EXPECT_EQ(decode_shim_order(encode(small)), small);
+}
+
+TEST(ShimOrder, RefusesEveryCutAndEveryAddition) {
+  ShimOrder order = full_order();
+  order.argv = {"prog", "arg"};
+  const std::string bytes = encode(order);
+  for (std::size_t i = 0; i < bytes.size(); ++i) EXPECT_FALSE(decode_shim_order(bytes.substr(0, i))) << i;
+  EXPECT_FALSE(decode_shim_order(bytes + "x"));
+  order.argv.clear();
+  EXPECT_FALSE(decode_shim_order(encode(order)));
+  // Sizes that lie ask for no memory.
+  std::string lying = bytes;
+  for (std::size_t i = 4; i < 8; ++i) lying[i] = '\xff';
+  EXPECT_FALSE(decode_shim_order(lying));
+}
+
+TEST(ShimReport, AllFourAnswers) {
+  EXPECT_FALSE(decode_shim_report("").reached_exec);
+  EXPECT_FALSE(decode_shim_report("").failure);
+  EXPECT_TRUE(decode_shim_report("R").reached_exec);
+  const std::string failure = encode(ShimFailure{ShimStep::dir, EACCES});
+  EXPECT_EQ(failure.size(), shim_failure_bytes);
+  const ShimReport early = decode_shim_report(failure);
+  EXPECT_FALSE(early.reached_exec);
+  ASSERT_TRUE(early.failure);
+  EXPECT_EQ(early.failure->step, ShimStep::dir);
+  EXPECT_EQ(early.failure->error, EACCES);
+  const ShimReport late = decode_shim_report("R" + failure);
+  EXPECT_TRUE(late.reached_exec);
+  EXPECT_TRUE(late.failure);
+  EXPECT_FALSE(decode_shim_report(failure.substr(1)).failure);
+  EXPECT_FALSE(decode_shim_report(failure + "x").failure);
+}
+
+TEST(ShimReport, EveryStepHasItsSentence) {
+  const ShimNames names{"./db", "/srv", "bob", "staff"};
+  std::map<std::string, int> sentences;
+  for (int step = 1; step <= static_cast<int>(ShimStep::interpreter); ++step) {
+    const std::string sentence = describe(ShimFailure{static_cast<ShimStep>(step), EACCES}, names);
+    EXPECT_THAT(sentence, Not(HasSubstr("step "))) << step;
+    ++sentences[sentence];
+  }
+  EXPECT_EQ(sentences.size(), static_cast<std::size_t>(ShimStep::interpreter));
+  EXPECT_EQ(describe({ShimStep::exec, ENOENT}, names), "exec ./db: No such file or directory");
+  EXPECT_EQ(describe({ShimStep::user, 0}, names), "user \"bob\": no such user");
+  EXPECT_EQ(describe({ShimStep::dir, EACCES}, names), "chdir /srv: Permission denied");
+  EXPECT_THAT(describe({static_cast<ShimStep>(200), EIO}, names), HasSubstr("step 200"));
+  EXPECT_TRUE(is_shortage({ShimStep::exec, ENOMEM}));
+  EXPECT_TRUE(is_shortage({ShimStep::shim, ENOENT}));
+  EXPECT_FALSE(is_shortage({ShimStep::exec, ENOENT}));
+}
+
+std::string stat_line(int pid, const std::string& name, char state, int parent, int session) {
+  return std::to_string(pid) + " (" + name + ") " + state + " " + std::to_string(parent) + " 1 " +
+         std::to_string(session) + " 0 -1 4194560 100 0 0 0 30 12 7 8 20 0 1 0 5000 8192 100\n";
+}
+
+TEST(ProcFiles, StatWithAnyName) {
+  for (const std::string name : {"sh", "a b", ") Z 1 (", "((", ""}) {
+    const auto stat = parse_proc_stat(stat_line(42, name, 'S', 7, 40));
+    ASSERT_TRUE(stat) << name;
+    EXPECT_EQ(stat->pid, 42);
+    EXPECT_EQ(stat->state, 'S');
+    EXPECT_EQ(stat->parent, 7);
+    EXPECT_EQ(stat->session, 40);
+    EXPECT_EQ(stat->cpu_ticks, 42U);
+    EXPECT_EQ(stat->start_ticks, 5000U);
+    EXPECT_FALSE(stat->ended());
+  }
+  EXPECT_TRUE(parse_proc_stat(stat_line(1, "x", 'Z', 0, 0))->ended());
+  for (const char* bad :
+       {"", "1", "1 (x)", "1 (x) ", "1 (x) S 1 2 3", "x (x) S 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1"}) {
+    EXPECT_FALSE(parse_proc_stat(bad)) << bad;
+  }
+}
+
+TEST(ProcFiles, EnvironItems) {
+  const std::string environ = "A=1\0MUSTER=x\0MUSTER_INSTANCE=one,two\0B\0MUSTER_INSTANCE=three\0"s;
+  EXPECT_THAT(environ_items(environ, "MUSTER_INSTANCE"), ElementsAre("one", "two", "three"));
+  EXPECT_THAT(environ_items(environ, "MISSING"), IsEmpty());
+  EXPECT_THAT(environ_items("MUSTER_INSTANCE=", "MUSTER_INSTANCE"), IsEmpty());
+  EXPECT_THAT(environ_items("", "A"), IsEmpty());
+}
+
+TEST(ProcFiles, Cgroups) {
+  EXPECT_EQ(parse_cgroup2_path("8:pids:/x\n0::/a/b\n"), "/a/b");
+  EXPECT_EQ(parse_cgroup2_path("0::/\n"), "/");
+  EXPECT_FALSE(parse_cgroup2_path("0::/a (deleted)\n"));
+  EXPECT_FALSE(parse_cgroup2_path("0::/../x\n"));
+  EXPECT_FALSE(parse_cgroup2_path("8:pids:/x\n"));
+  const std::string mounts =
+      "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
+      "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw\n"
+      "42 31 0:38 /a /mnt/with\\040blank rw - cgroup2 cgroup2 rw\n";
+  EXPECT_THAT(cgroup2_folders(mounts, "/"), ElementsAre("/sys/fs/cgroup/unified"));
+  EXPECT_THAT(cgroup2_folders(mounts, "/a/b"),
+              ElementsAre("/sys/fs/cgroup/unified/a/b", "/mnt/with blank/b"));
+  EXPECT_THAT(cgroup2_folders(mounts, "/a"), ElementsAre("/sys/fs/cgroup/unified/a", "/mnt/with blank"));
+  EXPECT_THAT(cgroup2_folders(mounts, "/ab"), ElementsAre("/sys/fs/cgroup/unified/ab"));
+  EXPECT_THAT(cgroup2_folders("", "/"), IsEmpty());
+  EXPECT_EQ(keyed_number("populated 1\nfrozen 0\n", "frozen"), 0U);
+  EXPECT_EQ(keyed_number("usage_usec 77\n", "usage"), std::nullopt);
+  EXPECT_EQ(keyed_number("oom_kill x\n", "oom_kill"), std::nullopt);
+  EXPECT_THAT(parse_pids("12\n0\n7\n"), ElementsAre(12, 7));
+  EXPECT_EQ(parse_statm_resident("100 42 3 1 0 20 0\n"), 42U);
+}
+
+// pid, parent, session, start; everything started after the host (10) unless said.
+ProcStat process(int pid, int parent, int session, std::uint64_t start = 100, char state = 'S') {
+  return {
+      .pid = pid, .state = state, .parent = parent, .session = session, .cpu_ticks = 0, .start_ticks = start};
+}
+
+class Marks : public testing::Test {
+ protected:
+  std::vector<int> trees(const std::vector<ProcStat>& processes) {
+    return assign_to_trees(processes, {{"red", 100, 100}, {"blue", 200, 100}},
+                           {.host_pid = 50, .host_start_ticks = 10, .environ_of = [this](int pid) {
+                              const auto found = environs.find(pid);
+                              return found == environs.end() ? std::string()
+                                                             : "MUSTER_INSTANCE=" + found->second;
+                            }});
+  }
+  std::map<int, std::string> environs;
+};
+
+TEST_F(Marks, BySessionTokenAndDescent) {
+  environs = {{120, "red"}, {300, "outer,blue"}};
+  EXPECT_THAT(
+      trees({process(50, 1, 50, 10), process(100, 50, 100), process(110, 100, 100), process(120, 50, 120),
+             process(121, 120, 121), process(200, 50, 200), process(300, 1, 300), process(301, 300, 301),
+             process(400, 50, 400), process(401, 400, 400)}),
+      ElementsAre(-1, 0, 0, 0, 0, 1, 1, 1, -1, -1));
+}
+
+TEST_F(Marks, TokenOfAnotherTreeBeatsDescent) {
+  environs = {{150, "blue"}};
+  EXPECT_THAT(trees({process(100, 50, 100), process(150, 100, 150), process(151, 150, 151)}),
+              ElementsAre(0, 1, 1));
+}
+
+TEST_F(Marks, NothingOlderThanTheHostAndNoReusedNumber) {
+  environs = {{120, "red"}};
+  EXPECT_THAT(trees({process(120, 1, 120, 9)}), ElementsAre(-1));
+  // The main process of "red" is gone, somebody else has its number and leads a session of it.
+  EXPECT_THAT(trees({process(100, 1, 100, 500), process(101, 100, 100, 501)}), ElementsAre(-1, -1));
+}
+
+TEST_F(Marks, CyclesEnd) {
+  EXPECT_THAT(trees({process(7, 8, 7), process(8, 7, 8)}), ElementsAre(-1, -1));
+}
+
+TEST(TokenGiver, ComesBackFromItsToken) {
+  const TokenGiver giver{
+      .end_with_daemon = true, .pid = 12, .start_ticks = 34, .pid_namespace = 56, .random = "ab"};
+  EXPECT_EQ(decode_token_giver(encode(giver)), giver);
+  EXPECT_EQ(decode_token_giver(encode(giver) + "-17-c3"), giver);
+  for (const char* bad : {"", "stop", "stop.1.2.3", "stop.1.2.3.", "stop.1.2.3.a.b", "else.1.2.3.a",
+                          "stop.0.2.3.a", "stop.x.2.3.a", "stop.99999999999.2.3.a", "stop.1.2.3-a"}) {
+    EXPECT_FALSE(decode_token_giver(bad)) << bad;
+  }
+}
+
+}  // namespace
+}  // namespace muster::supervisor
