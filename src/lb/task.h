@@ -4,7 +4,8 @@
 //
 // Coroutines take their state as parameters (never a capturing lambda), and never co_await in the condition of an if,
 // while, for or switch: g++ 12 lays out the frame of such a coroutine wrongly when it has no named local variable
-// (its own handle then points 8 bytes before the frame that it resumes). A test holds the sources to it.
+// (its own handle then points 8 bytes before the frame that it resumes). A test holds the sources to it. Nor do they
+// make an aggregate that owns something inside a co_await expression: g++ 12 copies it bit by bit.
 #pragma once
 
 #include <coroutine>

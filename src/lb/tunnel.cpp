@@ -54,7 +54,7 @@ Task<bool> await_bytes(OneWay& way) {
   }
 }
 
-Task<> relay(OneWay way) {
+Task<> relay(OneWay& way) {
   Tunnel& tunnel = way.tunnel;
   const bool begun = way.waiting.empty() || co_await write_waiting(way);
   if (!begun) co_return tunnel.break_off();
@@ -90,17 +90,20 @@ Task<> tunnel(Worker& worker, Socket& client, Socket& replica, Buffer from_clien
               .replica = replica,
               .timeout = timeouts,
               .last_moved = worker.loop().now()};
+  // Named, and passed by reference: g++ 12 copies an aggregate that is made inside a co_await expression bit by bit.
+  OneWay up{.tunnel = both,
+            .from = client,
+            .to = replica,
+            .waiting = std::move(from_client),
+            .bytes = counters.bytes_to};
+  OneWay down{.tunnel = both,
+              .from = replica,
+              .to = client,
+              .waiting = std::move(from_replica),
+              .bytes = counters.bytes_from};
   Branch back;
-  back.start(relay(OneWay{.tunnel = both,
-                          .from = replica,
-                          .to = client,
-                          .waiting = std::move(from_replica),
-                          .bytes = counters.bytes_from}));
-  co_await relay(OneWay{.tunnel = both,
-                        .from = client,
-                        .to = replica,
-                        .waiting = std::move(from_client),
-                        .bytes = counters.bytes_to});
+  back.start(relay(down));
+  co_await relay(up);
   co_await back.join();
 }
 

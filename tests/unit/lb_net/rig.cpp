@@ -66,7 +66,14 @@ bool Wire::send(std::string_view bytes) const {
   return true;
 }
 
-std::optional<std::string> Wire::some(std::size_t max) const {
+std::optional<std::string> Wire::some(std::size_t max) {
+  if (kept_.empty()) return receive(max);
+  std::string result = kept_.substr(0, max);
+  kept_.erase(0, max);
+  return result;
+}
+
+std::optional<std::string> Wire::receive(std::size_t max) const {
   std::string bytes(max, '\0');
   const ssize_t got = ::recv(fd_.get(), bytes.data(), bytes.size(), 0);
   if (got < 0) return std::nullopt;
@@ -81,7 +88,7 @@ std::optional<std::string> Wire::until(std::string_view end) {
       kept_.erase(0, at + end.size());
       return result;
     }
-    const auto more = some();
+    const auto more = receive();
     if (!more || more->empty()) return std::nullopt;
     kept_ += *more;
   }
@@ -89,7 +96,7 @@ std::optional<std::string> Wire::until(std::string_view end) {
 
 std::optional<std::string> Wire::exactly(std::size_t count) {
   while (kept_.size() < count) {
-    const auto more = some();
+    const auto more = receive();
     if (!more || more->empty()) return std::nullopt;
     kept_ += *more;
   }
@@ -100,7 +107,7 @@ std::optional<std::string> Wire::exactly(std::size_t count) {
 
 std::optional<std::string> Wire::rest() {
   for (;;) {
-    const auto more = some();
+    const auto more = receive();
     if (!more) return std::nullopt;
     if (more->empty()) return std::exchange(kept_, {});
     kept_ += *more;
@@ -203,6 +210,25 @@ void Replica::kill() {
   listener_.reset();
   const std::lock_guard lock(mutex_);
   for (const int raw : open_) ::shutdown(raw, SHUT_RDWR);
+}
+
+void Replica::reset_connections() {
+  const linger abort{.l_onoff = 1, .l_linger = 0};
+  const std::lock_guard lock(mutex_);
+  for (const int raw : open_) {
+    ::setsockopt(raw, SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
+    ::shutdown(raw, SHUT_RD);  // wakes the thread, whose close sends it
+  }
+}
+
+void Replica::join() {
+  if (!dead_.exchange(true)) {
+    ::shutdown(listener_.get(), SHUT_RDWR);
+    acceptor_.join();
+    listener_.reset();
+  }
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
 }
 
 Replica::~Replica() {
@@ -311,11 +337,20 @@ bool Rig::wait_pong(std::uint64_t token) {
   return wait_for([&] { return std::ranges::find(pongs_, token) != pongs_.end(); });
 }
 
-std::uint64_t Rig::in_flight(InstanceId instance) const {
-  for (const InstanceStats& stats : balancer->stats().instances) {
-    if (stats.instance == instance) return stats.in_flight;
+namespace {
+InstanceStats stats_of(const Balancer& balancer, InstanceId instance) {
+  for (const InstanceStats& stats : balancer.stats().instances) {
+    if (stats.instance == instance) return stats;
   }
-  return 0;
+  return {};
+}
+}  // namespace
+
+std::uint64_t Rig::in_flight(InstanceId instance) const {
+  return stats_of(*balancer, instance).in_flight;
+}
+std::uint64_t Rig::bytes_from(InstanceId instance) const {
+  return stats_of(*balancer, instance).bytes_from;
 }
 
 bool Rig::wait_in_flight(InstanceId instance, std::uint64_t wanted) const {

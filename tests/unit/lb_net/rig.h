@@ -36,7 +36,7 @@ class Wire {
   [[nodiscard]] bool open() const { return fd_.valid(); }
   bool send(std::string_view bytes) const;
   // Up to `max` bytes; "" at the end of the stream; none on a reset or when patience is over.
-  std::optional<std::string> some(std::size_t max = 65536) const;
+  std::optional<std::string> some(std::size_t max = 65536);
   // Through `end`; what follows is kept. None when the stream ended before.
   std::optional<std::string> until(std::string_view end);
   std::optional<std::string> exactly(std::size_t count);
@@ -47,6 +47,8 @@ class Wire {
   void close() { fd_.reset(); }
 
  private:
+  std::optional<std::string> receive(std::size_t max = 65536) const;
+
   Fd fd_;
   std::string kept_;
 };
@@ -72,7 +74,9 @@ class Replica {
   Replica& operator=(const Replica&) = delete;
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] int connections() const { return connections_; }
-  void kill();  // as a SIGKILL would: the port and all connections are gone
+  void kill();               // as a SIGKILL would: the port and all connections are gone
+  void reset_connections();  // the open ones get RST
+  void join();               // until all connections that were accepted have been served; ends the replica
 
  private:
   void accept_all();
@@ -121,6 +125,7 @@ class Rig {
     return changed_.wait_for(lock, patience, condition);
   }
   [[nodiscard]] std::uint64_t in_flight(InstanceId instance) const;
+  [[nodiscard]] std::uint64_t bytes_from(InstanceId instance) const;
   // Looks at stats() until it is so.
   bool wait_in_flight(InstanceId instance, std::uint64_t wanted) const;
 
