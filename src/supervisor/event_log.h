@@ -32,7 +32,8 @@ std::string to_json_line(const LoggedEvent& event);
 
 class EventLog {
  public:
-  explicit EventLog(std::size_t capacity = limits::events_kept_max) : capacity_(capacity) {}
+  explicit EventLog(std::size_t capacity = limits::events_kept_max)
+      : capacity_(capacity > 0 ? capacity : 1) {}
 
   // Texts over limits::event_text_bytes_max are cut. Wakes the subscribers that had read everything.
   const LoggedEvent& add(Note note, WallTime time);

@@ -14,8 +14,9 @@ struct uv_loop_s;
 
 namespace muster::supervisor {
 
-// `path` is one of set_files() or a file that matches a glob, absolute; called once per path after `debounce`
-// without a further change (at the latest after ten times `debounce`).
+// `path` is one of set_files(), or a file that matches a glob or a folder that went away and could hold one, absolute;
+// called once per path after `debounce` without a further change (at the latest after ten times `debounce`). It may
+// change or end the watch.
 using OnFileChange = std::function<void(const std::string& path)>;
 
 // The spec, its includes, env_files: named files, also ones that do not exist yet.

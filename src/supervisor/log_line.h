@@ -62,6 +62,7 @@ class LineSplitter {
   [[nodiscard]] bool has_rest() const { return !rest_.empty(); }
 
  private:
+  void cut_rest(const OnLine& on_line);
   std::string rest_;
 };
 

@@ -17,7 +17,6 @@
 #include "base/fd.h"
 #include "base/ids.h"
 #include "base/result.h"
-#include "health/outcome.h"
 #include "spec/spec.h"
 #include "supervisor/action.h"
 #include "supervisor/log_line.h"
@@ -32,8 +31,8 @@ struct LogsConfig {
 };
 
 struct LogsHooks {
-  // A line matched the `log:` pattern of that kind: once for each attach() and kind.
-  std::function<void(InstanceId, health::ProbeKind)> on_match;
+  // A line matched `ready_pattern`: once for each attach().
+  std::function<void(InstanceId)> on_match;
   // Disk trouble and its end, the budget's work, bad patterns: for the event log and muster's own log.
   std::function<void(Note)> on_note;
 };
@@ -45,7 +44,6 @@ struct LogPipes {
   Fd out;
   Fd err;
   std::optional<std::string> ready_pattern;  // health.log
-  std::optional<std::string> live_pattern;   // live.log
 };
 
 enum class FollowId : std::uint64_t {};

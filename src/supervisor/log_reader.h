@@ -28,8 +28,8 @@ struct LogQuery {
 class LogReader {
  public:
   // The files as they are now: what is appended later is not read, what is rotated meanwhile is found again by
-  // its inode, what is removed meanwhile is left out. An error when the folder cannot be read; no files at all
-  // is no error.
+  // its inode, what is removed meanwhile is left out. An error when the folder cannot be read; no files or
+  // no folder at all is no error. A tail goes back over 8 MiB of a slot at most.
   static Result<LogReader> open(const std::string& folder, LogQuery query);
   LogReader(LogReader&&) noexcept;
   LogReader& operator=(LogReader&&) noexcept;

@@ -3,13 +3,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/fd.h"
 #include "base/ids.h"
-#include "base/result.h"
 #include "spec/spec.h"
 #include "supervisor/event.h"
 
@@ -53,9 +52,9 @@ class LogWriter {
  private:
   bool ensure_open(Now now, LogFileNews& news);
   void check_still_there(Instant now);
-  Status rotate(int keep);
+  void rotate(int keep, Now now, LogFileNews& news);
   bool write_all(std::string_view bytes);
-  void fail(int error_number, std::size_t lines, Now now, LogFileNews& news);
+  void fail(std::string_view step, int error_number, std::size_t lines, Now now, LogFileNews& news);
   void recover(LogFileNews& news);
 
   const std::string* folder_;

@@ -1,6 +1,6 @@
 // PersistentState as text and back. Pure.
 //
-// Two lines of JSON: {"muster_state":1,"fnv1a64":"<16 hex>","bytes":N} and the state, N bytes that the checksum
+// Two lines of JSON: {"muster_state":1,"crc32":"<8 hex>","bytes":N} and the state, N bytes that the checksum
 // is of. The first line is compared byte by byte with what it must be, so no flipped bit, cut or addition is
 // read as a state.
 #pragma once

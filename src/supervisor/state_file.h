@@ -20,7 +20,7 @@ struct LoadedState {
   std::vector<std::string> warnings;  // "/…/state.json is damaged: …; starting from …/state.json.prev"
 };
 
-// No file at all is a first start: nothing, no warning.
+// No file at all is a first start: nothing, no warning. A file that cannot be used is kept as PATH.refused.
 LoadedState load_state(const std::string& path);
 
 // Blocks for fsync(2). The folder must exist; files are 0600.

@@ -1,0 +1,445 @@
+#include "supervisor/log_pipes.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <deque>
+#include <map>
+#include <vector>
+
+#include "base/check.h"
+#include "supervisor/folders.h"
+#include "supervisor/log_budget.h"
+#include "supervisor/log_files.h"
+#include "supervisor/log_match.h"
+#include "supervisor/log_writer.h"
+
+namespace muster::supervisor {
+namespace {
+
+constexpr std::size_t read_bytes = 64U << 10U;          // a pipe's usual capacity: one read empties it
+constexpr std::size_t read_bytes_matching = 4U << 10U;  // a regex costs about a microsecond per byte
+constexpr std::size_t finish_bytes_max = 1U << 20U;     // the largest pipe an ordinary user can make
+constexpr std::chrono::milliseconds rest_pause{1000};   // then an incomplete line is shown as it is
+constexpr std::uint64_t budget_every_ms = 30'000;
+
+using OnLogLine = std::function<void(const LogLine&)>;
+
+struct Slot {
+  explicit Slot(const std::string& folder, ReplicaId id) : replica(std::move(id)), writer(folder, replica) {}
+  const ReplicaId replica;
+  LogWriter writer;
+  LogTail tail;
+  spec::LogOptions options;
+  int pipes = 0;
+};
+
+Now clock_now() {
+  return {std::chrono::steady_clock::now(), std::chrono::system_clock::now()};
+}
+
+}  // namespace
+
+// One end of one replica's output. Lives until libuv has closed its handle.
+struct Pipe {
+  uv_poll_t poll{};
+  Fd fd;
+  Logs::Impl* logs = nullptr;  // null: closing
+  Slot* slot = nullptr;
+  InstanceId instance{};
+  Stream stream = Stream::out;
+  bool queued = false;
+  Instant rest_since{};
+  std::shared_ptr<const LogMatcher> matcher;
+  LineSplitter splitter;
+};
+
+struct Logs::Impl {
+  Impl(uv_loop_s* the_loop, LogsConfig the_config, LogsHooks the_hooks);
+  ~Impl();
+
+  Slot& slot_of(const ReplicaId& replica);
+  std::shared_ptr<const LogMatcher> matcher_of(const LogPipes& pipes);
+  void open_pipe(Fd fd, Stream stream, const LogPipes& of, std::shared_ptr<const LogMatcher> matcher);
+  void enqueue(Pipe& pipe);
+  void turn();
+  // What one read gave: bytes read, 0 when there is nothing now, -1 at the end of the pipe (it is closed then).
+  long read_once(Pipe& pipe, std::size_t most, Now now);
+  void take_bytes(Pipe& pipe, std::string_view bytes, Now now);
+  void take_line(Pipe& pipe, std::string_view text, WallTime time);
+  void flush_rest(Pipe& pipe, Now now);
+  void write_batch(Slot& slot, Now now);
+  void match(Pipe& pipe, std::string_view text);
+  void close_pipe(Pipe& pipe, Now now);
+  void flush_pauses();
+  void check_budget();
+  void note(Severity severity, std::string kind, const ReplicaId* replica, std::string text);
+
+  uv_loop_s* loop;
+  LogsConfig config;
+  LogsHooks hooks;
+  std::map<ReplicaId, std::unique_ptr<Slot>> slots;
+  std::multimap<InstanceId, Pipe*> pipes;
+  std::deque<Pipe*> ready;     // have bytes, in the order in which they said so
+  std::vector<Pipe*> resting;  // hold an incomplete line
+  std::map<FollowId, std::shared_ptr<const OnLogLine>> followers;
+  std::uint64_t next_follower = 1;
+  std::map<std::string, std::weak_ptr<const LogMatcher>> matchers;
+  std::vector<char> scratch;
+  LineBatch batch;
+  std::uint64_t dropped_of_forgotten = 0;
+  std::uint64_t known_bytes = 0;  // of all logs: what the last look found, and what was written since
+  Instant budget_not_before{};
+  uv_check_t* turn_check = nullptr;
+  uv_idle_t* turn_idle = nullptr;  // keeps the loop from sleeping while something waits in `ready`
+  uv_timer_t* rest_timer = nullptr;
+  uv_timer_t* budget_timer = nullptr;
+};
+
+namespace {
+
+template <typename Handle>
+void close_handle(Handle* handle) {
+  handle->data = nullptr;
+  uv_close(reinterpret_cast<uv_handle_t*>(handle),
+           [](uv_handle_t* closed) { delete reinterpret_cast<Handle*>(closed); });
+}
+
+Logs::Impl* impl_of(void* data) {
+  return static_cast<Logs::Impl*>(data);
+}
+
+}  // namespace
+
+Logs::Impl::Impl(uv_loop_s* the_loop, LogsConfig the_config, LogsHooks the_hooks)
+    : loop(the_loop), config(std::move(the_config)), hooks(std::move(the_hooks)), scratch(read_bytes) {
+  turn_check = new uv_check_t{};
+  turn_idle = new uv_idle_t{};
+  rest_timer = new uv_timer_t{};
+  budget_timer = new uv_timer_t{};
+  MUSTER_CHECK(uv_check_init(loop, turn_check) == 0 && uv_idle_init(loop, turn_idle) == 0);
+  MUSTER_CHECK(uv_timer_init(loop, rest_timer) == 0 && uv_timer_init(loop, budget_timer) == 0);
+  turn_check->data = turn_idle->data = rest_timer->data = budget_timer->data = this;
+  uv_timer_start(
+      budget_timer, [](uv_timer_t* timer) { impl_of(timer->data)->check_budget(); }, 0, budget_every_ms);
+  // The timers alone keep no loop alive.
+  uv_unref(reinterpret_cast<uv_handle_t*>(budget_timer));
+  if (const Status made = make_folders(config.folder, 0750); !made)
+    note(Severity::warning, "log", nullptr, made.error().message + "; tried again with each line");
+}
+
+Logs::Impl::~Impl() {
+  const Now now = clock_now();
+  while (!pipes.empty()) close_pipe(*pipes.begin()->second, now);
+  close_handle(turn_check);
+  close_handle(turn_idle);
+  close_handle(rest_timer);
+  close_handle(budget_timer);
+}
+
+void Logs::Impl::note(Severity severity, std::string kind, const ReplicaId* replica, std::string text) {
+  if (!hooks.on_note) return;
+  Note said{severity, std::move(kind), "", std::nullopt, std::nullopt, std::move(text)};
+  if (replica) {
+    said.app = replica->app;
+    said.ordinal = replica->ordinal;
+  }
+  hooks.on_note(std::move(said));
+}
+
+Slot& Logs::Impl::slot_of(const ReplicaId& replica) {
+  auto& slot = slots[replica];
+  if (!slot) slot = std::make_unique<Slot>(config.folder, replica);
+  return *slot;
+}
+
+// One automaton for all replicas of an app.
+std::shared_ptr<const LogMatcher> Logs::Impl::matcher_of(const LogPipes& of) {
+  if (!of.ready_pattern) return nullptr;
+  std::erase_if(matchers, [](const auto& entry) { return entry.second.expired(); });
+  if (auto known = matchers[*of.ready_pattern].lock()) return known;
+  auto compiled = LogMatcher::compile(*of.ready_pattern);
+  if (!compiled) {
+    note(Severity::error, "health", &of.replica, compiled.error().message);
+    return nullptr;
+  }
+  auto matcher = std::make_shared<const LogMatcher>(std::move(compiled).value());
+  matchers[*of.ready_pattern] = matcher;
+  return matcher;
+}
+
+void Logs::Impl::open_pipe(Fd fd, Stream stream, const LogPipes& of,
+                           std::shared_ptr<const LogMatcher> matcher) {
+  if (!fd) return;
+  const int flags = fcntl(fd.get(), F_GETFL);
+  auto pipe = std::make_unique<Pipe>();
+  if (flags < 0 || fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) != 0 ||
+      uv_poll_init(loop, &pipe->poll, fd.get()) != 0) {
+    note(Severity::error, "log", &of.replica, "its output cannot be read: " + errno_text(errno));
+    return;
+  }
+  Pipe& opened = *pipe.release();  // until the close callback
+  opened.poll.data = &opened;
+  opened.fd = std::move(fd);
+  opened.logs = this;
+  opened.slot = &slot_of(of.replica);
+  opened.instance = of.instance;
+  opened.stream = stream;
+  opened.matcher = std::move(matcher);
+  ++opened.slot->pipes;
+  pipes.emplace(of.instance, &opened);
+  uv_poll_start(&opened.poll, UV_READABLE, [](uv_poll_t* poll, int, int) {
+    auto* readable = static_cast<Pipe*>(poll->data);
+    if (readable->logs) readable->logs->enqueue(*readable);
+  });
+}
+
+void Logs::Impl::enqueue(Pipe& pipe) {
+  if (pipe.queued) return;
+  pipe.queued = true;
+  ready.push_back(&pipe);
+  uv_check_start(turn_check, [](uv_check_t* check) { impl_of(check->data)->turn(); });
+}
+
+void Logs::Impl::turn() {
+  const Now now = clock_now();
+  std::size_t left = limits::log_turn_bytes;
+  // Each pipe once: one that has more goes to the end of the queue by its next poll event.
+  for (std::size_t count = ready.size(); count > 0 && left > 0 && !ready.empty(); --count) {
+    Pipe& pipe = *ready.front();
+    ready.pop_front();
+    pipe.queued = false;
+    const long got = read_once(pipe, pipe.matcher ? read_bytes_matching : read_bytes, now);
+    if (got > 0) left -= std::min(left, static_cast<std::size_t>(got));
+  }
+  if (!ready.empty()) {
+    uv_idle_start(turn_idle, [](uv_idle_t*) {});
+  } else {
+    uv_idle_stop(turn_idle);
+    uv_check_stop(turn_check);
+  }
+  if (known_bytes > config.budget_bytes && now.mono >= budget_not_before) check_budget();
+}
+
+long Logs::Impl::read_once(Pipe& pipe, std::size_t most, Now now) {
+  ssize_t got = 0;
+  do {
+    got = read(pipe.fd.get(), scratch.data(), most);
+  } while (got < 0 && errno == EINTR);
+  if (got < 0 && errno == EAGAIN) return 0;
+  if (got <= 0) {
+    close_pipe(pipe, now);
+    return -1;
+  }
+  take_bytes(pipe, {scratch.data(), static_cast<std::size_t>(got)}, now);
+  return got;
+}
+
+void Logs::Impl::take_bytes(Pipe& pipe, std::string_view bytes, Now now) {
+  const bool rested = pipe.splitter.has_rest();
+  pipe.splitter.feed(bytes, [&](std::string_view line) { take_line(pipe, line, now.wall); });
+  if (pipe.slot->options.format == spec::LogFormat::raw) {
+    for (std::size_t end = bytes.find('\n'); end != std::string_view::npos; end = bytes.find('\n')) {
+      batch.bytes += bytes.substr(0, end + 1);
+      batch.end_line();
+      bytes.remove_prefix(end + 1);
+    }
+    batch.bytes += bytes;
+    if (!bytes.empty()) batch.end_line();
+  }
+  write_batch(*pipe.slot, now);
+  if (!pipe.splitter.has_rest()) {
+    if (rested) std::erase(resting, &pipe);
+    return;
+  }
+  pipe.rest_since = now.mono;
+  if (!rested) resting.push_back(&pipe);
+  if (!uv_is_active(reinterpret_cast<uv_handle_t*>(rest_timer)))
+    uv_timer_start(
+        rest_timer, [](uv_timer_t* timer) { impl_of(timer->data)->flush_pauses(); },
+        static_cast<std::uint64_t>(rest_pause.count()), 0);
+}
+
+// raw has its bytes already: there only the hooks see lines.
+void Logs::Impl::take_line(Pipe& pipe, std::string_view text, WallTime time) {
+  Slot& slot = *pipe.slot;
+  if (slot.options.format != spec::LogFormat::raw) {
+    append_log_line(batch.bytes, slot.options.format, slot.replica, time, pipe.stream, text);
+    batch.end_line();
+  }
+  slot.tail.add(time, pipe.stream, text);
+  if (pipe.matcher) match(pipe, text);
+  if (followers.empty()) return;
+  const LogLine line{slot.replica, pipe.instance, time, pipe.stream, text};
+  // A follower may end itself or another meanwhile.
+  for (auto next = followers.begin(); next != followers.end();) {
+    const FollowId id = next->first;
+    const std::shared_ptr<const OnLogLine> on_line = next->second;
+    (*on_line)(line);
+    next = followers.upper_bound(id);
+  }
+}
+
+void Logs::Impl::match(Pipe& pipe, std::string_view text) {
+  if (!pipe.matcher->matches(text)) return;
+  const auto [first, last] = pipes.equal_range(pipe.instance);
+  std::for_each(first, last, [](auto& entry) { entry.second->matcher.reset(); });
+  if (hooks.on_match) hooks.on_match(pipe.instance);
+}
+
+void Logs::Impl::write_batch(Slot& slot, Now now) {
+  if (batch.empty()) return;
+  known_bytes += batch.bytes.size();
+  const LogFileNews news = slot.writer.write(batch, slot.options, now);
+  batch.clear();
+  if (batch.bytes.capacity() > 4 * read_bytes) batch.bytes.shrink_to_fit();
+  if (news.failed) note(Severity::error, "log", &slot.replica, news.text);
+  if (news.recovered) note(Severity::warning, "log", &slot.replica, news.text);
+}
+
+void Logs::Impl::flush_rest(Pipe& pipe, Now now) {
+  pipe.splitter.flush([&](std::string_view line) { take_line(pipe, line, now.wall); });
+  write_batch(*pipe.slot, now);
+  std::erase(resting, &pipe);
+}
+
+void Logs::Impl::flush_pauses() {
+  const Now now = clock_now();
+  const std::vector<Pipe*> all = resting;
+  for (Pipe* pipe : all) {
+    if (now.mono - pipe->rest_since >= rest_pause) flush_rest(*pipe, now);
+  }
+  if (resting.empty()) return;
+  const auto oldest = std::min_element(resting.begin(), resting.end(),
+                                       [](Pipe* a, Pipe* b) { return a->rest_since < b->rest_since; });
+  const auto due = std::chrono::ceil<Millis>((*oldest)->rest_since + rest_pause - now.mono);
+  uv_timer_start(
+      rest_timer, [](uv_timer_t* timer) { impl_of(timer->data)->flush_pauses(); },
+      static_cast<std::uint64_t>(std::max<Millis::rep>(due.count(), 1)), 0);
+}
+
+void Logs::Impl::close_pipe(Pipe& pipe, Now now) {
+  flush_rest(pipe, now);
+  if (pipe.queued) std::erase(ready, &pipe);
+  const auto [first, last] = pipes.equal_range(pipe.instance);
+  pipes.erase(std::find_if(first, last, [&](const auto& entry) { return entry.second == &pipe; }));
+  if (--pipe.slot->pipes == 0) pipe.slot->writer.close();  // no descriptor for a slot without a process
+  pipe.logs = nullptr;
+  uv_poll_stop(&pipe.poll);
+  uv_close(reinterpret_cast<uv_handle_t*>(&pipe.poll),
+           [](uv_handle_t* closed) { delete static_cast<Pipe*>(closed->data); });
+}
+
+void Logs::Impl::check_budget() {
+  auto files = list_log_files(config.folder);
+  if (!files) return;  // no folder: the next line makes it and says what is wrong
+  const auto is_open = [&](const ReplicaId& replica) {
+    const auto slot = slots.find(replica);
+    return slot != slots.end() && slot->second->writer.is_open();
+  };
+  std::map<std::string, std::uint64_t> freed;
+  known_bytes = 0;
+  for (const LogFile& file : files.value()) known_bytes += file.bytes;
+  for (const LogRemoval& removal : plan_log_budget(std::move(files).value(), config.budget_bytes, is_open)) {
+    const ReplicaId& replica = removal.file.name.replica;
+    if (removal.truncate ? truncate(removal.file.path.c_str(), 0) != 0
+                         : unlink(removal.file.path.c_str()) != 0)
+      continue;
+    if (removal.truncate) slots.at(replica)->writer.truncated();
+    freed[replica.app] += removal.file.bytes;
+    known_bytes -= removal.file.bytes;
+  }
+  // What could not be removed is not tried at every turn.
+  if (known_bytes > config.budget_bytes)
+    budget_not_before = std::chrono::steady_clock::now() + std::chrono::seconds{1};
+  for (const auto& [app, bytes] : freed) {
+    Note said{Severity::info,
+              "log-budget",
+              app,
+              std::nullopt,
+              std::nullopt,
+              "removed its oldest logs, " + std::to_string(bytes) + " bytes, to keep within log_budget"};
+    if (hooks.on_note) hooks.on_note(std::move(said));
+  }
+}
+
+Logs::Logs(uv_loop_s* loop, LogsConfig config, LogsHooks hooks)
+    : impl_(std::make_unique<Impl>(loop, std::move(config), std::move(hooks))) {}
+Logs::~Logs() = default;
+
+void Logs::attach(LogPipes pipes, const spec::LogOptions& options) {
+  impl_->slot_of(pipes.replica).options = options;
+  const auto matcher = impl_->matcher_of(pipes);
+  impl_->open_pipe(std::move(pipes.out), Stream::out, pipes, matcher);
+  impl_->open_pipe(std::move(pipes.err), Stream::err, pipes, matcher);
+}
+
+void Logs::finish(InstanceId instance) {
+  const Now now = clock_now();
+  for (auto found = impl_->pipes.find(instance); found != impl_->pipes.end();
+       found = impl_->pipes.find(instance)) {
+    Pipe& pipe = *found->second;
+    std::size_t left = finish_bytes_max;
+    long got = 1;
+    while (left > 0 && got > 0) {
+      got = impl_->read_once(pipe, std::min(left, read_bytes), now);
+      if (got > 0) left -= static_cast<std::size_t>(got);
+    }
+    if (got >= 0) impl_->close_pipe(pipe, now);
+  }
+}
+
+void Logs::forget(const ReplicaId& replica) {
+  const auto found = impl_->slots.find(replica);
+  if (found == impl_->slots.end() || found->second->pipes > 0) return;
+  impl_->dropped_of_forgotten += found->second->writer.dropped_lines();
+  impl_->slots.erase(found);
+}
+
+void Logs::set_options(const std::string& app, const spec::LogOptions& options) {
+  for (auto& [replica, slot] : impl_->slots) {
+    if (replica.app == app) slot->options = options;
+  }
+}
+
+void Logs::set_budget(std::uint64_t bytes) {
+  if (impl_->config.budget_bytes == bytes) return;
+  impl_->config.budget_bytes = bytes;
+  impl_->check_budget();
+}
+
+void Logs::reopen() {
+  for (auto& [replica, slot] : impl_->slots) slot->writer.reopen();
+}
+
+std::vector<StoredLine> Logs::tail(const ReplicaId& replica) const {
+  const auto found = impl_->slots.find(replica);
+  return found == impl_->slots.end() ? std::vector<StoredLine>{} : found->second->tail.lines(replica);
+}
+
+std::uint64_t Logs::dropped_lines() const {
+  std::uint64_t sum = impl_->dropped_of_forgotten;
+  for (const auto& [replica, slot] : impl_->slots) sum += slot->writer.dropped_lines();
+  return sum;
+}
+
+const std::string& Logs::folder() const {
+  return impl_->config.folder;
+}
+
+FollowId Logs::follow(std::function<void(const LogLine&)> on_line) {
+  const FollowId id{impl_->next_follower++};
+  impl_->followers.emplace(id, std::make_shared<const OnLogLine>(std::move(on_line)));
+  return id;
+}
+
+void Logs::unfollow(FollowId id) {
+  impl_->followers.erase(id);
+}
+
+}  // namespace muster::supervisor

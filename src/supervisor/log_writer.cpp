@@ -1,0 +1,172 @@
+#include "supervisor/log_writer.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "supervisor/folders.h"
+#include "supervisor/log_files.h"
+
+namespace muster::supervisor {
+namespace {
+
+constexpr std::chrono::seconds retry_every{1};
+constexpr std::chrono::seconds check_every{1};
+
+std::string live_path(const std::string& folder, const ReplicaId& replica) {
+  return folder + "/" + log_file_name(replica, 0);
+}
+
+// O_NONBLOCK and the look at the type: a FIFO of that name must not hold up the loop.
+Result<Fd> open_log(const std::string& folder, const std::string& path) {
+  constexpr int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+  Fd file(open(path.c_str(), flags, 0640));
+  if (!file && errno == ENOENT && make_folders(folder, 0750).ok())
+    file.reset(open(path.c_str(), flags, 0640));
+  if (!file) return system_error("open " + path, errno);
+  struct stat info {};
+  if (fstat(file.get(), &info) != 0) return system_error("fstat " + path, errno);
+  if (!S_ISREG(info.st_mode)) return Error{path + " is not a regular file", ExitCode::failed, EINVAL};
+  return file;
+}
+
+std::uint64_t size_of(const Fd& file) {
+  struct stat info {};
+  return fstat(file.get(), &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
+}
+
+// How many of the lines from `first` on fit into a file that has `size` bytes; one at least into an empty file.
+std::size_t lines_that_fit(const LineBatch& batch, std::size_t first, std::uint64_t size,
+                           std::uint64_t limit) {
+  const std::size_t begin = first == 0 ? 0 : batch.ends[first - 1];
+  std::size_t count = 0;
+  while (first + count < batch.ends.size()) {
+    const std::uint64_t after = size + (batch.ends[first + count] - begin);
+    if (after > limit && (size > 0 || count > 0)) break;
+    ++count;
+  }
+  return count;
+}
+
+}  // namespace
+
+LogFileNews LogWriter::write(const LineBatch& batch, const spec::LogOptions& options, Now now) {
+  LogFileNews news;
+  check_still_there(now.mono);
+  std::size_t first = 0;
+  while (first < batch.ends.size()) {
+    if (!ensure_open(now, news)) {
+      dropped_ += batch.ends.size() - first;
+      dropped_once_ += batch.ends.size() - first;
+      return news;
+    }
+    const std::size_t count = lines_that_fit(batch, first, size_, options.rotate_bytes);
+    if (count == 0) {
+      rotate(options.keep, now, news);
+      continue;
+    }
+    const std::size_t begin = first == 0 ? 0 : batch.ends[first - 1];
+    const std::size_t end = batch.ends[first + count - 1];
+    if (!write_all(std::string_view(batch.bytes).substr(begin, end - begin))) {
+      fail("write", errno, batch.ends.size() - first, now, news);
+      return news;
+    }
+    first += count;
+  }
+  if (failing_) recover(news);
+  return news;
+}
+
+bool LogWriter::ensure_open(Now now, LogFileNews& news) {
+  if (file_) return true;
+  if (failing_ && now.mono < retry_at_) return false;
+  auto opened = open_log(*folder_, live_path(*folder_, *replica_));
+  if (!opened) {
+    fail("open", opened.error().errno_value, 0, now, news);
+    return false;
+  }
+  file_ = std::move(opened).value();
+  size_ = size_of(file_);
+  checked_at_ = now.mono;
+  return true;
+}
+
+// Somebody may remove the file or its folder under us: what is written then is in no file. One look per second.
+void LogWriter::check_still_there(Instant now) {
+  if (!file_ || now < checked_at_ + check_every) return;
+  checked_at_ = now;
+  struct stat info {};
+  if (fstat(file_.get(), &info) != 0 || info.st_nlink == 0) {
+    file_.reset();
+    return;
+  }
+  size_ = static_cast<std::uint64_t>(info.st_size);
+}
+
+// web-0.log.4 -> .5 … web-0.log -> .1. A name that cannot be renamed is overwritten by the next: the newest lines
+// count more than the oldest. If not even the live file can be moved it is emptied, so that it never grows on.
+void LogWriter::rotate(int keep, Now now, LogFileNews& news) {
+  const auto path = [&](int generation) { return *folder_ + "/" + log_file_name(*replica_, generation); };
+  bool moved = keep > 0;
+  for (int generation = keep; generation > 0; --generation) {
+    const int result = rename(path(generation - 1).c_str(), path(generation).c_str());
+    if (generation == 1) moved = result == 0;
+  }
+  for (int generation = std::max(keep, 0) + 1; unlink(path(generation).c_str()) == 0;) ++generation;
+  news.rotated = true;
+  if (moved) {
+    file_.reset();
+    return;
+  }
+  if (ftruncate(file_.get(), 0) == 0) {
+    size_ = 0;
+    return;
+  }
+  fail("rotate", errno, 0, now, news);
+  file_.reset();
+}
+
+bool LogWriter::write_all(std::string_view bytes) {
+  if (torn_) {  // begin on a line of its own
+    if (::write(file_.get(), "\n", 1) != 1) return false;
+    torn_ = false;
+    ++size_;
+  }
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(file_.get(), bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    size_ += static_cast<std::uint64_t>(written);
+    torn_ = bytes[static_cast<std::size_t>(written) - 1] != '\n';
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+  torn_ = false;  // raw output may end inside a line: that is its own
+  return true;
+}
+
+void LogWriter::fail(std::string_view step, int error_number, std::size_t lines, Now now, LogFileNews& news) {
+  dropped_ += lines;
+  dropped_once_ += lines;
+  file_.reset();
+  retry_at_ = now.mono + retry_every;
+  if (failing_) return;
+  failing_ = true;
+  news.failed = true;
+  news.text = "cannot " + std::string(step) + " the log " + live_path(*folder_, *replica_) + ": " +
+              errno_text(error_number) + "; lines are dropped until that is mended";
+}
+
+void LogWriter::recover(LogFileNews& news) {
+  failing_ = false;
+  // Failed and mended within one batch: nobody needs to know.
+  news.recovered = !news.failed;
+  news.failed = false;
+  news.text = "the log " + live_path(*folder_, *replica_) + " is written again; " +
+              std::to_string(dropped_once_) + (dropped_once_ == 1 ? " line was lost" : " lines were lost");
+  dropped_once_ = 0;
+}
+
+}  // namespace muster::supervisor
