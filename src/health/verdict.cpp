@@ -56,6 +56,10 @@ Verdict::Change Verdict::record(bool success) {
   return Change::fell;
 }
 
+bool probed(const spec::HealthCheck& check) {
+  return check.tcp || check.http || !check.cmd.empty();
+}
+
 Millis probe_pause(const spec::HealthCheck& check, bool was_ready, Nanos running_for) {
   if (was_ready) return check.every;
   const auto eighth = std::chrono::duration_cast<Millis>(running_for / start_curve_divisor);

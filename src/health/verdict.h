@@ -27,6 +27,9 @@ class Verdict {
   int successes_ = 0;
 };
 
+// Whether anything has to be asked; notify, log and mere life are seen without asking.
+bool probed(const spec::HealthCheck& check);
+
 // The pause before the next probe. Until first ready a probe comes after an eighth of the time that the
 // process has been running, between 5 ms (50 ms for a `cmd`) and `every`: an app is found ready at most an
 // eighth later than it is, and one that starts slowly is not hammered. After that `every`.

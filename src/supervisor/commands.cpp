@@ -1,5 +1,6 @@
 // What was asked for: by the file, by people, by signals. Wishes are recorded here; reconcile acts on them.
 #include <algorithm>
+#include <utility>
 
 #include "fmt/core.h"
 #include "spec/load.h"
@@ -20,10 +21,46 @@ void Planner::restore_app(AppWorld& app, const PersistentApp& saved) {
   if (options_.mode == RunMode::up) return;  // `up` begins without holds
   app.held = saved.held;
   if (saved.scale && saved.scale->file_replicas == app.app->replicas) app.scale = saved.scale;
-  for (const int ordinal : saved.held_ordinals) app.slots[ordinal].held = true;
-  for (const int ordinal : saved.drained_ordinals) app.slots[ordinal].drained = true;
+  for (const int ordinal : saved.held_ordinals) slot_of(app, ordinal).held = true;
+  for (const int ordinal : saved.drained_ordinals) slot_of(app, ordinal).drained = true;
   if (same_text) {
-    for (const auto& [ordinal, failures] : saved.failures) app.slots[ordinal].failures = failures;
+    for (const auto& [ordinal, failures] : saved.failures) slot_of(app, ordinal).failures = failures;
+  }
+}
+
+Slot& Planner::slot_of(AppWorld& app, int ordinal) {
+  const auto [at, added] = app.slots.try_emplace(ordinal);
+  if (added) {
+    at->second.replica = ReplicaId{.app = app.app->name, .ordinal = ordinal};
+    at->second.since = now_.wall;
+    at->second.reason = "to be started";
+  }
+  return at->second;
+}
+
+// The same process under new rules.
+void Planner::live_change(Tenant& tenant, const std::shared_ptr<const spec::App>& fresh) {
+  const bool health_changed = !(tenant.app->health == fresh->health);
+  const bool live_changed = !(tenant.app->live == fresh->live);
+  // The process knows the WATCHDOG_USEC of its start: a shorter one must not kill it for that.
+  if (tenant.watchdog && fresh->watchdog) {
+    tenant.watchdog = std::max(*tenant.watchdog, *fresh->watchdog);
+  } else {
+    tenant.watchdog.reset();
+    tenant.watchdog_due.reset();
+  }
+  tenant.app = fresh;
+  if (health_changed) {
+    const bool fit = tenant.phase == Phase::ready || tenant.phase == Phase::draining;
+    tenant.ready_verdict = health::Verdict(fresh->health, fit);
+    // It cannot say again what it was not asked for when it started.
+    if (fit) tenant.notify_ready = tenant.log_ready = true;
+    tenant.stale_probe = tenant.probing;
+    tenant.next_probe = now_.mono;
+  }
+  if (live_changed && fresh->live) {
+    tenant.live_verdict = health::Verdict(*fresh->live, true);
+    tenant.next_live = now_.mono + fresh->live->every;
   }
 }
 
@@ -36,6 +73,7 @@ void Planner::adopt_app(const spec::App& app, std::set<std::string>& touched) {
   if (added || mine.removed) {
     touched.insert(app.name);
     mine.removed = false;
+    mine.gate_open = false;
     const bool again = !added && mine.revision_text != text;
     mine.app = fresh;
     mine.revision_text = text;
@@ -63,25 +101,22 @@ void Planner::adopt_app(const spec::App& app, std::set<std::string>& touched) {
       slot.starts = slot.failures = slot.failures_unready = 0;
       slot.failure_times.clear();
       if (slot.phase == Phase::backoff || slot.phase == Phase::failed || slot.phase == Phase::completed)
-        set_idle(slot, Phase::waiting, "new revision");
+        set_idle(slot, Phase::waiting, fmt::format("revision {} is to be started", raw(mine.revision)));
     }
     for (Tenant& tenant : slot.tenants) {
       if (tenant.revision != mine.revision) continue;
-      const bool health_changed =
-          !(tenant.app->health == fresh->health) || !(tenant.app->live == fresh->live);
-      if (tenant.app->watchdog != fresh->watchdog) tenant.watchdog_due.reset();
-      tenant.app = fresh;  // live change: the same process under new rules
-      if (!health_changed) continue;
-      tenant.ready_verdict = health::Verdict(fresh->health, tenant.phase == Phase::ready);
-      if (fresh->live) tenant.live_verdict = health::Verdict(*fresh->live, true);
-      tenant.next_probe = now_.mono;
-      if (fresh->live) tenant.next_live = now_.mono + fresh->live->every;
+      live_change(tenant, fresh);
+      update_readiness({&mine, &slot, &tenant});
     }
   }
   changed();
 }
 
 void Planner::on(const SpecLoaded& event) {
+  if (world_.shutting_down) {
+    if (event.command) act(CommandDone{*event.command, ExitCode::failed, "the daemon is stopping"});
+    return;
+  }
   std::set<std::string> touched;
   const bool same = world_.spec && world_.spec->apps == event.spec->apps &&
                     world_.spec->listeners == event.spec->listeners &&
@@ -104,6 +139,7 @@ void Planner::on(const SpecLoaded& event) {
                          touched.size(), event.spec->apps.size()));
   }
   world_.spec = event.spec;
+  routes_dirty_ = true;
   restored_.apps.clear();
   if (event.command) {
     // Also what was under way before: somebody who applies wants to know that the whole file holds.
@@ -111,7 +147,7 @@ void Planner::on(const SpecLoaded& event) {
     for (const auto& [name, app] : world_.apps) {
       if (touched.contains(name) || app_state(world_, app) == AppState::updating) all.insert(name);
     }
-    wait_for(*event.command, std::move(all),
+    wait_for(*event.command, std::move(all), std::nullopt,
              same ? "nothing changed"
                   : fmt::format("applied: {} of {} apps changed", touched.size(), event.spec->apps.size()));
   }
@@ -134,6 +170,8 @@ AppWorld* Planner::command_app(CommandId command, const Target& target) {
       if (!app.removed) names += (names.empty() ? "" : ", ") + name;
     }
     problem = fmt::format("no app '{}'; there are: {}", target.app, names.empty() ? "none" : names);
+  } else if (target.ordinal && at->second.desired() == 0) {
+    problem = fmt::format("no replica {}/{}: {} has none now", target.app, *target.ordinal, target.app);
   } else if (target.ordinal && (*target.ordinal < 0 || *target.ordinal >= at->second.desired())) {
     problem = fmt::format("no replica {}/{}: {} has {} replicas, from 0 to {}", target.app, *target.ordinal,
                           target.app, at->second.desired(), at->second.desired() - 1);
@@ -144,72 +182,77 @@ AppWorld* Planner::command_app(CommandId command, const Target& target) {
   return nullptr;
 }
 
-void Planner::wait_for(CommandId command, std::set<std::string> apps, std::string done_text) {
+void Planner::wait_for(CommandId command, std::set<std::string> apps, std::optional<int> ordinal,
+                       std::string done_text) {
   for (const std::string& name : apps) {
     const auto at = world_.apps.find(name);
     if (at == world_.apps.end()) continue;
-    for (auto& [ordinal, slot] : at->second.slots) slot.failures_unready = 0;
+    for (auto& [number, slot] : at->second.slots) {
+      if (!ordinal || *ordinal == number) slot.failures_unready = 0;
+    }
   }
-  waiters_.push_back(Waiter{.command = command, .apps = std::move(apps), .done_text = std::move(done_text)});
+  waiters_.push_back(Waiter{.command = command,
+                            .apps = std::move(apps),
+                            .ordinal = ordinal,
+                            .done_text = std::move(done_text),
+                            .routed_by = std::nullopt});
+}
+
+void Planner::dismiss_waiters(const std::string& why) {
+  for (const Waiter& waiter : waiters_)
+    act(CommandDone{.command = waiter.command, .code = ExitCode::failed, .message = why});
+  waiters_.clear();
 }
 
 namespace {
-void fresh_start(Slot& slot) {
-  slot.held = false;
-  slot.failures = slot.failures_unready = 0;
+void forgive(Slot& slot) {
+  slot.failures = slot.failures_unready = slot.shortages = 0;
   slot.failure_times.clear();
-}
-bool resting(const Slot& slot) {
-  return slot.phase != Phase::waiting;
 }
 }  // namespace
 
 void Planner::on(const StartCommand& event) {
   AppWorld* app = command_app(event.command, event.target);
   if (app == nullptr) return;
-  app->held = event.target.ordinal ? app->held : false;
-  if (event.target.ordinal && app->held) {
-    // One replica of a held app: the others stay held one by one.
-    app->held = false;
-    for (int ordinal = 0; ordinal < app->desired(); ++ordinal) app->slots[ordinal].held = true;
-  }
+  const bool held = std::exchange(app->held, false);
   for (int ordinal = 0; ordinal < app->desired(); ++ordinal) {
-    if (event.target.ordinal && *event.target.ordinal != ordinal) continue;
-    Slot& slot = app->slots[ordinal];
-    slot.replica = ReplicaId{.app = event.target.app, .ordinal = ordinal};
-    fresh_start(slot);
-    if (slot.tenants.empty() && resting(slot)) set_idle(slot, Phase::waiting, "started by hand");
+    Slot& slot = slot_of(*app, ordinal);
+    if (event.target.ordinal && *event.target.ordinal != ordinal) {
+      slot.held = slot.held || held;  // one replica of a held app: the others stay held one by one
+      continue;
+    }
+    slot.held = false;
+    forgive(slot);
+    if (slot.phase != Phase::waiting) set_idle(slot, Phase::waiting, "started by hand");
   }
   changed();
-  wait_for(event.command, {event.target.app}, "started");
+  wait_for(event.command, {event.target.app}, event.target.ordinal, "started");
 }
 
 void Planner::on(const StopCommand& event) {
   AppWorld* app = command_app(event.command, event.target);
   if (app == nullptr) return;
   if (event.target.ordinal) {
-    Slot& slot = app->slots[*event.target.ordinal];
-    slot.replica = ReplicaId{.app = event.target.app, .ordinal = *event.target.ordinal};
-    slot.held = true;
+    slot_of(*app, *event.target.ordinal).held = true;
   } else {
     app->held = true;
   }
   changed();
-  wait_for(event.command, {event.target.app}, "stopped");
+  wait_for(event.command, {event.target.app}, event.target.ordinal, "stopped");
 }
 
 void Planner::outdate(AppWorld& app, std::optional<int> ordinal, bool at_once, const std::string& why) {
   for (auto& [number, slot] : app.slots) {
     if (ordinal && *ordinal != number) continue;
-    slot.failures = slot.failures_unready = 0;
-    slot.failure_times.clear();
-    if (slot.tenants.empty() && wanted(app, slot) && resting(slot)) set_idle(slot, Phase::waiting, why);
+    forgive(slot);
+    if (wanted(app, slot) && slot.phase != Phase::waiting) set_idle(slot, Phase::waiting, why);
     for (Tenant& tenant : slot.tenants) {
       if (tenant.is_leaving()) continue;
       tenant.outdated = true;
       if (at_once) leave({&app, &slot, &tenant}, Leaving::replaced, why);
     }
   }
+  changed();
 }
 
 void Planner::on(const RestartCommand& event) {
@@ -221,15 +264,14 @@ void Planner::on(const RestartCommand& event) {
     std::set<std::string> touched;
     adopt_app(fresh, touched);
   }
-  if (event.target.ordinal) {
-    app->slots[*event.target.ordinal].held = false;
-  } else {
-    app->held = false;
-    for (auto& [ordinal, slot] : app->slots) slot.held = false;
+  const bool held = std::exchange(app->held, false);
+  for (int ordinal = 0; ordinal < app->desired(); ++ordinal) {
+    Slot& slot = slot_of(*app, ordinal);
+    const bool named = !event.target.ordinal || *event.target.ordinal == ordinal;
+    slot.held = !named && (slot.held || held);
   }
   outdate(*app, event.target.ordinal, event.at_once, "restarted by hand");
-  changed();
-  wait_for(event.command, {event.target.app}, "restarted");
+  wait_for(event.command, {event.target.app}, event.target.ordinal, "restarted");
 }
 
 void Planner::on(const ScaleCommand& event) {
@@ -247,7 +289,7 @@ void Planner::on(const ScaleCommand& event) {
     app->scale = ScaleHold{.replicas = *event.replicas, .file_replicas = app->app->replicas};
   }
   changed();
-  wait_for(event.command, {event.app}, fmt::format("scaled to {}", app->desired()));
+  wait_for(event.command, {event.app}, std::nullopt, fmt::format("scaled to {}", app->desired()));
 }
 
 void Planner::on(const DrainCommand& event) {
@@ -259,14 +301,14 @@ void Planner::on(const DrainCommand& event) {
                     .message = fmt::format("name one replica, such as {}/0", event.target.app)});
     return;
   }
-  Slot& slot = app->slots[*event.target.ordinal];
-  slot.replica = ReplicaId{.app = event.target.app, .ordinal = *event.target.ordinal};
+  Slot& slot = slot_of(*app, *event.target.ordinal);
   slot.drained = event.drain;
   note(Severity::info, event.drain ? "drain" : "undrain", slot.replica, std::nullopt,
        event.drain ? "out of rotation by hand" : "back in rotation");
   for (Tenant& tenant : slot.tenants) update_readiness({app, &slot, &tenant});
   changed();
-  wait_for(event.command, {event.target.app}, event.drain ? "drained" : "back in rotation");
+  wait_for(event.command, {event.target.app}, event.target.ordinal,
+           event.drain ? "drained" : "back in rotation");
 }
 
 void Planner::on(const CommandAbandoned& event) {
@@ -284,6 +326,7 @@ void Planner::on(const ShutdownRequested& event) {
   const bool again = world_.shutting_down;
   if (!again) note_app(Severity::info, "shutdown", "", "stopping everything: " + event.why);
   world_.shutting_down = true;
+  dismiss_waiters("the daemon is stopping");
   if ((again || event.at_once) && !world_.at_once) {
     world_.at_once = true;
     note_app(Severity::warning, "shutdown", "", "killing what is left: " + event.why);

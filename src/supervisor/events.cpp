@@ -1,5 +1,6 @@
 // What was seen: each event is written into the World, and nothing is wished for here.
 #include <algorithm>
+#include <utility>
 
 #include "fmt/core.h"
 #include "supervisor/planner.h"
@@ -7,7 +8,12 @@
 namespace muster::supervisor {
 
 namespace {
-constexpr Millis resource_pause{1000};  // our own shortage (fork, descriptors) is no verdict about the app
+// Our own shortage (fork, descriptors, disk) is no verdict about the app, but asking each second would deepen it.
+constexpr spec::Restart shortage{.policy = spec::RestartPolicy::always,
+                                 .backoff = Millis{1000},
+                                 .max_backoff = Millis{30000},
+                                 .max_restarts = std::nullopt,
+                                 .ok_codes = {}};
 
 bool clean_exit(const spec::App& app, const ExitStatus& status) {
   return status.code && std::ranges::find(app.restart.ok_codes, *status.code) != app.restart.ok_codes.end();
@@ -37,62 +43,62 @@ void Planner::on(const ProcessStarted& event) {
   tenant.started_at = now_.mono;
   tenant.started_wall = now_.wall;
   tenant.next_probe = now_.mono + health::probe_pause(tenant.app->health, false, Nanos{0});
-  if (tenant.app->watchdog) tenant.watchdog_due = now_.mono + *tenant.app->watchdog;
-  if (tenant.is_leaving()) begin_stop(tenant);
+  if (tenant.watchdog) tenant.watchdog_due = now_.mono + *tenant.watchdog;
+  place.slot->shortages = 0;
+  place.slot->problem.clear();
+  if (!tenant.is_leaving()) return update_readiness(place);
+  if (world_.at_once) return begin_kill(tenant, tenant.reason);
+  begin_stop(tenant);
 }
 
 void Planner::on(const SpawnFailed& event) {
   const Place place = find(event.instance);
   if (!place) return;
-  const bool leaving = place.tenant->is_leaving();
   Slot& slot = *place.slot;
-  AppWorld& app = *place.app;
-  tenant_gone(app, slot, event.instance);
-  if (leaving) return;
-  switch (event.kind) {
-    case SpawnFailure::port_busy:
-      --slot.starts;
-      if (slot.reason != event.sentence || slot.phase != Phase::backoff)
-        note(Severity::warning, "port-busy", slot.replica, std::nullopt, event.sentence);
-      set_idle(slot, Phase::backoff, event.sentence);
-      slot.next_start = now_.mono + limits::listen_check_every;
-      break;
-    case SpawnFailure::resources:
-      --slot.starts;
-      if (slot.reason != event.sentence)
-        note(Severity::error, "spawn-failed", slot.replica, std::nullopt, event.sentence);
-      set_idle(slot, Phase::backoff, event.sentence);
-      slot.next_start = now_.mono + resource_pause;
-      break;
-    case SpawnFailure::exec:
-      slot.last_exit = LastExit{.status = {}, .reason = event.sentence, .at = now_.wall};
-      note(Severity::error, "spawn-failed", slot.replica, event.instance, event.sentence);
-      count_failure(app, slot, event.sentence, false);
-      break;
+  const bool leaving = place.tenant->is_leaving();
+  const bool of_old = place.tenant->revision != place.app->revision;
+  if (event.kind == SpawnFailure::exec && !leaving) {
+    slot.last_exit = LastExit{.status = {}, .reason = event.sentence, .at = now_.wall};
+    note(Severity::error, "spawn-failed", slot.replica, event.instance, event.sentence);
+    ended_unasked(place, event.sentence, false);
   }
+  tenant_gone(slot, event.instance);
+  if (event.kind == SpawnFailure::exec || leaving || of_old) return;
+  --slot.starts;
+  if (event.kind == SpawnFailure::port_busy) {
+    slot.port_busy = true;
+    return not_our_turn(slot, "port-busy", event.sentence, limits::listen_check_every);
+  }
+  ++slot.shortages;
+  not_our_turn(slot, "spawn-failed", event.sentence, backoff_pause(shortage, slot.shortages + 1));
 }
 
 void Planner::on(const ProcessExited& event) {
   const Place place = find(event.instance);
   if (!place || place.tenant->exited) return;
   Tenant& tenant = *place.tenant;
-  const std::string what = describe(event.status);
-  place.slot->last_exit = LastExit{.status = event.status, .reason = what, .at = now_.wall};
+  std::string what = describe(event.status);
+  // What we did about it is not the cause.
+  const std::string reason = tenant.leaving == Leaving::unhealthy ? tenant.reason + "; " + what : what;
+  place.slot->last_exit = LastExit{.status = event.status, .reason = reason, .at = now_.wall};
   tenant.exited = true;
   if (tenant.is_leaving()) {
     note(Severity::info, "exited", tenant.replica, tenant.id, what);
   } else {
     note(Severity::warning, "exited", tenant.replica, tenant.id, what);
-    count_failure(*place.app, *place.slot, what, clean_exit(*place.app->app, event.status));
+    ended_unasked(place, what, clean_exit(*place.app->app, event.status));
   }
   tenant.leaving = std::max(tenant.leaving, Leaving::exited);
-  begin_kill(tenant, what);
+  set_phase(tenant, Phase::stopping, what);
+  // What is left of the tree is killed in this very step, unless TreeGone comes with it.
+  tenant.step = StopStep::kill;
+  tenant.step_due = now_.mono;
 }
 
 void Planner::on(const TreeGone& event) {
   const Place place = find(event.instance);
   if (!place || !place.tenant->exited) return;
-  tenant_gone(*place.app, *place.slot, event.instance);
+  tenant_gone(*place.slot, event.instance);
 }
 
 void Planner::on(const ProbeFinished& event) {
@@ -109,12 +115,16 @@ void Planner::on(const ProbeFinished& event) {
 void Planner::readiness_probed(Place place, const health::Outcome& outcome) {
   Tenant& tenant = *place.tenant;
   tenant.probing = false;
+  if (std::exchange(tenant.stale_probe, false)) return;  // asked under other rules; the next is due now
   tenant.next_probe =
       now_.mono + health::probe_pause(tenant.app->health, tenant.was_ready, now_.mono - tenant.started_at);
   if (!health::outcome_row(outcome.code).counts) return;
   tenant.last_probe = outcome;
   tenant.ready_verdict.record(outcome.healthy());
-  if (outcome.healthy() && outcome.address) tenant.address = *outcome.address;
+  if (outcome.healthy() && outcome.address && tenant.address != *outcome.address) {
+    tenant.address = *outcome.address;
+    routes_dirty_ = true;
+  }
   const std::string warning = outcome.code == health::ProbeCode::ok_wide ? outcome.sentence : "";
   if (!warning.empty() && warning != tenant.warning)
     note(Severity::warning, "listens-wide", tenant.replica, tenant.id, warning);
@@ -139,9 +149,11 @@ void Planner::on(const Notified& event) {
   Tenant& tenant = *place.tenant;
   if (event.status) tenant.status_text = *event.status;
   if (event.ready) tenant.notify_ready = true;
-  if (event.watchdog && tenant.app->watchdog && !tenant.is_leaving())
-    tenant.watchdog_due = now_.mono + *tenant.app->watchdog;
-  if (event.watchdog_trigger && tenant.app->watchdog && !tenant.is_leaving()) tenant.watchdog_due = now_.mono;
+  if (event.stopping) tenant.said_stopping = true;
+  if (event.ready && !event.stopping) tenant.said_stopping = false;
+  if (event.watchdog && tenant.watchdog && !tenant.is_leaving())
+    tenant.watchdog_due = now_.mono + *tenant.watchdog;
+  if (event.watchdog_trigger && tenant.watchdog && !tenant.is_leaving()) tenant.watchdog_due = now_.mono;
   const bool timed = tenant.step == StopStep::signal || tenant.step == StopStep::command;
   if (event.extend_timeout && timed)
     tenant.step_due = std::max(tenant.step_due, now_.mono + *event.extend_timeout);

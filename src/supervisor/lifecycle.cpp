@@ -14,10 +14,22 @@ std::string seconds(Nanos pause) {
 }
 }  // namespace
 
+std::optional<Instant> readiness_due(const Tenant& tenant) {
+  const bool fit = tenant.phase == Phase::ready || tenant.phase == Phase::draining;
+  if (fit || !tenant.started || tenant.is_leaving() || tenant.said_stopping) return std::nullopt;
+  const spec::HealthCheck& check = tenant.app->health;
+  const Instant start = tenant.started_at + check.start;
+  const bool starting = tenant.phase == Phase::starting;
+  if (!check.alive_only()) return starting ? std::optional(start) : std::nullopt;
+  const Instant alive = tenant.started_at + check.alive_for;
+  return starting ? std::min(alive, start) : alive;
+}
+
 Millis backoff_pause(const spec::Restart& restart, int failures) {
   if (failures <= 1) return Millis{0};
   Millis pause = restart.backoff;
-  for (int step = 2; step < failures && pause < restart.max_backoff; ++step) pause *= 2;
+  const bool grows = pause > Millis{0};
+  for (int step = 2; grows && step < failures && pause < restart.max_backoff; ++step) pause *= 2;
   return std::min(pause, restart.max_backoff);
 }
 
@@ -25,6 +37,7 @@ void Planner::set_phase(Tenant& tenant, Phase phase, std::string reason) {
   if (tenant.phase != phase) {
     tenant.phase = phase;
     tenant.since = now_.wall;
+    routes_dirty_ = true;
   }
   tenant.reason = std::move(reason);
 }
@@ -45,9 +58,10 @@ void Planner::spawn(AppWorld& app, Slot& slot, const std::string& why) {
   tenant.since = now_.wall;
   tenant.reason = "starting";
   tenant.spawned_at = now_.mono;
+  tenant.watchdog = app.app->watchdog;
   tenant.ready_verdict = health::Verdict(app.app->health, false);
   if (app.app->live) tenant.live_verdict = health::Verdict(*app.app->live, true);
-  slot.next_start.reset();
+  set_idle(slot, Phase::waiting, "to be started");  // what it will be when this tenant is gone
   ++slot.starts;
   where_[tenant.id] = slot.replica;
   act(Spawn{.instance = tenant.id,
@@ -68,6 +82,7 @@ void Planner::leave(Place place, Leaving leaving, const std::string& why) {
   if (tenant.leaving >= leaving) return;
   const bool first = !tenant.is_leaving();
   tenant.leaving = leaving;
+  routes_dirty_ = true;
   if (!first) return;
   note(Severity::info, "stopping", tenant.replica, tenant.id, why);
   if (!tenant.started) {
@@ -85,6 +100,7 @@ void Planner::leave(Place place, Leaving leaving, const std::string& why) {
 
 void Planner::begin_stop(Tenant& tenant) {
   set_phase(tenant, Phase::stopping, tenant.reason.empty() ? "stopping" : tenant.reason);
+  if (tenant.hasty) return begin_kill(tenant, tenant.reason);
   if (tenant.app->stop.exec.empty()) return begin_signal(tenant);
   tenant.step = StopStep::command;
   tenant.step_due = now_.mono + tenant.app->stop.timeout;
@@ -102,6 +118,16 @@ void Planner::begin_kill(Tenant& tenant, const std::string& why) {
   tenant.step = StopStep::kill;
   tenant.step_due = now_.mono + kill_again_after;
   act(KillTree{.instance = tenant.id, .why = why});
+}
+
+// What an old revision, or a process that has an heir, does at its end says nothing about what comes next.
+void Planner::ended_unasked(Place place, const std::string& why, bool clean) {
+  const bool heir = std::ranges::any_of(place.slot->tenants, [&](const Tenant& other) {
+    return &other != place.tenant && !other.is_leaving() && current(*place.app, other);
+  });
+  const bool of_old = place.tenant->revision != place.app->revision;
+  if (!of_old && !heir) return count_failure(*place.app, *place.slot, why, clean);
+  changed();
 }
 
 // An end that nobody asked for. `clean`: the main process exited with an ok code.
@@ -138,26 +164,62 @@ void Planner::count_failure(AppWorld& app, Slot& slot, const std::string& why, b
        total == Nanos{0} ? why + "; starts again at once" : why + "; next start in " + seconds(total));
 }
 
-void Planner::tenant_gone(AppWorld& app, Slot& slot, InstanceId id) {
+// The start failed for a reason that is not the app's fault: counted nowhere, tried again, said once.
+void Planner::not_our_turn(Slot& slot, const std::string& kind, const std::string& why, Nanos pause) {
+  if (slot.problem != why) note(Severity::warning, kind, slot.replica, std::nullopt, why);
+  slot.problem = why;
+  set_idle(slot, Phase::backoff, why);
+  slot.next_start = now_.mono + pause;
+}
+
+void Planner::tenant_gone(Slot& slot, InstanceId id) {
   std::erase_if(slot.tenants, [id](const Tenant& tenant) { return tenant.id == id; });
   where_.erase(id);
-  if (slot.tenants.empty() && slot.phase == Phase::waiting) set_idle(slot, Phase::waiting, "to be started");
-  static_cast<void>(app);
+  routes_dirty_ = true;
+}
+
+std::string Planner::unready_reason(const Tenant& tenant) const {
+  const spec::HealthCheck& check = tenant.app->health;
+  if (tenant.said_stopping) return "the app says that it is stopping";
+  if (check.alive_only()) return "counts as ready once it has run for " + seconds(check.alive_for);
+  if (health::probed(check) && !tenant.ready_verdict.healthy())
+    return tenant.last_probe ? tenant.last_probe->sentence : "no probe has answered yet";
+  if (check.notify && !tenant.notify_ready) return "waits for READY=1 from the app";
+  if (check.log && !tenant.log_ready) return "waits for a line of output that matches " + *check.log;
+  return "not ready";
+}
+
+void Planner::fell_out(Place place, const std::string& why) {
+  Tenant& tenant = *place.tenant;
+  if (tenant.phase == Phase::ready)
+    note(Severity::warning, "unready", tenant.replica, tenant.id, why + "; out of rotation");
+  set_phase(tenant, Phase::unready, why);
 }
 
 // Readiness is derived from the latches, never set by an event alone.
 void Planner::update_readiness(Place place) {
   Tenant& tenant = *place.tenant;
   if (!tenant.started || tenant.is_leaving() || tenant.exited) return;
-  const spec::HealthCheck& health = tenant.app->health;
-  const bool probed = health.tcp || health.http || !health.cmd.empty();
-  bool ready = true;
-  if (health.alive_only()) ready = now_.mono - tenant.started_at >= health.alive_for;
-  if (probed && !tenant.ready_verdict.healthy()) ready = false;
-  if (health.notify && !tenant.notify_ready) ready = false;
-  if (health.log && !tenant.log_ready) ready = false;
+  const spec::HealthCheck& check = tenant.app->health;
+  bool ready = !tenant.said_stopping;
+  if (check.alive_only() && now_.mono - tenant.started_at < check.alive_for) ready = false;
+  if (health::probed(check) && !tenant.ready_verdict.healthy()) ready = false;
+  if (check.notify && !tenant.notify_ready) ready = false;
+  if (check.log && !tenant.log_ready) ready = false;
 
-  if (ready && tenant.phase != Phase::ready && tenant.phase != Phase::draining) {
+  const bool fit = tenant.phase == Phase::ready || tenant.phase == Phase::draining;
+  if (!ready) {
+    std::string why = unready_reason(tenant);
+    if (fit) return fell_out(place, why);
+    if (tenant.phase == Phase::starting && now_.mono - tenant.started_at >= check.start) {
+      note(Severity::warning, "unready", tenant.replica, tenant.id,
+           fmt::format("not ready within {}: {}", seconds(check.start), why));
+      return set_phase(tenant, Phase::unready, std::move(why));
+    }
+    tenant.reason = std::move(why);
+    return;
+  }
+  if (!fit) {
     const auto took = std::chrono::duration_cast<Millis>(now_.mono - tenant.spawned_at);
     note(Severity::info, "ready", tenant.replica, tenant.id,
          tenant.was_ready ? "ready again" : fmt::format("ready after {} ms", took.count()));
@@ -165,58 +227,35 @@ void Planner::update_readiness(Place place) {
     tenant.ready_since = now_.mono;
     place.slot->failures_unready = 0;
     if (tenant.app->live && !tenant.live_probing) tenant.next_live = now_.mono + tenant.app->live->every;
-    set_phase(tenant, Phase::ready, "");
-  } else if (!ready && (tenant.phase == Phase::ready || tenant.phase == Phase::draining) &&
-             tenant.was_ready) {
-    const std::string why = tenant.last_probe ? tenant.last_probe->sentence : "not ready";
-    if (tenant.phase == Phase::ready)
-      note(Severity::warning, "unready", tenant.replica, tenant.id, why + "; out of rotation");
-    set_phase(tenant, Phase::unready, why);
-  } else if (!ready && tenant.phase == Phase::starting) {
-    std::string why = "no probe has answered yet";
-    if (health.alive_only())
-      why = "counts as ready once it has run for " + seconds(health.alive_for);
-    else if (probed && !tenant.ready_verdict.healthy() && tenant.last_probe)
-      why = tenant.last_probe->sentence;
-    else if (health.notify && !tenant.notify_ready)
-      why = "waits for READY=1 from the app";
-    else if (health.log && !tenant.log_ready)
-      why = "waits for a line of output that matches " + *health.log;
-    if (!tenant.was_ready && now_.mono - tenant.started_at >= health.start) {
-      note(Severity::warning, "unready", tenant.replica, tenant.id,
-           fmt::format("not ready within {}: {}", seconds(health.start), why));
-      set_phase(tenant, Phase::unready, why);
-    } else {
-      tenant.reason = why;
-    }
-  } else if (!ready && tenant.phase == Phase::unready && tenant.last_probe && probed) {
-    tenant.reason = tenant.last_probe->sentence;
   }
-  if (tenant.phase == Phase::ready && place.slot->drained)
-    set_phase(tenant, Phase::draining, "drained by hand");
-  if (tenant.phase == Phase::draining && !place.slot->drained) set_phase(tenant, Phase::ready, "");
+  if (place.slot->drained) return set_phase(tenant, Phase::draining, "drained by hand");
+  set_phase(tenant, Phase::ready, "");
+}
+
+// It hangs: what is in flight will not finish, but no new request may meet the kill.
+void Planner::watchdog_missed(Place place) {
+  Tenant& tenant = *place.tenant;
+  tenant.watchdog_due.reset();
+  const auto why = fmt::format("no watchdog ping within {}", seconds(*tenant.watchdog));
+  note(Severity::error, "watchdog", tenant.replica, tenant.id, why);
+  ended_unasked(place, why, false);
+  tenant.hasty = true;
+  leave(place, Leaving::unhealthy, why);
 }
 
 void Planner::probe_deadlines(Place place) {
   Tenant& tenant = *place.tenant;
-  const spec::HealthCheck& health = tenant.app->health;
-  const bool probed = health.tcp || health.http || !health.cmd.empty();
-  if (probed && !tenant.probing && now_.mono >= tenant.next_probe) {
+  const spec::HealthCheck& check = tenant.app->health;
+  if (health::probed(check) && !tenant.probing && now_.mono >= tenant.next_probe) {
     tenant.probing = true;
     act(RunProbe{.instance = tenant.id, .kind = health::ProbeKind::readiness});
   }
-  if (tenant.app->live && tenant.was_ready && !tenant.live_probing && now_.mono >= tenant.next_live) {
+  if (tenant.app->live && health::probed(*tenant.app->live) && tenant.was_ready && !tenant.live_probing &&
+      now_.mono >= tenant.next_live) {
     tenant.live_probing = true;
     act(RunProbe{.instance = tenant.id, .kind = health::ProbeKind::liveness});
   }
-  if (tenant.watchdog_due && now_.mono >= *tenant.watchdog_due) {
-    tenant.watchdog_due.reset();
-    const auto why = fmt::format("no watchdog ping within {}", seconds(*tenant.app->watchdog));
-    note(Severity::error, "watchdog", tenant.replica, tenant.id, why);
-    count_failure(*place.app, *place.slot, why, false);
-    leave(place, Leaving::unhealthy, why);
-    begin_kill(tenant, why);
-  }
+  if (tenant.watchdog_due && now_.mono >= *tenant.watchdog_due) watchdog_missed(place);
 }
 
 void Planner::stop_deadlines(Tenant& tenant) {
@@ -226,7 +265,7 @@ void Planner::stop_deadlines(Tenant& tenant) {
       tenant.idle_asked = true;
       act(WatchIdle{.instance = tenant.id});
     }
-    if (tenant.idle) return begin_stop(tenant);
+    if (tenant.idle || (tenant.hasty && acknowledged)) return begin_stop(tenant);
     // Without the acknowledgement a worker may still pick it: that wait is bounded by the balancer, not by
     // `drain`.
     if (now_.mono < tenant.step_due || !acknowledged) return;
@@ -255,7 +294,7 @@ void Planner::deadlines(Place place) {
   Tenant& tenant = *place.tenant;
   if (!tenant.started) return;
   if (tenant.is_leaving()) return stop_deadlines(tenant);
-  update_readiness(place);
+  if (const auto due = readiness_due(tenant); due && now_.mono >= *due) update_readiness(place);
   probe_deadlines(place);
   Slot& slot = *place.slot;
   if (tenant.phase == Phase::ready && slot.failures > 0 &&

@@ -10,6 +10,7 @@ Planner::Planner(PlannerOptions options)
 std::vector<Action> Planner::step(std::span<const Event> events, Now now) {
   now_ = now;
   actions_.clear();
+  addresses_.clear();
   for (const Event& event : events) {
     std::visit([this](const auto& happened) { on(happened); }, event);
   }

@@ -42,6 +42,9 @@ RolloutBounds rollout_bounds(int replicas, bool exclusive_slots);
 // 0, b, 2b, 4b … max.
 Millis backoff_pause(const spec::Restart& restart, int failures);
 
+// When time alone may change the readiness of a tenant.
+std::optional<Instant> readiness_due(const Tenant& tenant);
+
 class Planner {
  public:
   explicit Planner(PlannerOptions options);
@@ -61,7 +64,9 @@ class Planner {
   struct Waiter {
     CommandId command;
     std::set<std::string> apps;
+    std::optional<int> ordinal;  // only this replica of them
     std::string done_text;
+    std::optional<SnapshotVersion> routed_by;  // settled but for the workers' acknowledgement
   };
 
   // events.cpp: what was seen
@@ -93,7 +98,11 @@ class Planner {
   void restore_app(AppWorld& app, const PersistentApp& saved);
   void outdate(AppWorld& app, std::optional<int> ordinal, bool at_once, const std::string& why);
   AppWorld* command_app(CommandId command, const Target& target);
-  void wait_for(CommandId command, std::set<std::string> apps, std::string done_text);
+  Slot& slot_of(AppWorld& app, int ordinal);
+  void wait_for(CommandId command, std::set<std::string> apps, std::optional<int> ordinal,
+                std::string done_text);
+  void dismiss_waiters(const std::string& why);
+  void live_change(Tenant& tenant, const std::shared_ptr<const spec::App>& fresh);
 
   // lifecycle.cpp: one way down, one place where a phase changes
   void set_phase(Tenant& tenant, Phase phase, std::string reason);
@@ -103,9 +112,14 @@ class Planner {
   void begin_stop(Tenant& tenant);
   void begin_signal(Tenant& tenant);
   void begin_kill(Tenant& tenant, const std::string& why);
+  void ended_unasked(Place place, const std::string& why, bool clean);
   void count_failure(AppWorld& app, Slot& slot, const std::string& why, bool clean);
-  void tenant_gone(AppWorld& app, Slot& slot, InstanceId id);
+  void not_our_turn(Slot& slot, const std::string& kind, const std::string& why, Nanos pause);
+  void tenant_gone(Slot& slot, InstanceId id);
   void update_readiness(Place place);
+  void fell_out(Place place, const std::string& why);
+  [[nodiscard]] std::string unready_reason(const Tenant& tenant) const;
+  void watchdog_missed(Place place);
   void deadlines(Place place);
   void probe_deadlines(Place place);
   void stop_deadlines(Tenant& tenant);
@@ -113,20 +127,25 @@ class Planner {
   // reconcile.cpp: what is wanted against what is
   void reconcile();
   void reconcile_app(AppWorld& app);
-  void reconcile_slot(AppWorld& app, Slot& slot);
+  void ensure_slots(AppWorld& app);
+  void end_unwanted(AppWorld& app, Slot& slot);
   void start_if_due(AppWorld& app, Slot& slot);
   void roll_out(AppWorld& app);
   void roll_exclusive(AppWorld& app);
   void roll_with_surge(AppWorld& app);
+  void free_ports(const AppWorld& app, const Slot& slot);
   void unhealthy_restarts(AppWorld& app);
   void open_gate(AppWorld& app);
+  [[nodiscard]] bool may_host(const AppWorld& app, const Slot& slot) const;
   [[nodiscard]] bool may_stop_in_shutdown(const AppWorld& app) const;
   [[nodiscard]] bool wanted(const AppWorld& app, const Slot& slot) const;
   [[nodiscard]] bool current(const AppWorld& app, const Tenant& tenant) const;
 
   // routing.cpp
+  using Addresses = std::vector<std::pair<std::string, std::string>>;
   void publish_if_changed();
-  [[nodiscard]] std::vector<std::pair<std::string, std::string>> addresses_for(const spec::App& app) const;
+  [[nodiscard]] std::string address_of(const std::string& name) const;
+  const Addresses& addresses_for(const spec::App& app);
 
   // settle.cpp
   void settle_commands();
@@ -151,7 +170,9 @@ class Planner {
   std::map<InstanceId, ReplicaId> where_;
   std::vector<PoolState> routed_;
   std::shared_ptr<const spec::Spec> routed_spec_;
+  std::map<std::string, Addresses> addresses_;  // of this step
   std::optional<Instant> wakeup_;
+  bool routes_dirty_ = true;
   bool save_ = false;
   bool ended_ = false;
 };

@@ -1,5 +1,6 @@
 // What is wanted against what is: the difference becomes starts and departures.
 #include <algorithm>
+#include <utility>
 
 #include "fmt/core.h"
 #include "supervisor/planner.h"
@@ -7,10 +8,23 @@
 namespace muster::supervisor {
 
 namespace {
-constexpr int default_percent = 25;  // Kubernetes' maxSurge and maxUnavailable
+constexpr int default_percent = 25;      // Kubernetes' maxSurge and maxUnavailable
+constexpr int tenants_per_slot_max = 3;  // one that still drains, the ready one, its heir
 
 bool in_rotation_or_fit(const Tenant& tenant) {
   return tenant.phase == Phase::ready || tenant.phase == Phase::draining;
+}
+
+// The named and numbered ports of one ordinal, as they must be free before it starts.
+std::vector<std::uint16_t> numbered_ports(const spec::App& app, int ordinal) {
+  std::vector<std::uint16_t> ports;
+  const auto add = [&](const spec::Port& port) {
+    if (port.kind == spec::PortKind::numbered)
+      ports.push_back(static_cast<std::uint16_t>(port.base + ordinal));
+  };
+  add(app.port);
+  for (const spec::NamedPort& port : app.ports) add(port.port);
+  return ports;
 }
 
 bool has_ready(const Slot& slot) {
@@ -56,7 +70,8 @@ void Planner::open_gate(AppWorld& app) {
     int good = 0;
     for (const auto& [ordinal, slot] : needed.slots) {
       if (ordinal >= needed.desired()) continue;
-      const bool ran = !slot.tenants.empty() && slot.tenants.back().started;
+      const bool ended = slot.last_exit && (slot.last_exit->status.code || slot.last_exit->status.signal);
+      const bool ran = ended || (!slot.tenants.empty() && slot.tenants.back().started);
       const bool done =
           slot.tenants.empty() && (slot.phase == Phase::completed || slot.phase == Phase::failed);
       switch (dependency.condition) {
@@ -99,19 +114,16 @@ void Planner::start_if_due(AppWorld& app, Slot& slot) {
   spawn(app, slot, why);
 }
 
-void Planner::reconcile_slot(AppWorld& app, Slot& slot) {
-  if (wanted(app, slot)) {
-    // A process that ended unasked must be gone whole; one that was replaced may still be draining beside its
-    // heir.
-    const bool exclusive = app.app->exclusive_slots();
-    const bool free = std::ranges::all_of(slot.tenants, [&](const Tenant& tenant) {
-      return !exclusive && tenant.leaving == Leaving::replaced && tenant.started &&
-             !tenant.app->exclusive_slots();
-    });
-    if (free) start_if_due(app, slot);
-    return;
-  }
-  if (world_.shutting_down && !world_.at_once && !may_stop_in_shutdown(app)) return;
+// A process that ended unasked must be gone whole; one that was replaced may still be draining beside its heir.
+bool Planner::may_host(const AppWorld& app, const Slot& slot) const {
+  if (slot.tenants.empty()) return true;
+  if (app.app->exclusive_slots() || std::ssize(slot.tenants) >= tenants_per_slot_max) return false;
+  return std::ranges::all_of(slot.tenants, [](const Tenant& tenant) {
+    return tenant.leaving == Leaving::replaced && tenant.started && !tenant.app->exclusive_slots();
+  });
+}
+
+void Planner::end_unwanted(AppWorld& app, Slot& slot) {
   std::string why = "stopped by hand";
   Leaving leaving = Leaving::unwanted;
   if (world_.shutting_down) {
@@ -145,26 +157,49 @@ void Planner::unhealthy_restarts(AppWorld& app) {
       if (under_way >= budget) return;
       ++under_way;
       const std::string why = tenant.last_live ? "not alive: " + tenant.last_live->sentence : "not alive";
-      count_failure(app, slot, why, false);
+      ended_unasked({&app, &slot, &tenant}, why, false);
       leave({&app, &slot, &tenant}, Leaving::unhealthy, why);
     }
   }
 }
 
+// A moved range of ports may overlap the old one: the old process that sits on a port that is due goes now, it
+// was to be replaced anyway.
+void Planner::free_ports(const AppWorld& app, const Slot& slot) {
+  const auto due = numbered_ports(*app.app, slot.replica.ordinal);
+  for (auto& [name, other] : world_.apps) {
+    for (auto& [ordinal, holder] : other.slots) {
+      for (Tenant& tenant : holder.tenants) {
+        if (tenant.is_leaving() || current(other, tenant)) continue;
+        const auto held = numbered_ports(*tenant.app, ordinal);
+        if (std::ranges::find_first_of(due, held) == due.end()) continue;
+        leave({&other, &holder, &tenant}, Leaving::replaced,
+              "its port is now that of " + to_string(slot.replica));
+      }
+    }
+  }
+}
+
 // Numbered ports and volumes: one process an ordinal, so it goes down and up, highest first, each ready
-// before the next.
+// before the next. Where the ports move down the lowest goes first: its new port is free, the others' are not.
 void Planner::roll_exclusive(AppWorld& app) {
-  Slot* next = nullptr;
+  Slot* highest = nullptr;
+  Slot* lowest = nullptr;
+  bool down = false;
   for (auto& [ordinal, slot] : app.slots) {
     if (!wanted(app, slot)) continue;
-    const bool settled = std::ranges::any_of(slot.tenants, [](const Tenant& tenant) {
-      return !tenant.is_leaving() && in_rotation_or_fit(tenant);
-    });
-    if (!settled) return;  // one ordinal is on its way: the next has to wait
-    const bool old = std::ranges::any_of(
-        slot.tenants, [&](const Tenant& tenant) { return !tenant.is_leaving() && !current(app, tenant); });
-    if (old) next = &slot;  // ordinals rise, so the last one found is the highest
+    const bool ended = slot.tenants.empty() && slot.phase == Phase::completed;
+    if (!has_ready(slot) && !ended) return;  // one ordinal is on its way: the next has to wait
+    for (const Tenant& tenant : slot.tenants) {
+      if (tenant.is_leaving() || current(app, tenant)) continue;
+      if (lowest == nullptr) lowest = &slot;
+      highest = &slot;
+      down = down || (app.app->port.kind == spec::PortKind::numbered &&
+                      tenant.app->port.kind == spec::PortKind::numbered &&
+                      app.app->port.base < tenant.app->port.base);
+    }
   }
+  Slot* next = down ? lowest : highest;
   if (next == nullptr) return;
   for (Tenant& tenant : next->tenants) {
     leave({&app, next, &tenant}, Leaving::replaced,
@@ -172,33 +207,58 @@ void Planner::roll_exclusive(AppWorld& app) {
   }
 }
 
-// The new process is ready before the old one leaves rotation.
+// The new process is ready before the old one leaves rotation; and while other replicas are missing, whatever
+// took them, nothing that is ready is taken away beyond what an update may.
 void Planner::roll_with_surge(AppWorld& app) {
+  struct Pair {
+    Slot* slot;
+    Tenant* old;
+    const Tenant* heir;
+  };
+  const std::string why = fmt::format("replaced by revision {}", raw(app.revision));
   const RolloutBounds bounds = rollout_bounds(app.desired(), false);
-  int surging = 0;
-  std::vector<Slot*> candidates;
+  std::vector<Pair> pairs;
+  int wanted_slots = 0;
+  int fit_slots = 0;
   for (auto& [ordinal, slot] : app.slots) {
     if (!wanted(app, slot)) continue;
-    Tenant* old = nullptr;
-    const Tenant* heir = nullptr;
+    ++wanted_slots;
+    if (has_ready(slot) || (slot.tenants.empty() && slot.phase == Phase::completed)) ++fit_slots;
+    Pair pair{&slot, nullptr, nullptr};
     for (Tenant& tenant : slot.tenants) {
-      if (!current(app, tenant) && !tenant.is_leaving()) old = &tenant;
-      if (current(app, tenant)) heir = &tenant;
+      if (tenant.is_leaving()) continue;
+      if (current(app, tenant)) {
+        pair.heir = &tenant;
+        continue;
+      }
+      if (pair.old != nullptr) leave({&app, &slot, pair.old}, Leaving::replaced, why);
+      pair.old = &tenant;
     }
-    if (old == nullptr) continue;
-    if (heir == nullptr) {
-      candidates.push_back(&slot);
-    } else if (!heir->is_leaving() && in_rotation_or_fit(*heir)) {
-      leave({&app, &slot, old}, Leaving::replaced, fmt::format("replaced by revision {}", raw(app.revision)));
-    } else {
+    if (pair.old != nullptr) pairs.push_back(pair);
+  }
+  const bool enough = fit_slots >= wanted_slots - bounds.unavailable;
+  int surging = 0;
+  for (const Pair& pair : pairs) {
+    const bool fit = pair.heir != nullptr && in_rotation_or_fit(*pair.heir);
+    const bool ended = pair.heir == nullptr && pair.slot->phase == Phase::completed;
+    const bool trying = pair.slot->phase == Phase::backoff || pair.slot->phase == Phase::failed;
+    if ((fit && enough) || ended) {
+      leave({&app, pair.slot, pair.old}, Leaving::replaced, why);
+    } else if (pair.heir != nullptr || trying) {
       ++surging;
     }
   }
-  for (Slot* slot : candidates) {
-    if (surging >= bounds.surge) return;
-    const auto before = slot->tenants.size();
-    start_if_due(app, *slot);
-    if (slot->tenants.size() > before) ++surging;
+  for (const Pair& pair : pairs) {
+    if (pair.heir != nullptr || pair.old->is_leaving()) continue;
+    const bool trying = pair.slot->phase == Phase::backoff;
+    if (!trying && surging >= bounds.surge) continue;
+    const bool room = std::ranges::none_of(pair.slot->tenants, [&](const Tenant& tenant) {
+      return &tenant != pair.old && (tenant.leaving != Leaving::replaced || !tenant.started);
+    });
+    const auto before = std::ssize(pair.slot->tenants);
+    if (!room || before >= tenants_per_slot_max) continue;
+    start_if_due(app, *pair.slot);
+    if (!trying && std::ssize(pair.slot->tenants) > before) ++surging;
   }
 }
 
@@ -228,18 +288,33 @@ void Planner::roll_out(AppWorld& app) {
   roll_with_surge(app);
 }
 
+void Planner::ensure_slots(AppWorld& app) {
+  const int desired = app.desired();
+  // Ordinals rise from 0, so the slot before the first wanted one that is missing tells by its place in the map.
+  if (std::ssize(app.slots) >= desired &&
+      std::distance(app.slots.begin(), app.slots.lower_bound(desired)) == desired)
+    return;
+  for (int ordinal = 0; ordinal < desired; ++ordinal) slot_of(app, ordinal);
+}
+
 void Planner::reconcile_app(AppWorld& app) {
-  for (int ordinal = 0; ordinal < app.desired() && !world_.shutting_down; ++ordinal) {
-    const auto [at, added] = app.slots.try_emplace(ordinal);
-    if (added) at->second.since = now_.wall;
-    at->second.replica = ReplicaId{.app = app.app->name, .ordinal = ordinal};
-    if (at->second.tenants.empty() && at->second.phase == Phase::stopped && wanted(app, at->second))
-      set_idle(at->second, Phase::waiting, "to be started");
-  }
+  if (!world_.shutting_down) ensure_slots(app);
   open_gate(app);
-  for (auto& [ordinal, slot] : app.slots) reconcile_slot(app, slot);
+  const bool held_up = world_.shutting_down && !world_.at_once && !may_stop_in_shutdown(app);
+  for (auto& [ordinal, slot] : app.slots) {
+    if (wanted(app, slot)) {
+      if (slot.phase == Phase::stopped) set_idle(slot, Phase::waiting, "to be started");
+    } else if (!held_up) {
+      end_unwanted(app, slot);
+    }
+  }
   unhealthy_restarts(app);
   roll_out(app);
+  for (auto& [ordinal, slot] : app.slots) {
+    if (!wanted(app, slot)) continue;
+    if (std::exchange(slot.port_busy, false)) free_ports(app, slot);
+    if (may_host(app, slot)) start_if_due(app, slot);
+  }
   std::erase_if(app.slots, [&](const auto& entry) {
     return entry.second.tenants.empty() && entry.first >= app.desired() && !world_.shutting_down;
   });

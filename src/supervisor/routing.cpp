@@ -1,5 +1,6 @@
 // Which replicas the balancer may pick, and where other apps find an app.
 #include <algorithm>
+#include <utility>
 
 #include "fmt/core.h"
 #include "supervisor/planner.h"
@@ -40,7 +41,7 @@ void add_names(const spec::Template& text, std::set<std::string>& names) {
 }  // namespace
 
 void Planner::publish_if_changed() {
-  if (!world_.spec) return;
+  if (!world_.spec || !std::exchange(routes_dirty_, false)) return;
   std::set<std::string> names;
   for (const spec::Listener& listener : world_.spec->listeners) names.insert(listener.app);
   std::vector<PoolState> pools;
@@ -74,7 +75,38 @@ void Planner::publish_if_changed() {
 }
 
 // A listener of the app if there is one, else its replicas, comma-separated.
-std::vector<std::pair<std::string, std::string>> Planner::addresses_for(const spec::App& app) const {
+std::string Planner::address_of(const std::string& name) const {
+  std::string text;
+  const auto append = [&text](const std::string& address) { text += (text.empty() ? "" : ",") + address; };
+  for (const spec::Listener& listener : world_.spec->listeners) {
+    if (listener.app != name || !text.empty()) continue;
+    for (const spec::BindAddress& bind : listener.bind) {
+      if (bind.kind != spec::BindAddress::Kind::systemd) append(bind.text);
+    }
+  }
+  const auto at = world_.apps.find(name);
+  if (!text.empty() || at == world_.apps.end()) return text;
+  const AppWorld& app = at->second;
+  if (app.app->port.kind == spec::PortKind::numbered) {
+    for (int ordinal = 0; ordinal < app.desired(); ++ordinal)
+      append(fmt::format("127.0.0.1:{}", app.app->port.base + ordinal));
+    return text;
+  }
+  for (const auto& [ordinal, slot] : app.slots) {
+    for (const Tenant& tenant : slot.tenants) {
+      const auto port = tenant.main_port();
+      if (!port || tenant.is_leaving()) continue;
+      append(tenant.address == "::1" ? fmt::format("[::1]:{}", *port)
+                                     : fmt::format("{}:{}", tenant.address, *port));
+    }
+  }
+  return text;
+}
+
+// Once per app and step: a thousand starts of one app in one step ask the same.
+const Planner::Addresses& Planner::addresses_for(const spec::App& app) {
+  const auto [at, added] = addresses_.try_emplace(app.name);
+  if (!added) return at->second;
   std::set<std::string> names;
   for (const spec::Dependency& dependency : app.after) names.insert(dependency.app);
   for (const spec::Template& text : app.run) add_names(text, names);
@@ -84,36 +116,8 @@ std::vector<std::pair<std::string, std::string>> Planner::addresses_for(const sp
   if (app.live) {
     for (const spec::Template& text : app.live->cmd) add_names(text, names);
   }
-
-  std::vector<std::pair<std::string, std::string>> addresses;
-  for (const std::string& name : names) {
-    std::string text;
-    const auto append = [&text](const std::string& address) { text += (text.empty() ? "" : ",") + address; };
-    for (const spec::Listener& listener : world_.spec->listeners) {
-      if (listener.app != name || !text.empty()) continue;
-      for (const spec::BindAddress& bind : listener.bind) {
-        if (bind.kind != spec::BindAddress::Kind::systemd) append(bind.text);
-      }
-    }
-    const auto at = world_.apps.find(name);
-    if (text.empty() && at != world_.apps.end()) {
-      const AppWorld& other = at->second;
-      if (other.app->port.kind == spec::PortKind::numbered) {
-        for (int ordinal = 0; ordinal < other.desired(); ++ordinal)
-          append(fmt::format("127.0.0.1:{}", other.app->port.base + ordinal));
-      } else {
-        for (const auto& [ordinal, slot] : other.slots) {
-          for (const Tenant& tenant : slot.tenants) {
-            if (const auto port = tenant.main_port(); port && !tenant.is_leaving())
-              append(fmt::format(fmt::runtime(tenant.address == "::1" ? "[{}]:{}" : "{}:{}"), tenant.address,
-                                 *port));
-          }
-        }
-      }
-    }
-    addresses.emplace_back(name, std::move(text));
-  }
-  return addresses;
+  for (const std::string& name : names) at->second.emplace_back(name, address_of(name));
+  return at->second;
 }
 
 }  // namespace muster::supervisor

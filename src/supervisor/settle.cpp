@@ -21,36 +21,49 @@ std::string text_of(const Slot& slot, const std::string& reason) {
 Verdict judge(const World& world, const AppWorld& app, const Slot& slot) {
   using enum Verdict::State;
   const bool wanted = !app.removed && !app.held && !slot.held && slot.replica.ordinal < app.desired();
-  if (wanted && slot.failures_unready >= crash_loop_exits) {
+  if (!wanted) return {slot.tenants.empty() ? settled : pending, ""};
+  if (slot.failures_unready >= crash_loop_exits) {
     const std::string why = slot.last_exit ? slot.last_exit->reason : slot.reason;
     return {failed, text_of(slot, fmt::format("{}, {} times in a row", why, slot.failures_unready))};
   }
+  bool alive = false;
+  bool on_its_way = slot.tenants.empty();
   for (const Tenant& tenant : slot.tenants) {
-    if (tenant.is_leaving() || tenant.outdated || tenant.revision != app.revision) return {pending, ""};
+    if (tenant.is_leaving() || tenant.outdated || tenant.revision != app.revision) {
+      on_its_way = true;
+      continue;
+    }
+    alive = true;
     if (tenant.phase == Phase::unready && !tenant.was_ready) return {failed, text_of(slot, tenant.reason)};
-    const bool drained = tenant.phase == Phase::draining && slot.drained && world.in_use >= tenant.left_in;
-    if (tenant.phase != Phase::ready && !drained) return {pending, ""};
+    const bool out = slot.drained && tenant.was_ready && world.in_use >= tenant.left_in;
+    if (tenant.phase != Phase::ready && !out) on_its_way = true;
   }
-  if (!slot.tenants.empty() || !wanted) return {settled, ""};
+  if (alive) return {on_its_way ? pending : settled, ""};
   if (slot.phase == Phase::failed) return {failed, text_of(slot, slot.reason)};
-  return {slot.phase == Phase::completed ? settled : pending, ""};
+  return {slot.phase == Phase::completed && slot.tenants.empty() ? settled : pending, ""};
 }
 }  // namespace
 
 void Planner::settle_commands() {
-  std::erase_if(waiters_, [&](const Waiter& waiter) {
+  std::erase_if(waiters_, [&](Waiter& waiter) {
     bool pending = false;
     std::string failure;
     for (const std::string& name : waiter.apps) {
       const auto at = world_.apps.find(name);
       if (at == world_.apps.end()) continue;
       for (const auto& [ordinal, slot] : at->second.slots) {
+        if (waiter.ordinal && *waiter.ordinal != ordinal) continue;
         const Verdict verdict = judge(world_, at->second, slot);
         if (verdict.state == Verdict::State::pending) pending = true;
         if (verdict.state == Verdict::State::failed && failure.empty()) failure = verdict.reason;
       }
     }
-    if (failure.empty() && pending) return false;
+    if (failure.empty()) {
+      if (pending) return false;
+      // What was asked for must hold for the next request, too.
+      if (!waiter.routed_by) waiter.routed_by = world_.published;
+      if (world_.in_use < *waiter.routed_by) return false;
+    }
     act(CommandDone{.command = waiter.command,
                     .code = failure.empty() ? ExitCode::ok : ExitCode::failed,
                     .message = failure.empty() ? waiter.done_text : failure});
@@ -79,6 +92,7 @@ void Planner::finish_daemon() {
   }
   if (options_.mode != RunMode::up || !any || unfinished) return;
   ended_ = true;
+  dismiss_waiters("the daemon has ended: every app is completed or failed");
   act(ExitDaemon{.code = failed ? 1 : 0,
                  .why = failed ? "every app is completed or failed" : "every app is completed"});
 }
@@ -96,13 +110,10 @@ void Planner::compute_wakeup() {
       if (tenant.step != StopStep::none) due(tenant.step_due);
       return;
     }
-    const spec::HealthCheck& health = tenant.app->health;
-    if (tenant.phase == Phase::starting) {
-      if (health.alive_only()) due(tenant.started_at + health.alive_for);
-      due(tenant.started_at + health.start);
-    }
-    if ((health.tcp || health.http || !health.cmd.empty()) && !tenant.probing) due(tenant.next_probe);
-    if (tenant.app->live && tenant.was_ready && !tenant.live_probing) due(tenant.next_live);
+    if (const auto at = readiness_due(tenant)) due(*at);
+    if (health::probed(tenant.app->health) && !tenant.probing) due(tenant.next_probe);
+    if (tenant.app->live && health::probed(*tenant.app->live) && tenant.was_ready && !tenant.live_probing)
+      due(tenant.next_live);
     if (tenant.watchdog_due) due(*tenant.watchdog_due);
     if (tenant.phase == Phase::ready && slot.failures > 0)
       due(tenant.ready_since + tenant.app->restart.reset);

@@ -92,7 +92,9 @@ struct Tenant {
   Instant ready_since;
   bool notify_ready = false;
   bool log_ready = false;
+  bool said_stopping = false;  // STOPPING=1: no new traffic
   bool probing = false;
+  bool stale_probe = false;  // the probe under way is by rules that were edited meanwhile
   Instant next_probe;
   std::optional<health::Outcome> last_probe;
   std::string warning;  // "listens on every address"
@@ -101,12 +103,14 @@ struct Tenant {
   bool live_probing = false;
   Instant next_live;
   std::optional<health::Outcome> last_live;
+  std::optional<Millis> watchdog;  // as its environment says; an edit reaches the next process
   std::optional<Instant> watchdog_due;
   std::string status_text;  // STATUS= of sd_notify(3)
 
   Leaving leaving = Leaving::no;
   StopStep step = StopStep::none;
   Instant step_due;
+  bool hasty = false;  // hangs: killed as soon as no worker can pick it, without drain and signal
   bool exited = false;
   bool idle_asked = false;
   bool idle = false;
@@ -134,6 +138,9 @@ struct Slot {
   int failures = 0;                    // unasked ends in a row: the exponent of the backoff
   int failures_unready = 0;            // of these, since it was last ready
   int starts = 0;                      // of this revision: restarts = starts - 1
+  int shortages = 0;                   // failed starts in a row that were our fault
+  bool port_busy = false;              // the start just failed: a numbered port is taken
+  std::string problem;                 // why the last start failed without being the app's fault
   std::vector<Instant> failure_times;  // for max_restarts
   std::optional<LastExit> last_exit;
   bool held = false;     // stopped by hand
