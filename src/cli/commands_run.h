@@ -1,0 +1,43 @@
+// What each command does: the exit code is the result. Named in run.cpp's table.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/arguments.h"
+#include "cli/client.h"
+#include "cli/paths.h"
+
+namespace muster::cli {
+
+struct Context {
+  Arguments arguments;
+  Surroundings around;
+  std::vector<std::string> environment;  // as the process was started, "NAME=value"
+};
+
+// run_daemon_command.cpp
+int run_up(const Context& context);
+int run_daemon(const Context& context);
+// check_command.cpp
+int run_check(const Context& context);
+// change_commands.cpp
+int run_apply(const Context& context);
+int run_targets(const Context& context);  // start stop restart scale drain undrain
+int run_down(const Context& context);
+// ask_commands.cpp
+int run_ps(const Context& context);
+int run_logs(const Context& context);
+int run_events(const Context& context);
+int run_why(const Context& context);
+int run_version(const Context& context);
+// completion.cpp
+int run_completion(const Context& context);
+// doctor.cpp, demo.cpp
+int run_doctor(const Context& context);
+int run_demo(const Context& context);
+
+Result<Client> find_daemon(const Context& context);
+
+}  // namespace muster::cli

@@ -1,0 +1,96 @@
+// `up` and `daemon`: everything around supervisor::run_daemon. Alone in its file, so that the tests of the client
+// link without the daemon.
+#include <unistd.h>
+
+#include <charconv>
+#include <csignal>
+#include <memory>
+
+#include "cli/commands_run.h"
+#include "cli/console.h"
+#include "cli/json_view.h"
+#include "cli/output.h"
+#include "fmt/core.h"
+#include "supervisor/daemon.h"
+#include "supervisor/own_log.h"
+
+namespace muster::cli {
+
+namespace {
+
+// A daemon that answers on the socket is named and left alone.
+Status refuse_second(const DaemonPaths& paths) {
+  const auto client = Client::at(paths.socket);
+  if (!client) return Unit{};
+  int pid = client.value().daemon_pid();
+  const auto answer = client.value().get("/v1/version", std::chrono::seconds(2));
+  if (answer) {
+    const auto parsed = parse_object(answer.value().body);
+    if (parsed) pid = static_cast<int>(JsonView(&parsed.value())["pid"].whole().value_or(pid));
+  }
+  return Error{.message = fmt::format("a daemon for {} runs already, pid {} ({}); `muster down` ends it",
+                                      paths.spec, pid, paths.socket)};
+}
+
+// MUSTER_THREADS, 1..256, wins over [daemon] threads.
+Result<std::optional<int>> threads_from(const std::vector<std::string>& environment) {
+  constexpr std::string_view name = "MUSTER_THREADS=";
+  for (const std::string& entry : environment) {
+    if (!entry.starts_with(name) || entry.size() == name.size()) continue;
+    const std::string_view text = std::string_view(entry).substr(name.size());
+    int threads = 0;
+    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), threads);
+    if (problem != std::errc() || end != text.data() + text.size() || threads < 1 || threads > 256)
+      return Error{.message = "MUSTER_THREADS is a number from 1 to 256", .code = ExitCode::usage};
+    return std::optional(threads);
+  }
+  return std::optional<int>();
+}
+
+Result<supervisor::DaemonOptions> daemon_options(const Context& context, supervisor::RunMode mode) {
+  auto paths = daemon_paths(context.arguments, context.around);
+  if (!paths) return paths.error();
+  if (Status alone = refuse_second(paths.value()); !alone) return alone.error();
+  if (Status made = prepare_socket_folder(paths.value().socket, context.around); !made) return made.error();
+  auto threads = threads_from(context.environment);
+  if (!threads) return threads.error();
+  return supervisor::DaemonOptions{.mode = mode,
+                                   .spec_path = paths.value().spec,
+                                   .socket_path = paths.value().socket,
+                                   .state_dir = paths.value().state_dir,
+                                   .log_dir = paths.value().log_dir,
+                                   .only_apps = context.arguments.operands,
+                                   .environment = context.environment,
+                                   .threads = threads.value(),
+                                   .on_line = {},
+                                   .on_event = {}};
+}
+
+void open_log(const Context& context) {
+  const bool colour = !context.arguments.no_color && ::isatty(STDERR_FILENO) == 1;
+  supervisor::open_own_log(supervisor::detect_own_log_style(), spec::LogLevel::info, colour);
+}
+
+}  // namespace
+
+int run_daemon(const Context& context) {
+  auto options = daemon_options(context, supervisor::RunMode::daemon);
+  if (!options) return fail(options.error());
+  open_log(context);
+  return supervisor::run_daemon(std::move(options).value());
+}
+
+int run_up(const Context& context) {
+  auto options = daemon_options(context, supervisor::RunMode::up);
+  if (!options) return fail(options.error());
+  std::signal(SIGPIPE, SIG_IGN);  // a reader of our output that goes away ends nothing
+  open_log(context);
+  Console console(STDOUT_FILENO, {.colour = colour_wanted(context.arguments),
+                                  .escape = stdout_is_terminal(),
+                                  .json = context.arguments.json()});
+  options.value().on_line = [&console](const supervisor::LogLine& line) { console.line(line); };
+  options.value().on_event = [&console](const supervisor::LoggedEvent& event) { console.event(event); };
+  return supervisor::run_daemon(std::move(options).value());
+}
+
+}  // namespace muster::cli
