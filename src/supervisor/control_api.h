@@ -1,0 +1,73 @@
+// What the paths of the control API do. Clients: src/cli, or `curl --unix-socket`.
+//
+//   GET  /v1/status                                        the body of `ps -o json`
+//   GET  /v1/events?after=SEQ|app=A|ordinal=N|follow=1     NDJSON, one event a line (event_log.h to_json_line);
+//                                                          {"lost":N} where a slow client was overtaken
+//   GET  /v1/logs?app=A&ordinal=N&tail=N&since=T&follow=1  NDJSON, one line of output a line (append_json_line)
+//   GET  /v1/why?app=A&ordinal=N                           {"app":"web","ordinal":2|null,"state":"…","reason":"…",
+//                                                           "chain":["sentence", …],"logs":[line, …]}
+//   GET  /v1/version                                       {"version":"0.1.0","pid":1,"containment":"…"}
+//   POST /v1/apply                                         {"wait":true}
+//   POST /v1/start  /v1/stop                               {"app":"web","ordinal":2|null,"wait":true}
+//   POST /v1/restart                                       … and "now":false
+//   POST /v1/scale                                         {"app":"web","replicas":4|null,"wait":true}; null: =file
+//   POST /v1/drain  /v1/undrain                            {"app":"web","ordinal":0,"wait":true}
+//   POST /v1/down                                          {"now":false}; answered before the daemon ends
+//
+// Every POST is answered by 200 and {"code":N,"message":"…"}, code by sysexits(3) as in base/error.h: at once for a
+// refused request, with "wait":false after validation, else when the apps it touched are settled. A client that goes
+// away stops waiting; what it asked for goes on. A bad request: 400, an unknown path: 404, a wrong method: 405, each
+// with {"error":"sentence"}.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "supervisor/control_server.h"
+#include "supervisor/engine.h"
+#include "supervisor/spec_source.h"
+
+namespace muster::supervisor {
+
+struct ControlApiHooks {
+  // Reads the spec again; the command is answered by CommandDone, or here when the file is refused.
+  std::function<Status(std::optional<CommandId>)> reload;
+  std::function<void(const std::string& why, bool at_once)> shut_down;
+};
+
+class ControlApi {
+ public:
+  // Both outlive this.
+  ControlApi(Engine& engine, const SpecSource& source, ControlApiHooks hooks)
+      : engine_(engine), source_(source), hooks_(std::move(hooks)) {}
+
+  void handle(const ControlRequest& request, const std::shared_ptr<ControlReply>& reply);
+  void command_done(const CommandDone& done);
+  // The daemon ends: whoever still waits is told.
+  void finish(const std::string& message);
+
+ private:
+  using Reply = std::shared_ptr<ControlReply>;
+  void status(const Reply& reply);
+  void events(const ControlRequest& request, const Reply& reply);
+  void logs(const ControlRequest& request, const Reply& reply);
+  void why(const ControlRequest& request, const Reply& reply);
+  void version(const Reply& reply);
+  void post(const ControlRequest& request, const Reply& reply);
+  void apply(const Reply& reply, bool wait);
+  void down(const Reply& reply, bool now, bool wait);
+  // Emits the event that `make` gives for a new command, and answers when it is done (or at once).
+  void command(const Reply& reply, bool wait, const std::function<Event(CommandId)>& make);
+  void settle(CommandId id, const Reply& reply, bool wait);
+
+  Engine& engine_;
+  const SpecSource& source_;
+  ControlApiHooks hooks_;
+  std::map<CommandId, Reply> waiting_;
+  std::vector<Reply> waiting_for_end_;
+};
+
+}  // namespace muster::supervisor

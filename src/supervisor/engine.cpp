@@ -1,0 +1,212 @@
+#include "supervisor/engine.h"
+
+#include <uv.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "fmt/core.h"
+
+namespace muster::supervisor {
+
+namespace {
+constexpr int rounds_max = 64;  // steps per loop turn: actions that answer at once must not starve the loop
+constexpr std::chrono::milliseconds usage_window{500};
+
+template <typename Handle>
+void close_handle(Handle*& handle) {
+  if (handle == nullptr) return;
+  handle->data = nullptr;
+  uv_close(reinterpret_cast<uv_handle_t*>(handle),
+           [](uv_handle_t* closed) { delete reinterpret_cast<Handle*>(closed); });
+  handle = nullptr;
+}
+}  // namespace
+
+Now clock_now() {
+  return Now{.mono = std::chrono::steady_clock::now(), .wall = std::chrono::system_clock::now()};
+}
+
+Engine::Engine(uv_loop_s* loop, EngineConfig config, EngineHooks hooks)
+    : loop_(loop), config_(std::move(config)), hooks_(std::move(hooks)), planner_(config_.planner) {}
+
+Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig config, int threads,
+                                               std::vector<std::pair<std::string, int>> systemd_fds,
+                                               EngineHooks hooks) {
+  std::unique_ptr<Engine> engine(new Engine(loop, std::move(config), std::move(hooks)));
+  Engine* self = engine.get();
+  auto traffic = Traffic::start(
+      loop, threads, std::move(systemd_fds),
+      TrafficHooks{
+          .emit = [self](Event event) { self->emit(std::move(event)); },
+          .on_upstream_failed = [self](InstanceId id,
+                                       std::string text) { self->upstream_failures_[id] = std::move(text); },
+          .on_pong = [self](std::uint64_t token) { self->hooks_.on_pong(token); }});
+  if (!traffic) return std::move(traffic.error());
+  self->traffic_ = std::move(traffic.value());
+  self->logs_ = std::make_unique<Logs>(
+      loop, self->config_.logs,
+      LogsHooks{.on_match =
+                    [self](InstanceId id) {
+                      self->emit(LogMatched{.instance = id, .kind = health::ProbeKind::readiness});
+                    },
+                .on_note = [self](Note note) { self->note(std::move(note)); }});
+  self->instances_ = std::make_unique<Instances>(loop, self->config_.instances, *self->logs_,
+                                                 [self](Event event) { self->emit(std::move(event)); });
+  self->saver_ =
+      std::make_unique<StateSaver>(loop, self->config_.state_path, [self](const std::string& problem) {
+        self->note(problem.empty() ? Severity::info : Severity::error, "state",
+                   problem.empty() ? "the state file is written again" : problem);
+      });
+  self->open_handles();
+  return engine;
+}
+
+void Engine::open_handles() {
+  prepare_ = new uv_prepare_t{};
+  idle_ = new uv_idle_t{};
+  timer_ = new uv_timer_t{};
+  MUSTER_CHECK(uv_prepare_init(loop_, prepare_) == 0 && uv_idle_init(loop_, idle_) == 0 &&
+               uv_timer_init(loop_, timer_) == 0);
+  prepare_->data = idle_->data = timer_->data = this;
+  uv_prepare_start(prepare_, [](uv_prepare_t* handle) { static_cast<Engine*>(handle->data)->turn(); });
+}
+
+Engine::~Engine() {
+  close_handle(prepare_);
+  close_handle(idle_);
+  close_handle(timer_);
+}
+
+void Engine::emit(Event event) {
+  if (!finished_) inbox_.push_back(std::move(event));
+}
+
+bool Engine::due() const {
+  const auto wakeup = planner_.next_wakeup();
+  return wakeup && std::chrono::steady_clock::now() >= *wakeup;
+}
+
+void Engine::turn() {
+  if (in_turn_ || finished_) return;
+  in_turn_ = true;
+  for (int round = 0; round < rounds_max && (!inbox_.empty() || due()); ++round) {
+    const std::vector<Event> events = std::exchange(inbox_, {});
+    for (const Action& action : planner_.step(events, clock_now())) {
+      std::visit([this](const auto& wanted) { carry_out(wanted); }, action);
+    }
+  }
+  in_turn_ = false;
+  if (!finished_) arm();
+}
+
+// The loop sleeps until something happens or the planner's next deadline; what was left over keeps it awake.
+void Engine::arm() {
+  const bool busy = !inbox_.empty();
+  if (busy) {
+    uv_idle_start(idle_, [](uv_idle_t*) {});
+  } else {
+    uv_idle_stop(idle_);
+  }
+  const auto wakeup = planner_.next_wakeup();
+  if (!wakeup) {
+    uv_timer_stop(timer_);
+    return;
+  }
+  const auto left = std::chrono::ceil<Millis>(*wakeup - std::chrono::steady_clock::now());
+  uv_update_time(loop_);
+  uv_timer_start(
+      timer_, [](uv_timer_t*) {}, static_cast<std::uint64_t>(std::max<std::int64_t>(left.count(), 0)), 0);
+}
+
+void Engine::note(Note note) {
+  const LoggedEvent& logged = events_.add(std::move(note), std::chrono::system_clock::now());
+  if (hooks_.on_event) hooks_.on_event(logged);
+}
+
+void Engine::note(Severity severity, std::string kind, std::string text) {
+  note(Note{.severity = severity,
+            .kind = std::move(kind),
+            .app = {},
+            .ordinal = {},
+            .instance = {},
+            .text = std::move(text)});
+}
+
+void Engine::carry_out(const Spawn& action) {
+  instances_->start(action);
+}
+void Engine::carry_out(const Signal& action) {
+  instances_->signal(action);
+}
+void Engine::carry_out(const KillTree& action) {
+  instances_->kill_tree(action.instance);
+}
+void Engine::carry_out(const RunStopCommand& action) {
+  instances_->run_stop_command(action.instance);
+}
+void Engine::carry_out(const RunProbe& action) {
+  instances_->probe(planner_.world(), action.instance, action.kind);
+}
+void Engine::carry_out(const Publish& action) {
+  traffic_->publish(action, planner_.world().shutting_down);
+}
+void Engine::carry_out(const WatchIdle& action) {
+  traffic_->watch_idle(action.instance);
+}
+void Engine::carry_out(const Note& action) {
+  note(action);
+}
+void Engine::carry_out(const CommandDone& action) {
+  hooks_.on_command_done(action);
+}
+void Engine::carry_out(const SaveState& action) {
+  static_cast<void>(action);
+  saver_->save(planner_.persistent());
+}
+void Engine::carry_out(const ExitDaemon& action) {
+  hooks_.on_exit(action);
+}
+
+std::optional<UsageView> Engine::usage_of(const Tenant& tenant, Instant now) {
+  const auto usage = instances_->host().usage(tenant.id);
+  if (!usage) return std::nullopt;
+  const auto [at, fresh] = cpu_samples_.try_emplace(
+      tenant.id, CpuSample{.at = tenant.started_at, .cpu = Nanos{0}, .percent = 0, .seen = now});
+  CpuSample& sample = at->second;
+  sample.seen = now;
+  if (fresh || now - sample.at >= usage_window) {
+    const Nanos window = std::max<Nanos>(now - sample.at, Millis{1});
+    sample.percent = 100.0 * std::chrono::duration<double>(usage->cpu - sample.cpu) / window;
+    sample.at = now;
+    sample.cpu = usage->cpu;
+  }
+  return UsageView{.cpu_percent = std::max(0.0, sample.percent),
+                   .memory_bytes = usage->memory_bytes,
+                   .memory_over_counts = usage->memory_over_counts};
+}
+
+std::map<InstanceId, UsageView> Engine::usage() {
+  std::map<InstanceId, UsageView> views;
+  const Instant now = std::chrono::steady_clock::now();
+  for (const auto& [name, app] : world().apps) {
+    for (const auto& [ordinal, slot] : app.slots) {
+      for (const Tenant& tenant : slot.tenants) {
+        if (!tenant.started) continue;
+        if (const auto view = usage_of(tenant, now)) views[tenant.id] = *view;
+      }
+    }
+  }
+  std::erase_if(cpu_samples_, [now](const auto& entry) { return entry.second.seen != now; });
+  return views;
+}
+
+void Engine::finish(Millis grace) {
+  if (finished_) return;
+  finished_ = true;
+  saver_->save(planner_.persistent());
+  if (const Status saved = saver_->flush(); !saved) note(Severity::error, "state", saved.error().message);
+  traffic_->stop(grace);
+}
+
+}  // namespace muster::supervisor

@@ -1,0 +1,120 @@
+// The control loop's heart: events in, one Planner step per loop turn, actions carried out. Everything that happens to
+// replicas goes through here; nothing else decides. For the control thread.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "supervisor/event_log.h"
+#include "supervisor/instances.h"
+#include "supervisor/log_pipes.h"
+#include "supervisor/planner.h"
+#include "supervisor/state_file.h"
+#include "supervisor/status_json.h"
+#include "supervisor/traffic.h"
+
+struct uv_loop_s;
+struct uv_prepare_s;
+struct uv_idle_s;
+struct uv_timer_s;
+
+namespace muster::supervisor {
+
+struct EngineConfig {
+  PlannerOptions planner;
+  InstancesConfig instances;
+  LogsConfig logs;
+  std::string state_path;
+};
+
+struct EngineHooks {
+  std::function<void(const LoggedEvent&)> on_event;
+  std::function<void(const CommandDone&)> on_command_done;
+  std::function<void(const ExitDaemon&)> on_exit;
+  std::function<void(std::uint64_t)> on_pong;
+};
+
+Now clock_now();
+
+class Engine {
+ public:
+  // The loop must run once more after the destructor.
+  static Result<std::unique_ptr<Engine>> create(uv_loop_s* loop, EngineConfig config, int threads,
+                                                std::vector<std::pair<std::string, int>> systemd_fds,
+                                                EngineHooks hooks);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Taken in the next step; there is one before the loop sleeps.
+  void emit(Event event);
+  // Steps now, until nothing is left to take; not inside an action.
+  void turn();
+  void note(Note note);
+  void note(Severity severity, std::string kind, std::string text);  // about the daemon
+
+  CommandId next_command() { return CommandId{next_command_++}; }
+  [[nodiscard]] const World& world() const { return planner_.world(); }
+  [[nodiscard]] Instant started() const { return started_; }
+  [[nodiscard]] const std::map<InstanceId, std::string>& upstream_failures() const {
+    return upstream_failures_;
+  }
+  // CPU since the last call (at least usage_window apart, else since the one before), memory now.
+  std::map<InstanceId, UsageView> usage();
+  Traffic& traffic() { return *traffic_; }
+  Instances& instances() { return *instances_; }
+  Logs& logs() { return *logs_; }
+  EventLog& events() { return events_; }
+  // Writes the state file and stops the traffic threads: nothing happens after it.
+  void finish(Millis grace);
+
+ private:
+  Engine(uv_loop_s* loop, EngineConfig config, EngineHooks hooks);
+  void open_handles();
+  bool due() const;
+  void arm();
+  void carry_out(const Spawn& action);
+  void carry_out(const Signal& action);
+  void carry_out(const KillTree& action);
+  void carry_out(const RunStopCommand& action);
+  void carry_out(const RunProbe& action);
+  void carry_out(const Publish& action);
+  void carry_out(const WatchIdle& action);
+  void carry_out(const Note& action);
+  void carry_out(const CommandDone& action);
+  void carry_out(const SaveState& action);
+  void carry_out(const ExitDaemon& action);
+
+  uv_loop_s* loop_;
+  EngineConfig config_;
+  EngineHooks hooks_;
+  Planner planner_;
+  EventLog events_;
+  std::unique_ptr<Logs> logs_;
+  std::unique_ptr<Traffic> traffic_;
+  std::unique_ptr<Instances> instances_;
+  std::unique_ptr<StateSaver> saver_;
+  std::vector<Event> inbox_;
+  const Instant started_ = clock_now().mono;
+  bool in_turn_ = false;
+  bool finished_ = false;
+  std::uint64_t next_command_ = 1;
+  std::map<InstanceId, std::string> upstream_failures_;
+  struct CpuSample {
+    Instant at;
+    Nanos cpu{0};
+    double percent = 0;
+    Instant seen;
+  };
+  std::optional<UsageView> usage_of(const Tenant& tenant, Instant now);
+  std::map<InstanceId, CpuSample> cpu_samples_;
+  uv_prepare_s* prepare_ = nullptr;
+  uv_idle_s* idle_ = nullptr;
+  uv_timer_s* timer_ = nullptr;
+};
+
+}  // namespace muster::supervisor

@@ -1,0 +1,169 @@
+#include "supervisor/instances.h"
+
+#include <unistd.h>
+#include <uv.h>
+
+#include <cerrno>
+
+#include "base/check.h"
+#include "fmt/core.h"
+#include "supervisor/volumes.h"
+
+namespace muster::supervisor {
+
+namespace {
+constexpr std::chrono::milliseconds look_elsewhere_after{
+    500};  // an app that listens by then listens for good
+
+bool uses_notify(const spec::App& app) {
+  return app.health.notify || app.watchdog.has_value() || (app.live && app.live->notify);
+}
+
+const Tenant* find_tenant(const World& world, const ReplicaId& replica, InstanceId id) {
+  const auto app = world.apps.find(replica.app);
+  if (app == world.apps.end()) return nullptr;
+  const auto slot = app->second.slots.find(replica.ordinal);
+  if (slot == app->second.slots.end()) return nullptr;
+  for (const Tenant& tenant : slot->second.tenants) {
+    if (tenant.id == id) return &tenant;
+  }
+  return nullptr;
+}
+
+SpawnFailed failed(const Spawn& spawn, SpawnFailure kind, std::string sentence) {
+  return SpawnFailed{.instance = spawn.instance, .kind = kind, .sentence = std::move(sentence)};
+}
+}  // namespace
+
+Instances::Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::function<void(Event)> emit)
+    : loop_(loop),
+      config_(std::move(config)),
+      logs_(logs),
+      emit_(std::move(emit)),
+      notify_(loop, [this](Notified notified) { emit_(std::move(notified)); }),
+      host_(loop, ProcessHostOptions{},
+            ProcessHooks{
+                .on_started =
+                    [this](InstanceId id, int pid) {
+                      const auto at = instances_.find(id);
+                      if (at == instances_.end()) return;
+                      emit_(ProcessStarted{.instance = id, .pid = pid, .ports = at->second.context.ports});
+                    },
+                .on_spawn_failed =
+                    [this](InstanceId id, SpawnFailure kind, std::string sentence) {
+                      gone(id);
+                      emit_(SpawnFailed{.instance = id, .kind = kind, .sentence = std::move(sentence)});
+                    },
+                .on_exited =
+                    [this](InstanceId id, ExitStatus status) {
+                      emit_(ProcessExited{.instance = id, .status = status});
+                    },
+                .on_tree_gone =
+                    [this](InstanceId id) {
+                      gone(id);
+                      emit_(TreeGone{.instance = id});
+                    },
+            }),
+      probes_(loop, host_) {}
+
+// Everything that can be missing before there is a process: ports, folders, the account, a notify socket.
+std::optional<SpawnFailed> Instances::prepare(const Spawn& spawn, Instance& instance) {
+  const spec::App& app = *spawn.app;
+  LaunchContext& context = instance.context;
+  auto ports = ports_.take(app, spawn.replica.ordinal, spawn.instance);
+  if (!ports) {
+    const bool busy = ports.error().errno_value == EADDRINUSE;
+    return failed(spawn, busy ? SpawnFailure::port_busy : SpawnFailure::resources, ports.error().message);
+  }
+  context.ports = std::move(ports.value());
+  auto volumes = prepare_volumes(config_.state_dir, spawn.replica, app);
+  if (!volumes) return failed(spawn, SpawnFailure::resources, volumes.error().message);
+  context.volumes = std::move(volumes.value());
+  const auto account = find_account(app.user);
+  if (!account) return failed(spawn, SpawnFailure::exec, fmt::format("no such user: {}", app.user));
+  context.account = account->info;
+  context.other_user = account->uid != geteuid();
+  if (uses_notify(app)) {
+    auto socket = notify_.open(spawn.instance, account->uid);
+    if (!socket) return failed(spawn, SpawnFailure::resources, socket.error().message);
+    context.notify_socket = std::move(socket.value());
+  }
+  return std::nullopt;
+}
+
+void Instances::start(const Spawn& spawn) {
+  Instance& instance = instances_[spawn.instance];
+  instance.replica = spawn.replica;
+  instance.app = spawn.app;
+  instance.context.replica = spawn.replica;
+  instance.context.replicas = spawn.replicas;
+  instance.context.addresses = spawn.addresses;
+  instance.context.folder = config_.folder;
+  instance.context.daemon_environment = config_.environment;
+  instance.context.unbuffered_python = config_.mode == RunMode::up;
+  if (auto failure = prepare(spawn, instance)) {
+    gone(spawn.instance);
+    return emit_(std::move(*failure));
+  }
+  const ProcessOrder order = main_order(*spawn.app, instance.context);
+  ProcessPipes pipes = host_.start(spawn.instance, spawn.replica, order);
+  logs_.attach(LogPipes{.instance = spawn.instance,
+                        .replica = spawn.replica,
+                        .out = std::move(pipes.out),
+                        .err = std::move(pipes.err),
+                        .ready_pattern = spawn.app->health.log},
+               spawn.app->log);
+}
+
+void Instances::gone(InstanceId id) {
+  probes_.cancel(id);
+  host_.cancel_commands(id);
+  notify_.close(id);
+  ports_.give_back(id);
+  logs_.finish(id);
+  instances_.erase(id);
+}
+
+void Instances::run_stop_command(InstanceId id) {
+  const auto at = instances_.find(id);
+  if (at == instances_.end()) return;
+  const spec::App& app = *at->second.app;
+  host_.run_command(
+      id, command_order(app, app.stop.exec, at->second.context), app.stop.timeout,
+      [this, id](CommandResult result) {
+        const bool fine = result.status && result.status->code == 0;
+        emit_(StopCommandDone{.instance = id, .sentence = fine ? "" : "stop.exec: " + result.sentence});
+      });
+}
+
+void Instances::probe(const World& world, InstanceId id, health::ProbeKind kind) {
+  const auto at = instances_.find(id);
+  const Tenant* found = at == instances_.end() ? nullptr : find_tenant(world, at->second.replica, id);
+  if (found == nullptr) return;
+  const Tenant& tenant = *found;
+  const LaunchContext& context = at->second.context;
+  const bool live = kind == health::ProbeKind::liveness;
+  MUSTER_CHECK(!live || tenant.app->live);
+  const spec::HealthCheck& check = live ? *tenant.app->live : tenant.app->health;
+  ReplicaProbe probe;
+  probe.instance = tenant.id;
+  probe.kind = kind;
+  if (check.tcp || check.http) probe.port = tenant.main_port().value_or(0);
+  probe.first_address = tenant.address;
+  if (check.http) {
+    probe.http_path = check.http->expand(
+        [&](const spec::TemplateVariable& variable) { return value_of(variable, context); });
+  }
+  probe.expect = check.expect;
+  probe.timeout = check.timeout;
+  if (!check.cmd.empty()) probe.command = command_order(*tenant.app, check.cmd, context);
+  const std::uint64_t age_ms =
+      uv_now(loop_) - static_cast<std::uint64_t>(
+                          std::chrono::duration_cast<Millis>(tenant.started_at.time_since_epoch()).count());
+  probe.look_elsewhere = age_ms >= static_cast<std::uint64_t>(look_elsewhere_after.count());
+  probes_.start(std::move(probe), [this, id = tenant.id, kind](health::Outcome outcome) {
+    emit_(ProbeFinished{.instance = id, .kind = kind, .outcome = std::move(outcome)});
+  });
+}
+
+}  // namespace muster::supervisor

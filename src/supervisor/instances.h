@@ -1,0 +1,69 @@
+// The tenancies of slots that have a process: carries out what the planner asks of one (start, probe, signal, stop
+// command, kill) and reports what happens to it. Ports, volumes, environment and pipes are put together here. For the
+// control thread.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "supervisor/accounts.h"
+#include "supervisor/action.h"
+#include "supervisor/event.h"
+#include "supervisor/launch.h"
+#include "supervisor/log_pipes.h"
+#include "supervisor/notify_sockets.h"
+#include "supervisor/planner.h"
+#include "supervisor/ports.h"
+#include "supervisor/process_host.h"
+#include "supervisor/replica_probes.h"
+
+namespace muster::supervisor {
+
+struct InstancesConfig {
+  RunMode mode = RunMode::daemon;
+  std::string state_dir;                 // volumes are made below it
+  std::string folder;                    // the spec's
+  std::vector<std::string> environment;  // of the daemon as it was started
+};
+
+class Instances {
+ public:
+  // `emit` is called for each event, at any time also inside a call; `logs` outlives this.
+  Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::function<void(Event)> emit);
+
+  void start(const Spawn& spawn);
+  void signal(const Signal& signal) { host_.signal(signal.instance, signal.signal); }
+  void kill_tree(InstanceId instance) { host_.kill_tree(instance); }
+  void run_stop_command(InstanceId instance);
+  // One probe by the check of that kind as it is now; answered by ProbeFinished.
+  void probe(const World& world, InstanceId id, health::ProbeKind kind);
+
+  void set_port_range(std::uint16_t first, std::uint16_t last) { ports_.set_range(first, last); }
+  [[nodiscard]] const ProcessHost& host() const { return host_; }
+
+ private:
+  struct Instance {
+    ReplicaId replica;
+    std::shared_ptr<const spec::App> app;
+    LaunchContext context;
+  };
+  std::optional<SpawnFailed> prepare(const Spawn& spawn, Instance& instance);
+  void gone(InstanceId id);
+
+  uv_loop_s* loop_;
+  InstancesConfig config_;
+  Logs& logs_;
+  std::function<void(Event)> emit_;
+  Ports ports_;
+  NotifySockets notify_;
+  ProcessHost host_;
+  ReplicaProbes probes_;
+  std::map<InstanceId, Instance> instances_;
+};
+
+}  // namespace muster::supervisor

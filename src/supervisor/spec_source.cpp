@@ -1,0 +1,75 @@
+#include "supervisor/spec_source.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+
+#include "fmt/core.h"
+
+namespace muster::supervisor {
+
+namespace {
+void add_needed(const spec::App& app, std::set<std::string>& wanted) {
+  for (const spec::Dependency& dependency : app.after) wanted.insert(dependency.app);
+  const auto add_addresses = [&wanted](const spec::Template& text) {
+    for (const spec::Template::Part& part : text.parts()) {
+      const auto* variable = std::get_if<spec::TemplateVariable>(&part);
+      if (variable != nullptr && variable->name == "addr" && !variable->argument.empty())
+        wanted.insert(variable->argument);
+    }
+  };
+  std::ranges::for_each(app.run, add_addresses);
+  for (const spec::EnvVar& variable : app.env) add_addresses(variable.value);
+}
+}  // namespace
+
+Result<spec::Spec> only_apps(spec::Spec spec, const std::vector<std::string>& names) {
+  if (names.empty()) return spec;
+  std::set<std::string> wanted;
+  for (const std::string& name : names) {
+    if (spec.find_app(name) == nullptr)
+      return Error{.message = fmt::format("{} has no app '{}'", spec.path, name), .code = ExitCode::usage};
+    wanted.insert(name);
+  }
+  for (std::size_t before = 0; before != wanted.size();) {
+    before = wanted.size();
+    for (const spec::App& app : spec.apps) {
+      if (wanted.contains(app.name)) add_needed(app, wanted);
+    }
+  }
+  std::erase_if(spec.apps, [&](const spec::App& app) { return !wanted.contains(app.name); });
+  std::erase_if(spec.listeners,
+                [&](const spec::Listener& listener) { return !wanted.contains(listener.app); });
+  return spec;
+}
+
+ReadSpec SpecSource::read() const {
+  ReadSpec read;
+  const spec::World world = spec::real_world(environment_);
+  spec::Options options;
+  options.mode = mode_ == RunMode::up ? spec::Mode::up : spec::Mode::daemon;
+  options.root = geteuid() == 0;
+  spec::Loaded loaded = spec::load(path_, world, options);
+  for (const spec::Diagnostic& diagnostic : loaded.diagnostics) {
+    std::string& to = diagnostic.severity == spec::Diagnostic::Severity::error ? read.error : read.warnings;
+    to += (to.empty() || to.ends_with('\n') ? "" : "\n") + spec::render(diagnostic);
+  }
+  read.code = loaded.exit_code;
+  if (!loaded.spec) return read;
+  auto chosen = only_apps(std::move(*loaded.spec), only_apps_);
+  if (!chosen) {
+    read.error = chosen.error().message;
+    read.code = chosen.error().code;
+    return read;
+  }
+  read.spec = std::make_shared<const spec::Spec>(std::move(chosen.value()));
+  return read;
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> SpecSource::env_files_of(
+    const spec::App& app) const {
+  return spec::read_env_files(app, spec::real_world(environment_).read_file);
+}
+
+}  // namespace muster::supervisor

@@ -1,0 +1,14 @@
+// One daemon per state folder: an flock(2) on STATE/lock for as long as the daemon lives.
+#pragma once
+
+#include <string>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace muster::supervisor {
+
+// Held by the descriptor. An error names the pid of the daemon that has it.
+Result<Fd> lock_state_folder(const std::string& state_dir);
+
+}  // namespace muster::supervisor

@@ -1,0 +1,127 @@
+#include "supervisor/traffic.h"
+
+#include <uv.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/check.h"
+#include "fmt/core.h"
+#include "supervisor/socket_owner.h"
+
+namespace muster::supervisor {
+
+Traffic::Traffic(uv_loop_s* loop, TrafficHooks hooks) : hooks_(std::move(hooks)), wake_(new uv_async_t{}) {
+  MUSTER_CHECK(uv_async_init(loop, wake_, [](uv_async_t* handle) {
+                 if (handle->data != nullptr) static_cast<Traffic*>(handle->data)->deliver();
+               }) == 0);
+  wake_->data = this;
+  // The mailbox is the threads' while they run; they are joined before it goes.
+  mailbox_ =
+      std::make_unique<Mailbox<Letter>>(limits::mailbox_letters_max, [wake = wake_] { uv_async_send(wake); });
+  failures_ = std::make_unique<Mailbox<UpstreamFailed>>(limits::upstream_failures_max,
+                                                        [wake = wake_] { uv_async_send(wake); });
+}
+
+Result<std::unique_ptr<Traffic>> Traffic::start(uv_loop_s* loop, int threads,
+                                                std::vector<std::pair<std::string, int>> systemd_fds,
+                                                TrafficHooks hooks) {
+  std::unique_ptr<Traffic> traffic(new Traffic(loop, std::move(hooks)));
+  Mailbox<Letter>* mailbox = traffic->mailbox_.get();
+  Mailbox<UpstreamFailed>* failures = traffic->failures_.get();
+  lb::Callbacks callbacks;
+  callbacks.on_snapshot_in_use = [mailbox](SnapshotVersion version) {
+    // An acknowledgement that is lost would hold up a drain for ever; the mailbox is drained each loop turn.
+    MUSTER_CHECK(mailbox->send(SnapshotInUse{.version = version}));
+  };
+  callbacks.on_idle = [mailbox](InstanceId instance) {
+    MUSTER_CHECK(mailbox->send(EndpointIdle{.instance = instance}));
+  };
+  callbacks.on_upstream_failed = [failures](InstanceId instance, std::string text) {
+    static_cast<void>(failures->send(UpstreamFailed{.instance = instance, .text = std::move(text)}));
+  };
+  callbacks.on_pong = [mailbox](std::uint64_t token) {
+    static_cast<void>(mailbox->send(Pong{.token = token}));
+  };
+  auto balancer = lb::Balancer::start(lb::Options{
+      .threads = threads, .systemd_fds = std::move(systemd_fds), .callbacks = std::move(callbacks)});
+  if (!balancer) return std::move(balancer.error());
+  traffic->balancer_ = std::move(balancer.value());
+  return traffic;
+}
+
+Traffic::~Traffic() {
+  prepared_ = lb::PreparedListeners{};
+  balancer_.reset();
+  wake_->data = nullptr;
+  uv_close(reinterpret_cast<uv_handle_t*>(wake_),
+           [](uv_handle_t* handle) { delete reinterpret_cast<uv_async_t*>(handle); });
+}
+
+void Traffic::deliver() {
+  for (const Letter& letter : mailbox_->take_all()) {
+    if (const auto* pong = std::get_if<Pong>(&letter)) hooks_.on_pong(pong->token);
+    if (const auto* in_use = std::get_if<SnapshotInUse>(&letter)) hooks_.emit(*in_use);
+    if (const auto* idle = std::get_if<EndpointIdle>(&letter)) hooks_.emit(*idle);
+  }
+  for (UpstreamFailed& failed : failures_->take_all())
+    hooks_.on_upstream_failed(failed.instance, std::move(failed.text));
+}
+
+Status Traffic::prepare(const std::shared_ptr<const spec::Spec>& spec) {
+  auto prepared = balancer_->prepare(spec->listeners);
+  if (!prepared) {
+    Error error = std::move(prepared.error());
+    if (error.errno_value == EADDRINUSE) {
+      for (const spec::Listener& listener : spec->listeners) {
+        for (const spec::BindAddress& bind : listener.bind) {
+          if (bind.kind != spec::BindAddress::Kind::inet || error.message.find(bind.text) != 0) continue;
+          if (const auto holder = port_busy_sentence(bind.port))
+            error.message = fmt::format("{} (listener {}): {}", error.message, listener.name, *holder);
+          return error;
+        }
+      }
+    }
+    return error;
+  }
+  prepared_for_ = spec;
+  prepared_ = std::move(prepared.value());
+  return Unit{};
+}
+
+void Traffic::publish(const Publish& publish, bool leaving) {
+  auto snapshot = std::make_shared<lb::Snapshot>();
+  snapshot->version = publish.version;
+  for (const PoolState& pool : publish.pools) {
+    lb::Pool made{.app = pool.app, .endpoints = {}};
+    for (const EndpointState& endpoint : pool.endpoints) {
+      made.endpoints.push_back(lb::Endpoint{.instance = endpoint.instance,
+                                            .label = to_string(endpoint.replica),
+                                            .address = endpoint.address,
+                                            .port = endpoint.port,
+                                            .ordinal = endpoint.replica.ordinal});
+    }
+    snapshot->pools.push_back(std::move(made));
+  }
+  const auto is_empty = [&](const spec::Listener& listener) {
+    return std::ranges::none_of(snapshot->pools, [&](const lb::Pool& pool) {
+      return pool.app == listener.app && !pool.endpoints.empty();
+    });
+  };
+  for (const spec::Listener& listener : publish.spec->listeners) {
+    if (!leaving || !is_empty(listener)) snapshot->listeners.push_back(listener);
+  }
+  lb::PreparedListeners taken;
+  if (prepared_for_ == publish.spec) {
+    taken = std::move(prepared_);
+    prepared_ = lb::PreparedListeners{};
+    prepared_for_.reset();
+  }
+  balancer_->publish(std::move(snapshot), std::move(taken));
+}
+
+void Traffic::stop(Millis grace) {
+  balancer_->stop(grace);
+}
+
+}  // namespace muster::supervisor

@@ -1,0 +1,71 @@
+// The balancer as the control thread sees it: what its threads call back comes out as events. For the control thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/mailbox.h"
+#include "lb/balancer.h"
+#include "supervisor/action.h"
+#include "supervisor/event.h"
+
+struct uv_loop_s;
+struct uv_async_s;
+
+namespace muster::supervisor {
+
+struct TrafficHooks {
+  std::function<void(Event)> emit;  // SnapshotInUse, EndpointIdle
+  std::function<void(InstanceId, std::string)> on_upstream_failed;
+  std::function<void(std::uint64_t)> on_pong;
+};
+
+class Traffic {
+ public:
+  // Starts the threads. The loop must run once more after the destructor.
+  static Result<std::unique_ptr<Traffic>> start(uv_loop_s* loop, int threads,
+                                                std::vector<std::pair<std::string, int>> systemd_fds,
+                                                TrafficHooks hooks);
+  ~Traffic();
+  Traffic(const Traffic&) = delete;
+  Traffic& operator=(const Traffic&) = delete;
+
+  // Opens what the spec's listeners need beyond what is open, and keeps it for the publish() of that spec. An address
+  // in use is an error that names the holder.
+  Status prepare(const std::shared_ptr<const spec::Spec>& spec);
+  // `leaving`: listeners of an app without replicas are closed (the daemon is stopping).
+  void publish(const Publish& publish, bool leaving);
+  void watch_idle(InstanceId instance) { balancer_->watch_idle(instance); }
+  void ping(std::uint64_t token) { balancer_->ping(token); }
+  [[nodiscard]] lb::Stats stats() const { return balancer_->stats(); }
+  void stop(Millis grace);
+
+ private:
+  struct UpstreamFailed {
+    InstanceId instance;
+    std::string text;
+  };
+  struct Pong {
+    std::uint64_t token;
+  };
+  using Letter = std::variant<SnapshotInUse, EndpointIdle, Pong>;
+
+  Traffic(uv_loop_s* loop, TrafficHooks hooks);
+  void deliver();
+
+  TrafficHooks hooks_;
+  uv_async_s* wake_ = nullptr;
+  std::unique_ptr<Mailbox<Letter>> mailbox_;
+  // Of their own, so that a flood of them never costs an acknowledgement.
+  std::unique_ptr<Mailbox<UpstreamFailed>> failures_;
+  std::unique_ptr<lb::Balancer> balancer_;
+  std::shared_ptr<const spec::Spec> prepared_for_;
+  lb::PreparedListeners prepared_;
+};
+
+}  // namespace muster::supervisor
