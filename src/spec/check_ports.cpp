@@ -69,12 +69,13 @@ class PortCheck {
     }
   }
 
+  // Only a range that somebody chose: out of the default one automatic ports just pass numbered ones over.
   void range() {
     const Daemon& daemon = draft_.daemon.daemon;
     const Mark at = draft_.daemon.port_range_at;
-    const std::string whose =
-        fmt::format("daemon.port_range {}-{}", daemon.port_range_first, daemon.port_range_last) +
-        (at.line > 0 ? " at " + reader_.report().place(at) : " (the default)");
+    if (at.line == 0) return;
+    const std::string whose = fmt::format("daemon.port_range {}-{} at {}", daemon.port_range_first,
+                                          daemon.port_range_last, reader_.report().place(at));
     for (const Claim& claim : claims_) {
       if (claim.last < daemon.port_range_first || claim.first > daemon.port_range_last) continue;
       reader_.error(claim.at, fmt::format("{} of {} and {} overlap", range_text(claim), claim.who, whose),

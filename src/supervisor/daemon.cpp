@@ -306,7 +306,7 @@ Status Daemon::use(const std::shared_ptr<const spec::Spec>& spec, std::optional<
   spec_ = spec;
   set_own_log_level(spec->daemon.log_level);
   engine_->logs().set_budget(spec->daemon.log_budget_bytes);
-  engine_->instances().set_port_range(spec->daemon.port_range_first, spec->daemon.port_range_last);
+  engine_->instances().use_ports_of(*spec);
   for (const spec::App& app : spec->apps) engine_->logs().set_options(app.name, app.log);
   engine_->emit(SpecLoaded{.spec = spec, .command = command});
   follow_files();

@@ -115,6 +115,11 @@ void Instances::start(const Spawn& spawn) {
                spawn.app->log);
 }
 
+void Instances::use_ports_of(const spec::Spec& spec) {
+  ports_.set_range(spec.daemon.port_range_first, spec.daemon.port_range_last);
+  ports_.reserve_those_of(spec);
+}
+
 void Instances::gone(InstanceId id) {
   probes_.cancel(id);
   host_.cancel_commands(id);

@@ -43,7 +43,8 @@ class Instances {
   // One probe by the check of that kind as it is now; answered by ProbeFinished.
   void probe(const World& world, InstanceId id, health::ProbeKind kind);
 
-  void set_port_range(std::uint16_t first, std::uint16_t last) { ports_.set_range(first, last); }
+  // Live: for the processes that are started from now on.
+  void use_ports_of(const spec::Spec& spec);
   [[nodiscard]] const ProcessHost& host() const { return host_; }
 
  private:

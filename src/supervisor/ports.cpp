@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/fd.h"
@@ -32,12 +33,30 @@ void Ports::set_range(std::uint16_t first, std::uint16_t last) {
   cursor_ = first;
 }
 
+void Ports::reserve_those_of(const spec::Spec& spec) {
+  reserved_.clear();
+  const auto reserve = [this](const spec::Port& port, int replicas) {
+    if (port.kind != spec::PortKind::numbered) return;
+    for (int i = 0; i < std::max(replicas, 1); ++i)
+      reserved_.insert(static_cast<std::uint16_t>(port.base + i));
+  };
+  for (const spec::App& app : spec.apps) {
+    reserve(app.port, app.replicas);
+    for (const spec::NamedPort& named : app.ports) reserve(named.port, app.replicas);
+  }
+  for (const spec::Listener& listener : spec.listeners) {
+    for (const spec::BindAddress& bind : listener.bind) {
+      if (bind.kind == spec::BindAddress::Kind::inet) reserved_.insert(bind.port);
+    }
+  }
+}
+
 std::optional<std::uint16_t> Ports::next_free() {
   const int count = last_ - first_ + 1;
   for (int tries = 0; tries < count; ++tries) {
     const std::uint16_t port = cursor_;
     cursor_ = cursor_ >= last_ ? first_ : static_cast<std::uint16_t>(cursor_ + 1);
-    if (!taken_.contains(port) && is_free(port)) return port;
+    if (!taken_.contains(port) && !reserved_.contains(port) && is_free(port)) return port;
   }
   return std::nullopt;
 }

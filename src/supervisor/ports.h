@@ -18,6 +18,8 @@ namespace muster::supervisor {
 class Ports {
  public:
   void set_range(std::uint16_t first, std::uint16_t last);  // live: for the next ones
+  // Numbered ports of the spec and its listeners': never given away, also while nobody listens on them.
+  void reserve_those_of(const spec::Spec& spec);
 
   // The ports of one tenancy: "" for {port}, then the names of `ports`. A numbered one that somebody listens on is an
   // error that names the holder (errno_value EADDRINUSE); no free port in the range is another.
@@ -32,6 +34,7 @@ class Ports {
   std::uint16_t last_ = 29999;
   std::uint16_t cursor_ = 20000;
   std::set<std::uint16_t> taken_;
+  std::set<std::uint16_t> reserved_;
   std::map<InstanceId, std::vector<std::uint16_t>> by_instance_;
 };
 
