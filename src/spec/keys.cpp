@@ -242,7 +242,7 @@ const KeyRow* find_key(Section section, std::string_view name) {
 std::string suggest(std::string_view name, std::span<const std::string_view> candidates) {
   if (name.empty() || name.size() > compared_chars_max) return "";
   std::string_view best;
-  std::size_t best_edits = std::max<std::size_t>(1, name.size() / 3) + 1;
+  std::size_t best_edits = std::min(std::max<std::size_t>(1, name.size() / 3), name.size() - 1) + 1;
   for (const std::string_view candidate : candidates) {
     // A word that was cut short or carried on is as likely as a slip: "replica", "environment".
     const bool cut = name.size() >= 3 && (candidate.starts_with(name) || name.starts_with(candidate));

@@ -120,6 +120,21 @@ std::optional<StatusRange> parse_status_range(std::string_view text) {
   return StatusRange{static_cast<int>(*from), static_cast<int>(*to)};
 }
 
+// In our words: the library's differ from version to version.
+std::string_view regex_fault(std::regex_constants::error_type code) {
+  using namespace std::regex_constants;
+  if (code == error_paren) return "'(' and ')' do not match";
+  if (code == error_brack) return "'[' and ']' do not match";
+  if (code == error_brace) return "'{' and '}' do not match";
+  if (code == error_badbrace) return "a repetition in '{}' is no range";
+  if (code == error_badrepeat) return "nothing stands before '*', '+', '?' or '{'";
+  if (code == error_range) return "a range in '[]' runs backwards";
+  if (code == error_escape) return "an escape is unknown or cut off";
+  if (code == error_ctype) return "a character class is unknown";
+  if (code == error_backref) return "back-references are not possible";
+  return "it cannot be read";
+}
+
 std::string_view trimmed(std::string_view text) {
   const auto first = text.find_first_not_of(" \t");
   if (first == std::string_view::npos) return {};
@@ -238,7 +253,7 @@ std::optional<std::string> regex_refusal(const std::string& pattern) {
   } catch (const std::regex_error& error) {
     if (error.code() == std::regex_constants::error_complexity)
       return "the pattern is too complex; back-references are not possible";
-    return fmt::format("the pattern is not valid: {}", error.what());
+    return "the pattern is not valid: " + std::string(regex_fault(error.code()));
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <set>
+#include <utility>
 
 #include "base/limits.h"
 #include "fmt/core.h"
@@ -16,6 +17,14 @@ namespace {
 std::string folder_of(const std::string& path) {
   const auto slash = path.rfind('/');
   return slash == std::string::npos || slash == 0 ? "/" : path.substr(0, slash);
+}
+
+// Values in it, at any depth.
+std::size_t count_of(const Node& node) {
+  std::size_t count = 1;
+  for (const Member& member : node.members) count += count_of(member.value);
+  for (const Node& item : node.items) count += count_of(item);
+  return count;
 }
 
 class Loader {
@@ -118,16 +127,22 @@ class Loader {
     });
     draft_.daemon = read_daemon(reader_, daemon);
     if (apps != nullptr) read_apps(*apps, defaults);
+    if (draft_.apps.empty() && defaults != nullptr) read_unused_defaults(*defaults);
     if (listeners != nullptr) read_listeners(*listeners);
     if (!reader_.partial) apply_rules(reader_, draft_);
   }
 
   void read_apps(const Node& apps, const Node* defaults) {
+    const std::size_t defaults_count = defaults == nullptr ? 0 : count_of(*defaults);
     reader_.each_name(apps, "tables [app.NAME]", [&](const Member& member) {
       if (!reader_.valid_name(member.key, member.at, "an app")) return;
       if (!reader_.table(member.value, "a table [app." + member.key + "]")) return;
       if (draft_.apps.size() >= limits::spec_apps_max)
         return reader_.error(member.at, fmt::format("more than {} apps", limits::spec_apps_max));
+      // Each app gets a copy of them.
+      merged_ += defaults_count;
+      if (merged_ > limits::spec_values_max)
+        return reader_.error(member.at, "[defaults] is too large for so many apps");
       Member merged = member;
       if (defaults != nullptr) merged.value = with_defaults(member.value, *defaults);
       draft_.apps.push_back(read_app(reader_, merged));
@@ -136,6 +151,14 @@ class Loader {
           draft_.listeners.push_back(std::move(listener));
       }
     });
+  }
+
+  // Without an app nobody would read [defaults]; its errors are errors all the same.
+  void read_unused_defaults(const Node& defaults) {
+    const bool partial = std::exchange(reader_.partial, true);
+    Member nobody{"defaults", defaults.at, defaults};
+    static_cast<void>(read_app(reader_, nobody));
+    reader_.partial = partial;
   }
 
   void read_listeners(const Node& listeners) {
@@ -169,6 +192,7 @@ class Loader {
   Node root_;
   Draft draft_;
   std::vector<std::string> files_;
+  std::size_t merged_ = 0;  // values of [defaults] given to apps so far
   ExitCode exit_code_ = ExitCode::bad_spec;
   bool main_read_ = false;
 };

@@ -1,0 +1,167 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "rig.h"
+#include "spec/draft.h"
+
+namespace muster::spec {
+namespace {
+
+using testing::ElementsAre;
+
+TEST(Bind, CanonicalForms) {
+  struct Case {
+    const char* written;
+    const char* text;
+  };
+  for (const auto& [written, text] :
+       {Case{"127.0.0.1:80", "127.0.0.1:80"}, Case{"[::1]:80", "[::1]:80"}, Case{"[0::0:1]:080", "[::1]:80"},
+        Case{"0.0.0.0:65535", "0.0.0.0:65535"}, Case{"unix:/run/x.sock", "unix:/run/x.sock"},
+        Case{"unix:run/x.sock", "unix:/spec/run/x.sock"}, Case{"systemd:web", "systemd:web"}}) {
+    const auto bind = parse_bind(written, "/spec");
+    ASSERT_TRUE(bind.ok()) << written;
+    EXPECT_EQ(bind.value().text, text);
+  }
+  EXPECT_EQ(parse_bind("[::1]:80", "/").value().host, "::1");
+  EXPECT_EQ(parse_bind("unix:x", "/").value().path, "/x");
+}
+
+TEST(Bind, OthersAreRefused) {
+  for (const char* written : {"",
+                              "80",
+                              ":80",
+                              "*:80",
+                              "localhost:80",
+                              "::1:80",
+                              "[::1]",
+                              "127.0.0.1",
+                              "127.0.0.1:",
+                              "127.0.0.1:0",
+                              "127.0.0.1:65536",
+                              "127.0.0.1:+1",
+                              "127.1:80",
+                              "[127.0.0.1]:80",
+                              "[]:80",
+                              "1.2.3.4.5:80",
+                              "unix:",
+                              "unix:/x/",
+                              "systemd:",
+                              "systemd:a:b",
+                              "example.org:80",
+                              "127.0.0.1:80 "})
+    EXPECT_FALSE(parse_bind(written, "/spec").ok()) << written;
+  EXPECT_FALSE(parse_bind("unix:/" + std::string(107, 'x'), "/spec").ok());
+  EXPECT_TRUE(parse_bind("unix:/" + std::string(106, 'x'), "/spec").ok());
+}
+
+TEST(ShortListen, EachFormAndItsName) {
+  const Spec spec = good("[app.web]\nrun='x'\nlisten = [8080, 'tcp://[::1]:81', 'unix:s', '0.0.0.0:82']");
+  ASSERT_EQ(spec.listeners.size(), 4U);
+  EXPECT_EQ(spec.listeners[0].name, "web");
+  EXPECT_EQ(spec.listeners[0].bind[0].text, "127.0.0.1:8080");
+  EXPECT_EQ(spec.listeners[0].mode, ListenMode::http);
+  EXPECT_EQ(spec.listeners[1].name, "web-2");
+  EXPECT_EQ(spec.listeners[1].mode, ListenMode::tcp);
+  EXPECT_EQ(spec.listeners[1].bind[0].text, "[::1]:81");
+  EXPECT_EQ(spec.listeners[2].bind[0].path, "/spec/s");
+  EXPECT_EQ(spec.listeners[3].name, "web-4");
+  EXPECT_EQ(spec.apps[0].port.kind, PortKind::automatic);
+}
+
+TEST(Listener, EveryKeyReachesTheModel) {
+  const Spec spec = good(R"([app.web]
+run = 'x'
+[listen.front]
+bind = ['127.0.0.1:80', 'systemd:http']
+mode = 'tcp'
+to = 'web'
+balance = 'round-robin'
+retries = 0
+timeout = { connect = '1ms', head = '2ms', idle = '3ms', keepalive = '4ms', response = '5ms', tunnel = '6ms', send = '7ms' }
+queue = { size = 5, timeout = '0s' }
+)");
+  const Listener& front = *spec.find_listener("front");
+  EXPECT_EQ(front.bind.size(), 2U);
+  EXPECT_EQ(front.mode, ListenMode::tcp);
+  EXPECT_EQ(front.retries, 0);
+  EXPECT_EQ(front.timeout,
+            (ListenTimeouts{Millis(1), Millis(2), Millis(3), Millis(4), Millis(5), Millis(6), Millis(7)}));
+  EXPECT_EQ(front.queue_size, 5);
+  EXPECT_EQ(front.queue_timeout, Millis(0));
+  EXPECT_EQ(spec.apps[0].port.kind, PortKind::automatic);
+  const Spec http = good("[app.web]\nrun='x'\n[listen.f]\nbind='127.0.0.1:80'\nto='web'\nbody_max='1MiB'");
+  EXPECT_EQ(http.listeners[0].body_max, 1048576U);
+  EXPECT_EQ(http.listeners[0].timeout, ListenTimeouts{});
+  EXPECT_EQ(http.listeners[0].queue_size, 1024);
+  EXPECT_EQ(http.listeners[0].retries, 2);
+}
+
+struct Wrong {
+  const char* keys;
+  const char* complaint;
+};
+
+TEST(Listener, WrongValues) {
+  const std::string head = "[app.web]\nrun='x'\n[listen.f]\nbind='127.0.0.1:80'\nto='web'\n";
+  for (const auto& [keys, complaint] : {
+           Wrong{"mode = 'direct'", "6:8 'direct' is not in this version"},
+           Wrong{"mode = 'udp'", "6:8 'udp' is not one of \"http\", \"tcp\""},
+           Wrong{"balance = 'least-conn'", "6:11 'least-conn' is not in this version"},
+           Wrong{"balance = 'hash:path'", "6:11 'hash:path' is not in this version"},
+           Wrong{"balance = 'random'", "6:11 'random' is not one of \"round-robin\""},
+           Wrong{"tls = {}", "6:1 'tls' is not in this version"},
+           Wrong{"route = []", "6:1 'route' is not in this version"},
+           Wrong{"sticky = {}", "6:1 'sticky' is not in this version"},
+           Wrong{"eject = {}", "6:1 'eject' is not in this version"},
+           Wrong{"headers = {}", "6:1 'headers' is not in this version"},
+           Wrong{"access_log = 'json'", "6:1 'access_log' is not in this version"},
+           Wrong{"max_conns = 5", "6:1 'max_conns' is not in this version"},
+           Wrong{"retries = 11", "6:11 11 is not in 0..10"},
+           Wrong{"timeout = '5s'", "6:11 expected a table, found a string"},
+           Wrong{"timeout = { head = '0s' }", "6:20 '0s' is too short: at least 1ms"},
+           Wrong{"timeout = { haed = '1s' }", "6:13 unknown key 'haed' | did you mean 'head'?"},
+           Wrong{"queue = { size = -1 }", "6:18 -1 is not in 0..1000000"},
+           Wrong{"mode = 'tcp'\nbody_max = '1MiB'",
+                 "7:12 'body_max' is for mode \"http\": a tcp stream has no requests"},
+           Wrong{"body_max = 100", "6:12 a size needs a unit | did you mean \"100MiB\" or \"100B\"?"},
+           Wrong{"[listen.g]\nbind = []\nto = 'web'", "7:8 a listener needs an address"},
+           Wrong{"[listen.g]\nto = 'web'", "6:9 listener 'g' has no `bind`"},
+           Wrong{"[listen.g]\nbind = '127.0.0.1:81'", "6:9 listener 'g' has no `to`"},
+           Wrong{"[listen.g]\nbind = '127.0.0.1:81'\nto = 'wbe'",
+                 "8:6 there is no app 'wbe' | did you mean 'web'?"},
+           Wrong{"[listen.g]\nbind = '127.0.0.1:80'\nto = 'web'",
+                 "7:8 127.0.0.1:80 is already defined at /spec/muster.toml:4:6"},
+       })
+    EXPECT_THAT(complaints(head + keys), ElementsAre(complaint)) << keys;
+}
+
+TEST(ShortListen, WrongValues) {
+  for (const auto& [keys, complaint] : {
+           Wrong{"listen = ':80'",
+                 "3:10 ':80' does not say which address | write 80 or \"127.0.0.1:80\" for this host alone, "
+                 "\"0.0.0.0:80\" for everybody"},
+           Wrong{"listen = 'localhost:80'",
+                 "3:10 'localhost' is no numeric address | did you mean \"127.0.0.1:80\"?"},
+           Wrong{"listen = '*:80'", "3:10 '*' is no numeric address | did you mean \"0.0.0.0:80\"?"},
+           Wrong{"listen = '::1:80'", "3:10 '::1' is no numeric address | did you mean \"[::1]:80\"?"},
+           Wrong{"listen = 'http://127.0.0.1:80'",
+                 "3:10 'http://127.0.0.1:80' is no address | did you mean \"127.0.0.1:80\"? A bare address "
+                 "means HTTP"},
+           Wrong{"listen = 'https://127.0.0.1:80'", "3:10 'https' is not in this version"},
+           Wrong{"listen = 0", "3:10 0 is not in 1..65535"},
+           Wrong{"listen = true", "3:10 expected an address or a port, found true or false"},
+           Wrong{"listen = 80\nport = 'none'",
+                 "4:8 a listener leads to app 'a', which then needs a port | port = \"auto\""},
+           Wrong{"listen = [80, 80]", "3:15 127.0.0.1:80 is already defined at /spec/muster.toml:3:11"},
+           Wrong{"listen = 80\n[listen.a]\nbind = 81\nto = 'a'", "5:8 expected a string, found an integer"},
+       })
+    EXPECT_THAT(app_complaints(keys), testing::Contains(complaint)) << keys;
+}
+
+TEST(ShortListen, ANameInTwoPlacesNamesBoth) {
+  EXPECT_THAT(app_complaints("listen = 80\n[listen.a]\nbind = '127.0.0.1:81'\nto = 'a'"),
+              ElementsAre("4:9 listener 'a' is already defined at /spec/muster.toml:3:10"));
+}
+
+}  // namespace
+}  // namespace muster::spec
