@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -51,7 +52,7 @@ std::string_view first_line(std::string_view text) {
 
 }  // namespace
 
-// One probe. Lives until libuv has closed both handles.
+// One probe. Lives until libuv has closed its timer.
 struct Prober::Run {
   Run(Prober& owner, ProbeId number, NetworkProbe what, std::function<void(Outcome)> then)
       : prober(&owner), id(number), probe(std::move(what)), done(std::move(then)) {}
@@ -59,7 +60,6 @@ struct Prober::Run {
   void begin() {
     MUSTER_CHECK(uv_timer_init(prober->loop_, &timer) == 0);
     timer.data = this;
-    ++open_handles;
     v6 = probe.first_address == "::1";
     // A zero timer keeps the promise that `done` is never called inside start().
     uv_timer_start(
@@ -98,24 +98,34 @@ struct Prober::Run {
   }
 
   void wait(int events, uv_poll_cb callback) {
-    if (!polling) {
-      if (uv_poll_init(prober->loop_, &poll, fd.get()) != 0) {
+    if (poll == nullptr) {
+      poll = new uv_poll_t{};
+      if (uv_poll_init(prober->loop_, poll, fd.get()) != 0) {
+        delete std::exchange(poll, nullptr);
         return finish(Outcome{.code = ProbeCode::error,
                               .sentence = "the loop takes no more sockets",
                               .output = {},
                               .address = {}});
       }
-      poll.data = this;
-      polling = true;
-      ++open_handles;
+      poll->data = this;
     }
-    MUSTER_CHECK(uv_poll_start(&poll, events, callback) == 0);
+    MUSTER_CHECK(uv_poll_start(poll, events, callback) == 0);
+  }
+
+  // The handle first, then its descriptor: libuv forgets a descriptor when its handle is closed.
+  void drop_socket() {
+    if (poll != nullptr) {
+      uv_close(reinterpret_cast<uv_handle_t*>(std::exchange(poll, nullptr)),
+               [](uv_handle_t* handle) { delete reinterpret_cast<uv_poll_t*>(handle); });
+    }
+    fd.reset();
   }
 
   // Replicas are reached at 127.0.0.1, then ::1 (or the other way round, where the last one answered).
   void connect_failed(int error_number) {
     if (first_error == 0) first_error = error_number;
-    if (tries == 1 && !polling) {
+    drop_socket();
+    if (tries == 1) {
       v6 = !v6;
       return connect();
     }
@@ -228,27 +238,21 @@ struct Prober::Run {
     prober->runs_.erase(id);
     prober = nullptr;
     done = nullptr;
-    if (polling) uv_close(reinterpret_cast<uv_handle_t*>(&poll), &Run::on_closed);
-    uv_close(reinterpret_cast<uv_handle_t*>(&timer), &Run::on_closed);
-  }
-
-  static void on_closed(uv_handle_t* handle) {
-    auto* run = static_cast<Run*>(handle->data);
-    if (--run->open_handles == 0) delete run;
+    drop_socket();
+    uv_close(reinterpret_cast<uv_handle_t*>(&timer),
+             [](uv_handle_t* handle) { delete static_cast<Run*>(handle->data); });
   }
 
   Prober* prober;  // null: over
   ProbeId id;
   NetworkProbe probe;
   std::function<void(Outcome)> done;
-  uv_poll_t poll{};
+  uv_poll_t* poll = nullptr;
   uv_timer_t timer{};
-  Fd fd;  // closed after the handles
-  bool polling = false;
+  Fd fd;
   bool v6 = false;
   int tries = 0;
   int first_error = 0;
-  int open_handles = 0;
   std::string request;
   std::string answer;
   std::optional<Outcome> late;  // a bad status whose body is still being read
