@@ -521,7 +521,7 @@ TEST(Http, ACutRequestIsCutAtTheReplica) {
   Pair pair([&](Wire& wire) { ++(read_message(wire) ? whole : cut); });
   Wire client = pair.start();
   client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
-  ASSERT_TRUE(pair.rig.wait_in_flight(InstanceId{pair.replica.port()}, 1));
+  ASSERT_TRUE(pair.replica.wait_open(1));
   client.close();
   ASSERT_TRUE(pair.rig.wait_in_flight(InstanceId{pair.replica.port()}, 0));
   pair.replica.join();

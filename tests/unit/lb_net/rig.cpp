@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -55,6 +56,14 @@ Wire Wire::to_unix(const std::string& path) {
   std::memcpy(where.sun_path, path.data(), path.size());
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where) != 0) return {};
   return Wire(std::move(fd));
+}
+
+Wire Wire::socket_only() {
+  return Wire(Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
+}
+void Wire::connect(std::uint16_t port) const {
+  const sockaddr_in where = loopback(port);
+  EXPECT_EQ(::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where), 0);
 }
 
 bool Wire::send(std::string_view bytes) const {
@@ -111,6 +120,14 @@ std::optional<std::string> Wire::rest() {
     if (!more) return std::nullopt;
     if (more->empty()) return std::exchange(kept_, {});
     kept_ += *more;
+  }
+}
+
+bool Wire::at_end() {
+  for (;;) {
+    const auto more = receive();
+    if (!more) return errno != EAGAIN;
+    if (more->empty()) return true;
   }
 }
 
@@ -221,6 +238,18 @@ void Replica::reset_connections() {
   }
 }
 
+bool Replica::wait_open(std::size_t count) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  for (;;) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (open_.size() == count) return true;
+    }
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+}
+
 void Replica::join() {
   if (!dead_.exchange(true)) {
     ::shutdown(listener_.get(), SHUT_RDWR);
@@ -246,13 +275,17 @@ Replica::Serve http_replica(std::string body) {
   };
 }
 
+std::size_t heap_bytes() {
+  return ::mallinfo2().uordblks;
+}
+
 std::uint16_t free_port() {
   std::uint16_t port = 0;
   listen_on_any(port);
   return port;
 }
 
-Rig::Rig(int threads) {
+Rig::Rig(int threads, std::vector<std::pair<std::string, int>> systemd_fds) {
   const auto note = [this](auto change) {
     {
       const std::lock_guard lock(mutex_);
@@ -267,7 +300,8 @@ Rig::Rig(int threads) {
                                          const std::string&) { note([&] { failed_.push_back(i); }); },
       .on_pong = [this, note](std::uint64_t token) { note([&] { pongs_.push_back(token); }); },
   };
-  auto started = Balancer::start({.threads = threads, .systemd_fds = {}, .callbacks = std::move(callbacks)});
+  auto started = Balancer::start(
+      {.threads = threads, .systemd_fds = std::move(systemd_fds), .callbacks = std::move(callbacks)});
   EXPECT_TRUE(started.ok());
   balancer = std::move(started).value();
 }
@@ -326,6 +360,10 @@ std::optional<Message> Rig::get(std::string_view target, std::size_t listener) c
 bool Rig::wait_idle(InstanceId instance) {
   return wait_for([&] { return std::ranges::find(idle_, instance) != idle_.end(); });
 }
+void Rig::forget_idle() {
+  const std::lock_guard lock(mutex_);
+  idle_.clear();
+}
 bool Rig::is_idle(InstanceId instance) {
   const std::lock_guard lock(mutex_);
   return std::ranges::find(idle_, instance) != idle_.end();
@@ -351,6 +389,15 @@ std::uint64_t Rig::in_flight(InstanceId instance) const {
 }
 std::uint64_t Rig::bytes_from(InstanceId instance) const {
   return stats_of(*balancer, instance).bytes_from;
+}
+
+bool Rig::wait_requests(std::size_t listener, std::uint64_t wanted) const {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (balancer->stats().listeners[listener].requests < wanted) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
 }
 
 bool Rig::wait_in_flight(InstanceId instance, std::uint64_t wanted) const {

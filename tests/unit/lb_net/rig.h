@@ -31,6 +31,8 @@ class Wire {
   explicit Wire(Fd fd);
   static Wire to(std::uint16_t port);
   static Wire to_unix(const std::string& path);
+  static Wire socket_only();  // connect() later needs no descriptor
+  void connect(std::uint16_t port) const;
 
   [[nodiscard]] int fd() const { return fd_.get(); }
   [[nodiscard]] bool open() const { return fd_.valid(); }
@@ -42,6 +44,8 @@ class Wire {
   std::optional<std::string> exactly(std::size_t count);
   // All up to the end of the stream; none when it was reset.
   std::optional<std::string> rest();
+  // The stream ends or is reset; false when patience is over.
+  bool at_end();
   void half_close() const;
   void reset();  // closes with RST
   void close() { fd_.reset(); }
@@ -74,9 +78,10 @@ class Replica {
   Replica& operator=(const Replica&) = delete;
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] int connections() const { return connections_; }
-  void kill();               // as a SIGKILL would: the port and all connections are gone
-  void reset_connections();  // the open ones get RST
-  void join();               // until all connections that were accepted have been served; ends the replica
+  void kill();                        // as a SIGKILL would: the port and all connections are gone
+  void reset_connections();           // the open ones get RST
+  bool wait_open(std::size_t count);  // until so many connections are open
+  void join();  // until all connections that were accepted have been served; ends the replica
 
  private:
   void accept_all();
@@ -95,10 +100,11 @@ class Replica {
 Replica::Serve http_replica(std::string body);
 
 std::uint16_t free_port();
+std::size_t heap_bytes();  // in use, of the whole process
 
 class Rig {
  public:
-  explicit Rig(int threads = 1);
+  explicit Rig(int threads = 1, std::vector<std::pair<std::string, int>> systemd_fds = {});
 
   // A listener on a free port of its own, to `app`.
   spec::Listener& add_listener(const std::string& name, const std::string& app,
@@ -117,6 +123,7 @@ class Rig {
 
   bool wait_idle(InstanceId instance);
   bool wait_pong(std::uint64_t token);
+  void forget_idle();
   [[nodiscard]] bool is_idle(InstanceId instance);
   bool wait_failure(InstanceId instance);
   template <typename Condition>
@@ -126,7 +133,8 @@ class Rig {
   }
   [[nodiscard]] std::uint64_t in_flight(InstanceId instance) const;
   [[nodiscard]] std::uint64_t bytes_from(InstanceId instance) const;
-  // Looks at stats() until it is so.
+  // These look at stats() until it is so.
+  bool wait_requests(std::size_t listener, std::uint64_t wanted) const;
   bool wait_in_flight(InstanceId instance, std::uint64_t wanted) const;
 
   std::vector<spec::Listener> listeners;
