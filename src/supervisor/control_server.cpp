@@ -1,0 +1,113 @@
+#include "supervisor/control_server.h"
+
+#include <unistd.h>
+#include <uv.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "supervisor/control_connection.h"
+#include "supervisor/control_socket.h"
+
+namespace muster::supervisor {
+namespace {
+
+constexpr int backlog = 128;
+
+class Server final : public ControlServer {
+ public:
+  Server(uv_loop_t* loop, ControlServerOptions options, ControlHandler handler)
+      : loop_(loop), options_(std::move(options)), host_(std::make_shared<ControlConnection::Host>()) {
+    host_->handler = std::move(handler);
+    host_->on_closed = [this](ControlConnection& closed) { connections_.erase(closed.shared_from_this()); };
+  }
+  ~Server() override {
+    close_listener();
+    host_->on_closed = nullptr;
+    for (const auto& connection : connections_) connection->close();
+  }
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  void close_listener() override {
+    if (!listener_) return;
+    if (still_there()) unlink(options_.path.c_str());
+    drop_listener();
+  }
+  [[nodiscard]] bool still_there() const override { return listener_ && is_same_file(options_.path, bound_); }
+  Status reopen() override;
+
+ private:
+  void drop_listener();
+  void on_connection();
+  [[nodiscard]] std::size_t served() const;
+
+  uv_loop_t* loop_;
+  ControlServerOptions options_;
+  std::shared_ptr<ControlConnection::Host> host_;
+  uv_pipe_t* listener_ = nullptr;
+  BoundSocket bound_;  // its descriptor belongs to listener_
+  std::set<std::shared_ptr<ControlConnection>> connections_;
+};
+
+Status Server::reopen() {
+  auto bound = bind_control_socket(options_.path, options_.group);
+  if (!bound) return std::move(bound).error();
+  drop_listener();
+  bound_ = std::move(bound).value();
+  listener_ = new uv_pipe_t{};
+  MUSTER_CHECK(uv_pipe_init(loop_, listener_, 0) == 0);
+  listener_->data = this;
+  int error = uv_pipe_open(listener_, bound_.fd.get());
+  if (error == 0) {
+    static_cast<void>(bound_.fd.release());
+    error =
+        uv_listen(reinterpret_cast<uv_stream_t*>(listener_), backlog, [](uv_stream_t* stream, int status) {
+          if (stream->data && status == 0) static_cast<Server*>(stream->data)->on_connection();
+        });
+  }
+  if (error == 0) return Unit{};
+  close_listener();
+  return system_error("listen on " + options_.path, -error);
+}
+
+void Server::drop_listener() {
+  if (!listener_) return;
+  listener_->data = nullptr;
+  uv_close(reinterpret_cast<uv_handle_t*>(std::exchange(listener_, nullptr)),
+           [](uv_handle_t* closed) { delete reinterpret_cast<uv_pipe_t*>(closed); });
+}
+
+std::size_t Server::served() const {
+  const auto count = std::count_if(connections_.begin(), connections_.end(),
+                                   [](const auto& connection) { return connection->is_served(); });
+  return static_cast<std::size_t>(count);
+}
+
+void Server::on_connection() {
+  const auto connection = ControlConnection::accept(reinterpret_cast<uv_stream_t*>(listener_), host_);
+  if (!connection) return;
+  const std::size_t count = served();
+  // Those that are turned away stay for a moment to read why; when there are too many of them too, without a word.
+  if (connections_.size() - count >= limits::control_clients_max) return connection->close();
+  connections_.insert(connection);
+  auto peer = peer_of(connection->fd());
+  if (!peer || !is_allowed(peer.value(), geteuid(), options_.group))
+    return connection->turn_away(403, "this socket is for root, the daemon's own user and its group");
+  if (count >= limits::control_clients_max)
+    return connection->turn_away(503, "too many clients are connected");
+  connection->serve(std::move(peer).value());
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ControlServer>> ControlServer::listen(uv_loop_s* loop, ControlServerOptions options,
+                                                             ControlHandler handler) {
+  auto server = std::make_unique<Server>(loop, std::move(options), std::move(handler));
+  if (Status opened = server->reopen(); !opened) return std::move(opened).error();
+  return std::unique_ptr<ControlServer>(std::move(server));
+}
+
+}  // namespace muster::supervisor
