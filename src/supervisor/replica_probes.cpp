@@ -32,8 +32,9 @@ std::optional<health::Outcome> ReplicaProbes::judge(const ReplicaProbe& probe, c
   PortQuestion question;
   question.port = probe.port;
   question.address = address;
-  question.own = listening_sockets_of(pids);
   question.all = listening_sockets();
+  std::erase_if(question.all, [&](const ListeningSocket& socket) { return socket.port != probe.port; });
+  question.own = held_by(pids, question.all);
   question.holder = [&pids](std::uint64_t inode) { return holder_of(inode, pids); };
   return judge_open_port(question);
 }

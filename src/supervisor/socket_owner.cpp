@@ -13,6 +13,7 @@
 
 #include "fmt/core.h"
 #include "supervisor/proc_scan.h"
+#include "supervisor/sock_diag.h"
 
 namespace muster::supervisor {
 namespace {
@@ -134,6 +135,7 @@ std::vector<ListeningSocket> parse_proc_net_tcp(const std::string& text, bool v6
 }
 
 std::vector<ListeningSocket> listening_sockets() {
+  if (auto sockets = listening_by_sock_diag()) return std::move(*sockets);
   std::vector<ListeningSocket> all;
   for (const bool v6 : {false, true}) {
     const auto text = read_small_file(v6 ? "/proc/net/tcp6" : "/proc/net/tcp", table_bytes_max);
@@ -159,17 +161,20 @@ std::optional<SocketHolder> holder_of(std::uint64_t inode, const std::vector<int
   return holder;
 }
 
-std::vector<ListeningSocket> listening_sockets_of(const std::vector<int>& pids) {
-  std::vector<ListeningSocket> sockets = listening_sockets();
+std::vector<ListeningSocket> held_by(const std::vector<int>& pids, std::vector<ListeningSocket> sockets) {
   Inodes wanted;
   for (const ListeningSocket& socket : sockets) wanted.insert(socket.inode);
   Inodes held;
   for (const int pid : pids) {
-    if (wanted.empty()) break;
+    if (held.size() == wanted.size()) break;
     held.merge(sockets_of(pid, wanted));
   }
   std::erase_if(sockets, [&](const ListeningSocket& socket) { return !held.contains(socket.inode); });
   return sockets;
+}
+
+std::vector<ListeningSocket> listening_sockets_of(const std::vector<int>& pids) {
+  return held_by(pids, listening_sockets());
 }
 
 std::optional<std::string> port_busy_sentence(std::uint16_t port) {

@@ -1,4 +1,5 @@
-// Who listens on a TCP port of this network namespace, as /proc shows it: /proc/net/tcp, tcp6 and /proc/PID/fd.
+// Who listens on a TCP port of this network namespace, as the kernel shows it: sock_diag(7) or
+// /proc/net/tcp and tcp6, and /proc/PID/fd.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@ struct ListeningSocket {
 // skipped.
 std::vector<ListeningSocket> parse_proc_net_tcp(const std::string& text, bool v6);
 
-// All listening sockets of this network namespace. One read of two files: call it once per batch of questions.
+// All listening sockets of this network namespace, by sock_diag(7) where the kernel has it, else from /proc.
 std::vector<ListeningSocket> listening_sockets();
 
 struct SocketHolder {
@@ -30,6 +31,9 @@ struct SocketHolder {
 // A process that holds the socket; none when /proc does not show it (not ours to read, or it is gone).
 // `first_asked` are looked at before all other processes.
 std::optional<SocketHolder> holder_of(std::uint64_t inode, const std::vector<int>& first_asked = {});
+
+// Those of `sockets` that these processes hold. Stops looking when it has found all.
+std::vector<ListeningSocket> held_by(const std::vector<int>& pids, std::vector<ListeningSocket> sockets);
 
 // The listening sockets that these processes hold.
 std::vector<ListeningSocket> listening_sockets_of(const std::vector<int>& pids);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "host_rig.h"
+#include "supervisor/sock_diag.h"
 
 namespace muster::supervisor {
 namespace {
@@ -111,6 +112,20 @@ TEST(SocketOwner, ListsTheSocketsOfProcesses) {
   const InstanceId id = rig.start(order_of({"sleep", "1000"}));
   ASSERT_TRUE(rig.until(id, "started"));
   EXPECT_THAT(listening_sockets_of({rig.seen(id).pid}), IsEmpty());
+}
+
+TEST(SocketOwner, SockDiagAndProcAgree) {
+  const Listener mine = listener(INADDR_LOOPBACK);
+  const auto asked = listening_by_sock_diag();
+  ASSERT_TRUE(asked) << "this kernel has no sock_diag";
+  const auto with_port = [&](const std::vector<ListeningSocket>& sockets) {
+    for (const ListeningSocket& socket : sockets) {
+      if (socket.port == mine.port) return socket.address + " " + std::to_string(socket.inode);
+    }
+    return std::string("not found");
+  };
+  EXPECT_NE(with_port(*asked), "not found");
+  EXPECT_EQ(with_port(*asked), with_port(parse_proc_net_tcp(text_of("/proc/net/tcp"), false)));
 }
 
 TEST(SocketOwner, SaysWhoIsInTheWay) {
