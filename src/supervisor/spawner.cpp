@@ -150,13 +150,26 @@ Born born_by_clone3([[maybe_unused]] Errand& errand, [[maybe_unused]] int cgroup
 #endif
 }
 
+// ThreadSanitizer takes every clone() for a fork and loses count when the memory is shared.
+#if defined(__SANITIZE_THREAD__)
+constexpr int memory_shared = 0;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+constexpr int memory_shared = 0;
+#else
+constexpr int memory_shared = CLONE_VM;
+#endif
+#else
+constexpr int memory_shared = CLONE_VM;
+#endif
+
 Born born_by_clone(Errand& errand) {
   const Stack stack;
   if (!stack.valid()) return {.error = errno};
   Born born;
   const SignalsBlocked blocked;
-  born.pid =
-      clone(run_errand, stack.top(), CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &errand, &born.pidfd);
+  born.pid = clone(run_errand, stack.top(), memory_shared | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &errand,
+                   &born.pidfd);
   if (born.pid < 0) born.error = errno;
   return born;
 }
