@@ -55,7 +55,7 @@ listen   = "tcp://127.0.0.1:<L0>"
 health   = "cmd redis-cli -p {port} ping"
 volume   = "data"
 stop     = { timeout = "30s" }
-restart  = { backoff = "0s" }
+restart  = { backoff = "1ms" }
 """
 
 
@@ -149,7 +149,7 @@ replicas = 4
 port     = "auto"
 listen   = "127.0.0.1:<L0>"
 health   = "/healthz"
-restart  = { backoff = "0s", jitter = 0 }
+restart  = { backoff = "1ms", max_backoff = "1ms", jitter = 0 }
 """
 
 
@@ -171,7 +171,7 @@ def python_under_h2load_while_killed() -> None:
     with Stack() as stack:
         (stack.folder / "index.html").write_text("hello\n", encoding="utf-8")
         stack.write('[app.files]\nrun = "python3 -m http.server --bind {addr} {port}"\nreplicas = 4\nlisten = "127.0.0.1:<L0>"\n'
-                    'health = "/"\nrestart = { backoff = "0s", jitter = 0 }\n')
+                    'health = "/"\nrestart = { backoff = "1ms", max_backoff = "1ms", jitter = 0 }\n')
         stack.daemon()
         stack.ready()
         h2load_is_clean(stack, "files")

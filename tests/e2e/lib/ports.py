@@ -6,11 +6,12 @@ import socket
 import tempfile
 import typing
 
-FIRST, LAST, SIZE = 10000, 19999, 100  # below the range that the kernel takes for outgoing connections
+# Below the range that the kernel takes for outgoing connections, above those of `muster demo` and of `port = "auto"`.
+FIRST, LAST, SIZE = 30000, 32759, 60
 
 
 class PortBlock:
-    """`listen(i)` 0..19 for listeners, `numbered(i)` 20..59 for `port = N`, 60..99 for `port = "auto"`."""
+    """`listen(i)` 0..9 for listeners, `numbered(i)` 10..29 for `port = N`, 30..59 for `port = "auto"`."""
 
     def __init__(self) -> None:
         folder = pathlib.Path(tempfile.gettempdir()) / f"muster-test-ports-{os.getuid()}"
@@ -35,10 +36,10 @@ class PortBlock:
         return self.first + index
 
     def numbered(self, index: int) -> int:
-        return self.first + 20 + index
+        return self.first + 10 + index
 
     def auto_range(self) -> str:
-        return f"{self.first + 60}-{self.first + SIZE - 1}"
+        return f"{self.first + 30}-{self.first + SIZE - 1}"
 
     def all(self) -> range:
         return range(self.first, self.first + SIZE)

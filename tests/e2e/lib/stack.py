@@ -32,6 +32,7 @@ class Stack:
     """
 
     muster = ""   # the binary under test; set by main
+    _open: "set[Stack]" = set()  # a scenario may have several
     replica = ""  # the replica program
     examples = E2E.parents[1] / "config" / "examples"
 
@@ -76,7 +77,7 @@ class Stack:
         check(self.daemon_process is None or self.daemon_process.poll() is not None, "a daemon of this stack is running")
         output = open(self.output_path, "ab")
         process = subprocess.Popen([*(before or []), self.muster, *arguments], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
-                                   stdout=output, stderr=output, start_new_session=True, pass_fds=pass_fds)
+                                   stdout=output, stderr=output, start_new_session=True, pass_fds=pass_fds, preexec_fn=procs.die_with_parent)
         output.close()
         self.daemon_process = process
         if wait:
@@ -198,11 +199,15 @@ class Stack:
     def nothing_left(self) -> None:
         """No process below us and no open port: what every scenario ends with."""
         left = procs.descendants(os.getpid())
+        for other in Stack._open - {self}:
+            if other.daemon_process is not None:
+                left -= procs.descendants(other.daemon_process.pid) | {other.daemon_process.pid}
         check(not left, f"processes are left behind: {procs.describe(left)}")
         open_ports = sorted(set(procs.listening_sockets()) & set(self.ports.all()))
         check(not open_ports, f"ports are still open: {open_ports}")
 
     def __enter__(self) -> "Stack":
+        Stack._open.add(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, _: object) -> None:
@@ -218,8 +223,10 @@ class Stack:
                 self._tell()
                 raise
         finally:
-            for pid in procs.descendants(os.getpid()):
-                procs.kill_quietly(pid)
+            Stack._open.discard(self)
+            if not Stack._open:
+                for pid in procs.descendants(os.getpid()):
+                    procs.kill_quietly(pid)
             self.ports.close()
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -230,4 +237,6 @@ class Stack:
             print("--- events")
             for event in self.events()[-60:]:
                 print(f"{event['time']} {event['app']}/{event['ordinal']} {event['kind']}: {event['text']}")
+        for path in sorted((self.folder / ".muster" / "log").glob("*.log")):
+            print(f"--- {path.name}\n" + path.read_text(encoding="utf-8", errors="replace")[-600:])
         sys.stdout.flush()
