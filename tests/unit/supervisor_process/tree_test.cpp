@@ -137,7 +137,7 @@ TEST_P(Tree, AdoptedOrphansAreReaped) {
 TEST_P(Tree, ManyQuickOnesLeaveNothing) {
   rig_->run(order_of({"true"}));  // what is made once is made
   const std::size_t before = open_descriptors();
-  const int count = 300;
+  const int count = GetParam() ? 300 : 120;  // without cgroups each end is a walk over /proc
   std::vector<InstanceId> ids;
   for (int i = 0; i < count; ++i) {
     ids.push_back(rig_->start(
