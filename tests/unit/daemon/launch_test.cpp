@@ -29,7 +29,7 @@ LaunchContext context() {
   made.folder = "/srv/stack";
   made.daemon_environment = {"PATH=/bin",    "HOME=/root",       "SECRET=1",        "NOTIFY_SOCKET=/x",
                              "LISTEN_FDS=1", "MUSTER_SOCKET=/s", "WATCHDOG_USEC=5", "LANG=C.UTF-8"};
-  made.account = AccountInfo{.name = "app", .home = "/home/app", .shell = "/bin/sh"};
+  made.account = AccountInfo{.name = "app", .home = "/srv/app", .shell = "/bin/sh"};
   return made;
 }
 
@@ -69,7 +69,7 @@ TEST(Launch, WithoutInheritanceOnlyWhatTheAppsUserNeedsIsThere) {
   spec::App app;
   const auto environment = main_order(app, context()).environment;
   EXPECT_THAT(environment, Contains("PATH=/bin"));
-  EXPECT_THAT(environment, Contains("HOME=/home/app"));
+  EXPECT_THAT(environment, Contains("HOME=/srv/app"));
   EXPECT_THAT(environment, Contains("USER=app"));
   EXPECT_THAT(environment, Contains("SHELL=/bin/sh"));
   EXPECT_THAT(environment, Contains("LANG=C.UTF-8"));
@@ -97,7 +97,7 @@ TEST(Launch, AnotherUsersHomeIsNotTheDaemons) {
   app.inherit_env.all = true;
   LaunchContext other = context();
   other.other_user = true;
-  EXPECT_THAT(main_order(app, other).environment, Contains("HOME=/home/app"));
+  EXPECT_THAT(main_order(app, other).environment, Contains("HOME=/srv/app"));
 }
 
 TEST(Launch, WhoAReplicaIsStandsInItsEnvironment) {
