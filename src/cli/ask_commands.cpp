@@ -29,9 +29,9 @@ int stream(const Context& context, const std::string& target,
   if (!client) return fail(client.error());
   const bool colour = colour_wanted(context.arguments);
   const bool json = context.arguments.json();
-  const std::optional<Millis> limit =
+  const std::optional<Millis> silence =
       context.arguments.follow ? std::nullopt : std::optional<Millis>(std::chrono::minutes(1));
-  const Status done = client.value().stream(target, limit, [&](const std::string& line) {
+  const Status done = client.value().stream(target, silence, [&](const std::string& line) {
     print(json ? line + "\n" : text_of(line, colour));
     return true;
   });

@@ -168,17 +168,17 @@ Result<Answer> Client::post(const std::string& target, const std::string& body, 
   return exchange(path_, request_text("POST", target, body), limit);
 }
 
-Status Client::stream(const std::string& target, std::optional<Millis> limit,
+Status Client::stream(const std::string& target, std::optional<Millis> silence,
                       const std::function<bool(const std::string& line)>& on_line) const {
-  const Deadline deadline(limit);
-  auto fd = open_socket(path_, deadline);
+  const Deadline first(silence);
+  auto fd = open_socket(path_, first);
   if (!fd) return fd.error();
-  if (Status sent = send_all(fd.value().get(), request_text("GET", target, ""), deadline); !sent) return sent;
+  if (Status sent = send_all(fd.value().get(), request_text("GET", target, ""), first); !sent) return sent;
   HttpAnswer parser;
   Lines lines;
   std::string line;
   while (!parser.complete()) {
-    auto more = receive(fd.value().get(), parser, deadline);
+    auto more = receive(fd.value().get(), parser, Deadline(silence));
     if (!more) return more.error();
     if (!parser.has_head()) continue;
     if (parser.status() != 200) {

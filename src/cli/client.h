@@ -32,9 +32,9 @@ class Client {
   Result<Answer> get(const std::string& target, Millis limit = std::chrono::seconds(30)) const;
   Result<Answer> post(const std::string& target, const std::string& body, Millis limit) const;
 
-  // Calls `on_line` for each line of a streaming answer until the stream ends or it returns false. Without `limit`
-  // as long as the daemon goes on.
-  Status stream(const std::string& target, std::optional<Millis> limit,
+  // Calls `on_line` for each line of a streaming answer until the stream ends or it returns false. `silence` bounds
+  // each wait for more; without it the client waits as long as the daemon goes on.
+  Status stream(const std::string& target, std::optional<Millis> silence,
                 const std::function<bool(const std::string& line)>& on_line) const;
 
   [[nodiscard]] const std::string& path() const { return path_; }

@@ -30,7 +30,8 @@ namespace {
 constexpr Millis ready_limit{60'000};  // a loaded machine is slow; usually it is one or two seconds
 constexpr Millis stop_limit{60'000};
 constexpr Millis look_every{20};
-constexpr int load_clients = 4;
+constexpr int load_clients = 3;
+constexpr int attempts_max = 5;  // each with other ports
 
 volatile std::sig_atomic_t interrupted = 0;
 
@@ -67,6 +68,8 @@ class Demo {
     }
     return Unit{};
   }
+  // Bad luck instead of a broken promise: somebody took a port between our look and the start.
+  [[nodiscard]] bool port_taken() const { return port_taken_; }
 
  private:
   Status comes_up();
@@ -88,6 +91,7 @@ class Demo {
 
   DemoHost& host_;
   const bool colour_;
+  bool port_taken_ = false;
   DemoStatus status_;
   std::set<std::pair<int, std::string>>
       seen_;  // every process that ever was in the status, with its start time
@@ -128,9 +132,11 @@ Status Demo::comes_up() {
     const bool others_run = !status_.pids_of("api").empty() || !status_.pids_of("worker").empty();
     early = early || (others_run && !storage_was_ready && !storage_ready);
     storage_was_ready = storage_was_ready || storage_ready;
-    return status_.all_ready();
+    port_taken_ = status_.port_taken();
+    return port_taken_ || status_.all_ready();
   });
   if (!ready) return ready;
+  if (port_taken_) return broken("a port was taken meanwhile");
   if (early) return broken("api or worker was started before the storage was ready");
   proved(fmt::format(
       "{} API replicas, {} storage replicas and a worker are ready after {}; storage first, as `after` says",
@@ -286,14 +292,21 @@ void catch_interrupts() {
   ::signal(SIGPIPE, SIG_IGN);
 }
 
-int show(DemoHost& host, bool colour) {
+enum class Outcome { shown, failed, again };
+
+Outcome show(DemoHost& host, bool colour) {
   print(fmt::format("muster demo: a stack in {}\n", host.folder()));
+  Demo demo(host, colour);
   Status done = host.start();
-  if (done) done = Demo(host, colour).run();
-  if (done) return 0;
+  if (done) done = demo.run();
+  if (done) return Outcome::shown;
+  const std::string log = host.log_tail();
+  // The listener's port, when it was taken, ends the daemon before it has a status.
+  const bool bad_luck = demo.port_taken() || log.find("in use") != std::string::npos;
+  if (bad_luck && interrupted == 0) return Outcome::again;
   complain(done.error().message);
-  if (interrupted == 0) complain("the daemon's log:\n" + host.log_tail());
-  return code_of(ExitCode::failed);
+  if (interrupted == 0) complain("the daemon's log:\n" + log);
+  return Outcome::failed;
 }
 
 }  // namespace
@@ -302,15 +315,23 @@ int run_demo(const Context& context) {
   if (!has_python()) return fail(broken("the demo's programs need python3, which is not in PATH"));
   catch_interrupts();
   const Instant begin = std::chrono::steady_clock::now();
-  auto host = DemoHost::create(context.environment);
-  if (!host) return fail(host.error());
-  const std::string folder = host.value()->folder();
-  const int code = show(*host.value(), colour_wanted(context.arguments));
-  host.value().reset();
-  std::error_code ignored;
-  if (fs::exists(folder, ignored)) return fail(broken(folder + " could not be removed"));
-  if (code == 0) print(fmt::format("all of it shown in {}; {} is removed\n", since(begin), folder));
-  return code;
+  for (int attempt = 1; attempt <= attempts_max; ++attempt) {
+    auto host = DemoHost::create(context.environment);
+    if (!host) return fail(host.error());
+    const std::string folder = host.value()->folder();
+    const Outcome outcome = show(*host.value(), colour_wanted(context.arguments));
+    host.value().reset();
+    std::error_code ignored;
+    if (fs::exists(folder, ignored)) return fail(broken(folder + " could not be removed"));
+    if (outcome == Outcome::failed) return code_of(ExitCode::failed);
+    if (outcome == Outcome::again) {
+      print("a port was taken by another program meanwhile; once more with others\n");
+      continue;
+    }
+    print(fmt::format("all of it shown in {}; {} is removed\n", since(begin), folder));
+    return 0;
+  }
+  return fail(broken("no ports stay free long enough on this machine"));
 }
 
 }  // namespace muster::cli

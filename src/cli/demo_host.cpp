@@ -130,6 +130,12 @@ bool DemoStatus::all_ready() const {
          std::ranges::all_of(replicas, [](const DemoReplica& replica) { return replica.state == "ready"; });
 }
 
+bool DemoStatus::port_taken() const {
+  return std::ranges::any_of(replicas, [](const DemoReplica& replica) {
+    return replica.reason.find(" is held by ") != std::string::npos;
+  });
+}
+
 Result<DemoStatus> parse_demo_status(const std::string& body) {
   const auto parsed = parse_object(body);
   if (!parsed) return parsed.error();
@@ -145,7 +151,8 @@ Result<DemoStatus> parse_demo_status(const std::string& body) {
       made.replicas.push_back({.app = app["name"].text(),
                                .id = row["id"].text(),
                                .state = row["state"].text(),
-                               .pid = static_cast<int>(row["pid"].whole().value_or(0))});
+                               .pid = static_cast<int>(row["pid"].whole().value_or(0)),
+                               .reason = row["reason"].text()});
     });
   });
   return made;

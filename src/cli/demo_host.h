@@ -19,6 +19,7 @@ struct DemoReplica {
   std::string id;
   std::string state;
   int pid = 0;  // 0: no process
+  std::string reason;
 };
 
 struct DemoApp {
@@ -38,6 +39,8 @@ struct DemoStatus {
   [[nodiscard]] std::vector<std::pair<std::string, int>> pids_of(const std::string& app) const;  // id, pid
   // Every app is ready with as many replicas as the stack has, and no more.
   [[nodiscard]] bool all_ready() const;
+  // A replica waits for a port that somebody else took after it was found free.
+  [[nodiscard]] bool port_taken() const;
 };
 
 // Reads the body of GET /v1/status. Pure.

@@ -17,7 +17,8 @@ namespace muster::cli {
 
 namespace {
 
-constexpr Millis between_requests{2};  // a steady load, not a flood: each request is a connection of its own
+// A steady load, not a flood: each request is a connection of its own, and Python answers each in a new thread.
+constexpr Millis between_requests{5};
 
 class Wait {
  public:

@@ -96,8 +96,9 @@ std::string demo_spec(const DemoPorts& ports, const std::string& greeting) {
 run      = "python3 api.py --port {{port}}"
 replicas = {api}
 listen   = "127.0.0.1:{listener}"
-health   = "/healthz"
+health   = {{ http = "/healthz", timeout = "10s" }}  # also on a machine that is busy with something else
 after    = ["storage"]
+stop     = {{ drain = "10s" }}
 env      = {{ GREETING = "{greeting}" }}
 
 [app.worker]

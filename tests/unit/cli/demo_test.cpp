@@ -52,7 +52,10 @@ TEST(Demo, ItsPortsDoNotMeet) {
 
 const std::string body = R"({"schema":1,"daemon":{"spec":{"revision":2,"error":null}},"apps":[
   {"name":"storage","state":"ready","revision":1,"replicas":[{"id":"storage/0","state":"ready","pid":5},
-    {"id":"storage/1","state":"backoff","pid":null}]}]})";
+    {"id":"storage/1","state":"backoff","pid":null,"reason":"port 7 is held by pid 9"
+}]
+}]
+})";
 
 TEST(Demo, ReadsTheStatus) {
   const DemoStatus status = parse_demo_status(body).value();
@@ -62,6 +65,7 @@ TEST(Demo, ReadsTheStatus) {
   EXPECT_EQ(status.find_app("storage")->revision, 1);
   EXPECT_THAT(status.pids_of("storage"), ElementsAre(Pair("storage/0", 5)));
   EXPECT_FALSE(status.all_ready());
+  EXPECT_TRUE(status.port_taken());
   EXPECT_FALSE(parse_demo_status("x"));
 }
 
@@ -70,7 +74,8 @@ TEST(Demo, ReadyMeansEveryReplicaAndNoMore) {
   for (const char* app : {"api", "storage", "worker"})
     status.apps.push_back({.name = app, .state = "ready", .revision = 1});
   for (int i = 0; i < demo_api_replicas + demo_storage_replicas + 1; ++i)
-    status.replicas.push_back({.app = "x", .id = std::to_string(i), .state = "ready", .pid = i + 1});
+    status.replicas.push_back(
+        {.app = "x", .id = std::to_string(i), .state = "ready", .pid = i + 1, .reason = ""});
   EXPECT_TRUE(status.all_ready());
   status.replicas.push_back(status.replicas.back());
   EXPECT_FALSE(status.all_ready()) << "an old process of a rollout is still there";
