@@ -161,6 +161,7 @@ void AppReader::port(const Node& value) {
 }
 
 void AppReader::ports(const Node& value) {
+  if (!reader_.few_enough(value.members.size(), value.at, "ports")) return;
   reader_.each_name(value, "a table of ports", [this](const Member& member) {
     if (!reader_.valid_name(member.key, member.at, "a port")) return;
     const auto port = read_port(member.value);
@@ -179,6 +180,8 @@ void AppReader::after(const Node& value) {
     draft_.app.after.push_back({app, condition});
     draft_.after_at.push_back(at);
   };
+  if (!reader_.few_enough(std::max(value.members.size(), value.items.size()), value.at, "apps in `after`"))
+    return;
   if (!value.is(Node::Kind::table)) {
     for (const Node* item : Reader::listed(value))
       if (const auto app = reader_.text(*item)) add(*app, AfterCondition::ready, item->at);
@@ -277,6 +280,7 @@ void AppReader::env(const Node& value) {
 }
 
 void AppReader::env_file(const Node& value) {
+  if (!reader_.few_enough(value.items.size(), value.at, "files")) return;
   for (const Node* item : Reader::listed(value)) {
     const auto path = reader_.path(*item);
     if (!path) continue;
@@ -349,6 +353,7 @@ void AppReader::volume(const Node& value) {
       draft_.app.volumes.push_back({*name, *name, 0700, {}});
     return;
   }
+  if (!reader_.few_enough(value.members.size(), value.at, "volumes")) return;
   reader_.each_name(value, "a name or a table", [this](const Member& member) { one_volume(member); });
 }
 

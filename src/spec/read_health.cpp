@@ -73,7 +73,10 @@ class HealthReader {
     if (!duration) return;
     if (key == "every") check_.every = *duration;
     if (key == "timeout") check_.timeout = *duration;
-    if (key == "start") check_.start = *duration;
+    if (key != "start") return;
+    check_.start = *duration;
+    if (live_)
+      reader_.error(value.at, "'start' is for `health`: liveness is asked of a replica that was ready");
   }
 
   void read_http(const Node& value) {

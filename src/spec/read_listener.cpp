@@ -56,6 +56,7 @@ class ListenerReader {
 
   void bind(const Node& value) {
     bind_given_ = true;
+    if (!reader_.few_enough(value.items.size(), value.at, "addresses")) return;
     for (const Node* item : Reader::listed(value)) {
       const auto written = reader_.text(*item);
       if (!written) continue;
@@ -149,6 +150,7 @@ ListenerDraft read_listener(const Reader& reader, const Member& member) {
 std::vector<ListenerDraft> read_short_listeners(const Reader& reader, const std::string& app,
                                                 const Node& node) {
   std::vector<ListenerDraft> drafts;
+  if (!reader.few_enough(node.items.size(), node.at, "addresses")) return drafts;
   int number = 0;
   for (const Node* item : Reader::listed(node)) {
     ++number;

@@ -18,7 +18,8 @@ void Reader::each_key(Section section, const Node& table,
     if (member.key.starts_with("x-")) continue;
     const KeyRow* row = find_key(section, member.key);
     if (row == nullptr) {
-      error(member.at, fmt::format("unknown key '{}'", member.key), suggest_key(section, member.key));
+      error(member.at, fmt::format("unknown key '{}'", member.key),
+            report_.full() ? "" : suggest_key(section, member.key));
     } else if (!row->built) {
       error(member.at, fmt::format("'{}' is not in this version", member.key));
     } else {
@@ -38,6 +39,12 @@ void Reader::each_name(const Node& node, std::string_view what,
   if (!table(node, what)) return;
   for (const Member& member : node.members)
     if (!member.key.starts_with("x-")) set(member);
+}
+
+bool Reader::few_enough(std::size_t count, Mark at, std::string_view what) const {
+  if (count <= limits::spec_names_max) return true;
+  error(at, fmt::format("more than {} {}", limits::spec_names_max, what));
+  return false;
 }
 
 bool Reader::valid_name(const std::string& name, Mark at, std::string_view what) const {

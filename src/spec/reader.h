@@ -48,6 +48,8 @@ class Reader {
   // Calls `set` for each member of a table whose keys are names of the user's; skips x-….
   void each_name(const Node& table, std::string_view what,
                  const std::function<void(const Member& member)>& set) const;
+  // At most limits::spec_names_max of what is compared with each other.
+  [[nodiscard]] bool few_enough(std::size_t count, Mark at, std::string_view what) const;
   [[nodiscard]] bool valid_name(const std::string& name, Mark at, std::string_view what) const;
 
   std::optional<std::string> text(const Node& node) const;

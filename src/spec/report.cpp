@@ -15,6 +15,17 @@ namespace {
 constexpr std::size_t line_bytes_max = 240;
 constexpr std::size_t context_chars = 80;
 
+// A sentence that quotes a key of a megabyte.
+constexpr std::size_t message_bytes_max = 2000;
+
+void shorten(std::string& message) {
+  if (message.size() <= message_bytes_max) return;
+  std::size_t end = message_bytes_max;
+  while (end > 0 && (static_cast<unsigned char>(message[end]) & 0xC0U) == 0x80U) --end;
+  message.resize(end);
+  message += "...";
+}
+
 // Where the `column`-th code point of `line` starts, or the end.
 std::size_t offset_of(std::string_view line, int column) {
   std::size_t at = 0;
@@ -78,9 +89,15 @@ void Report::warning(Mark at, std::string message, std::string hint) {
   add({at, Diagnostic::Severity::warning, std::move(message), std::move(hint)});
 }
 
+bool Report::full() const {
+  return entries_.size() >= limits::spec_errors_max;
+}
+
 void Report::add(Entry entry) {
+  shorten(entry.message);
+  shorten(entry.hint);
   if (said_.contains({entry.at, entry.message})) return;
-  if (entries_.size() >= limits::spec_errors_max) {
+  if (full()) {
     ++left_out_;
     return;
   }

@@ -21,6 +21,8 @@ class Report {
 
   void error(Mark at, std::string message, std::string hint = {});
   void warning(Mark at, std::string message, std::string hint = {});
+  // Further errors are only counted: nobody need look for a hint.
+  [[nodiscard]] bool full() const;
   [[nodiscard]] bool failed() const { return errors_ > 0; }
 
   [[nodiscard]] Position position(Mark at) const;

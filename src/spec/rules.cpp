@@ -33,6 +33,7 @@ class Rules {
 
  private:
   [[nodiscard]] std::string suggest_app(std::string_view name) const {
+    if (reader_.report().full()) return "";
     std::vector<std::string_view> names;
     for (const auto& [known, app] : apps_) names.push_back(known);
     return suggest(name, names);

@@ -93,6 +93,8 @@ TEST(Health, WrongValues) {
            Wrong{"live = 'notify'",
                  "3:8 'notify' says that a replica became ready, not that it still lives | for pings use "
                  "`watchdog`"},
+           Wrong{"live = { cmd = 'x', start = '5s' }",
+                 "3:29 'start' is for `health`: liveness is asked of a replica that was ready"},
            Wrong{"live = {}", "3:8 nothing to check: app 'a' has no port | name a `cmd`, or give it a port"},
        })
     EXPECT_THAT(app_complaints(keys), testing::Contains(complaint)) << keys;
