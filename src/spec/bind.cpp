@@ -68,6 +68,9 @@ Parsed<BindAddress> parse_bind(const std::string& text, const std::string& folde
   if (text.starts_with("systemd:")) return parse_systemd(text);
   const auto colon = text.rfind(':');
   const auto port = colon == std::string::npos ? std::nullopt : parse_digits(text.substr(colon + 1), 65535);
+  if (parse_digits(text, 65535))
+    return Complaint{fmt::format("'{}' does not say which address", text),
+                     fmt::format("did you mean {0}, without quotes, or \"127.0.0.1:{0}\"?", text)};
   if (!port || *port == 0)
     return Complaint{fmt::format("'{}' is no address with a port in 1..65535", text),
                      "write \"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/path\""};

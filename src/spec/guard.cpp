@@ -88,6 +88,7 @@ class Guard {
         break;
       case '\n':
         chain_ = 0;
+        if (open_ && text_[statements_.back().begin] == '[') depth_ = 0;  // a header has one line
         if (depth_ == 0) end_statement();
         break;
       default:

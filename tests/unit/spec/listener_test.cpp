@@ -148,6 +148,9 @@ TEST(ShortListen, WrongValues) {
                  "3:10 'http://127.0.0.1:80' is no address | did you mean \"127.0.0.1:80\"? A bare address "
                  "means HTTP"},
            Wrong{"listen = 'https://127.0.0.1:80'", "3:10 'https' is not in this version"},
+           Wrong{"listen = '8080'",
+                 "3:10 '8080' does not say which address | did you mean 8080, without quotes, or "
+                 "\"127.0.0.1:8080\"?"},
            Wrong{"listen = 0", "3:10 0 is not in 1..65535"},
            Wrong{"listen = true", "3:10 expected an address or a port, found true or false"},
            Wrong{"listen = 80\nport = 'none'",

@@ -88,6 +88,8 @@ TEST(Tree, NoBadHeaderEndsTheProcess) {
 TEST(Tree, AllSyntaxErrorsNotOnlyTheFirst) {
   EXPECT_THAT(errors("a = \nb = 1\nc = 'x\nd = [1,\n2 3]\ne = 5\n[{\nf = 1\n"),
               ElementsAre(StartsWith("1:"), StartsWith("3:"), StartsWith("5:"), StartsWith("7:")));
+  EXPECT_THAT(errors("[a\nb = 1\n[c]\nd = \n[[e]\nf = 1 1"),
+              ElementsAre(StartsWith("1:"), StartsWith("4:"), StartsWith("5:"), StartsWith("6:")));
   const ParsedTree parsed = parse_tree("a = \nb = 1\n", 0);
   EXPECT_NE(parsed.root.find("b"), nullptr);
 }
