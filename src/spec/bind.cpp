@@ -67,21 +67,21 @@ Parsed<BindAddress> parse_bind(const std::string& text, const std::string& folde
   if (text.starts_with("unix:")) return parse_unix(text, folder);
   if (text.starts_with("systemd:")) return parse_systemd(text);
   const auto colon = text.rfind(':');
-  const auto port = colon == std::string::npos ? std::nullopt : parse_digits(text.substr(colon + 1), 65535);
+  const auto port = colon == std::string::npos ? 0 : parse_digits(text.substr(colon + 1), 65535).value_or(0);
   if (parse_digits(text, 65535))
     return Complaint{fmt::format("'{}' does not say which address", text),
                      fmt::format("did you mean {0}, without quotes, or \"127.0.0.1:{0}\"?", text)};
-  if (!port || *port == 0)
+  if (port == 0)
     return Complaint{fmt::format("'{}' is no address with a port in 1..65535", text),
                      "write \"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/path\""};
   std::string host = text.substr(0, colon);
   const bool six = host.size() > 2 && host.starts_with('[') && host.ends_with(']');
   if (six) host = host.substr(1, host.size() - 2);
   const auto canonical = canonical_host(host, six);
-  if (!canonical) return not_an_address(text, host, *port);
+  if (!canonical) return not_an_address(text, host, port);
   BindAddress bind;
   bind.host = *canonical;
-  bind.port = static_cast<std::uint16_t>(*port);
+  bind.port = static_cast<std::uint16_t>(port);
   bind.text = six ? fmt::format("[{}]:{}", bind.host, bind.port) : fmt::format("{}:{}", bind.host, bind.port);
   return bind;
 }
