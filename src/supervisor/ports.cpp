@@ -14,10 +14,15 @@
 namespace muster::supervisor {
 
 namespace {
-// Binding without SO_REUSEADDR fails for a port that anybody uses, also for one in TIME_WAIT.
-bool is_free(std::uint16_t port) {
+enum class Rest : std::uint8_t { must_be_over, may_last };
+
+// Binding without SO_REUSEADDR fails for a port that anybody uses, also for one whose last connections rest in
+// TIME_WAIT; with it only for one that somebody listens on.
+bool is_free(std::uint16_t port, Rest rest) {
   const Fd probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!probe) return true;  // no descriptors: the spawn itself will say so
+  const int reuse = rest == Rest::may_last ? 1 : 0;
+  ::setsockopt(probe.get(), SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
@@ -51,12 +56,16 @@ void Ports::reserve_those_of(const spec::Spec& spec) {
   }
 }
 
+// A replica that was killed under load leaves its port in TIME_WAIT for a minute. An app need not set SO_REUSEADDR, so
+// such ports are the second choice; most apps do, so they are one when a small range has nothing else.
 std::optional<std::uint16_t> Ports::next_free() {
   const int count = last_ - first_ + 1;
-  for (int tries = 0; tries < count; ++tries) {
-    const std::uint16_t port = cursor_;
-    cursor_ = cursor_ >= last_ ? first_ : static_cast<std::uint16_t>(cursor_ + 1);
-    if (!taken_.contains(port) && !reserved_.contains(port) && is_free(port)) return port;
+  for (const Rest rest : {Rest::must_be_over, Rest::may_last}) {
+    for (int tries = 0; tries < count; ++tries) {
+      const std::uint16_t port = cursor_;
+      cursor_ = cursor_ >= last_ ? first_ : static_cast<std::uint16_t>(cursor_ + 1);
+      if (!taken_.contains(port) && !reserved_.contains(port) && is_free(port, rest)) return port;
+    }
   }
   return std::nullopt;
 }
