@@ -69,6 +69,8 @@ TEST(Ports, WhatIsGivenBackIsFreeAgain) {
 // The server's end is closed first, as when a replica is killed: its port rests in TIME_WAIT.
 std::uint16_t port_in_time_wait() {
   const auto held = listen_on();
+  const int reuse = 1;
+  MUSTER_CHECK(::setsockopt(held.fd.get(), SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse) == 0);
   const Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};
   address.sin_family = AF_INET;
