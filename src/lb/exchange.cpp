@@ -4,14 +4,13 @@
 
 #include <algorithm>
 
+#include "lb/retry.h"
+
 namespace muster::lb {
 
 namespace {
 constexpr Millis pause_when_all_failed{50};  // a snapshot without the dead replica is on its way
 constexpr int interim_answers_max = 100;     // 1xx of one request
-// A request that must not be sent twice never rides a connection that the replica may be about to close: Node.js
-// closes at 5 s.
-constexpr Millis idle_max_of_unrepeatable{4000};
 }  // namespace
 
 Exchange::Exchange(HttpClient& client)
@@ -85,10 +84,8 @@ Task<Exchange::Refusal> Exchange::reach_replica() {
       continue;
     }
     LocalEndpoint& endpoint = in_flight_->endpoint();
-    const Millis keepalive = route_->listener.timeout.keepalive;
     if (!only_new_connection_)
-      upstream_ =
-          endpoint.take_parked(idempotent_ ? keepalive : std::min(keepalive, idle_max_of_unrepeatable));
+      upstream_ = endpoint.take_parked(reuse_limit(route_->listener.timeout.keepalive, idempotent_));
     if (upstream_ && (idempotent_ || !parked_is_dead())) co_return Refusal{};
     if (upstream_) continue;  // the next parked one
     std::string why;
@@ -103,8 +100,11 @@ Task<Exchange::Refusal> Exchange::reach_replica() {
 }
 
 bool Exchange::may_try_again() const {
-  if (answer_begun_ || interim_sent_ || !replayable_) return false;
-  return idempotent_ || !wrote_anything_;
+  return lb::may_try_again({.idempotent = idempotent_,
+                            .wrote_anything = wrote_anything_,
+                            .replayable = replayable_,
+                            .answer_begun = answer_begun_,
+                            .interim_sent = interim_sent_});
 }
 
 Millis Exchange::answer_limit() const {

@@ -293,7 +293,7 @@ TEST(Queue, IsFullAtItsSize) {
   first.send(plain_get);
   second.send(plain_get);
   ASSERT_TRUE(rig.wait_requests(0, 2));
-  const auto refused = rig.get();  // at once, long before the queue's 5 s
+  const auto refused = rig.get();  // at once, not after the queue's time
   ASSERT_TRUE(refused);
   EXPECT_EQ(refused->status(), 503);
   Replica late(http_replica("late"));

@@ -311,6 +311,8 @@ spec::Listener& Rig::add_listener(const std::string& name, const std::string& ap
   listener.name = name;
   listener.app = app;
   listener.mode = mode;
+  listener.timeout.connect = listener.timeout.response = listener.timeout.head = patience;
+  listener.queue_timeout = patience;
   spec::BindAddress bind;
   bind.host = "127.0.0.1";
   bind.port = free_port();
@@ -367,6 +369,10 @@ void Rig::forget_idle() {
 bool Rig::is_idle(InstanceId instance) {
   const std::lock_guard lock(mutex_);
   return std::ranges::find(idle_, instance) != idle_.end();
+}
+std::size_t Rig::failures() {
+  const std::lock_guard lock(mutex_);
+  return failed_.size();
 }
 bool Rig::wait_failure(InstanceId instance) {
   return wait_for([&] { return std::ranges::find(failed_, instance) != failed_.end(); });

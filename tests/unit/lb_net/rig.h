@@ -22,7 +22,8 @@
 
 namespace muster::lb::test {
 
-inline constexpr std::chrono::seconds patience{20};  // far beyond what any of this takes
+inline constexpr std::chrono::seconds patience{
+    90};  // far beyond what any of this takes, on a busy machine too
 
 // A blocking socket with a deadline on every call.
 class Wire {
@@ -105,8 +106,11 @@ std::size_t heap_bytes();  // in use, of the whole process
 class Rig {
  public:
   explicit Rig(int threads = 1, std::vector<std::pair<std::string, int>> systemd_fds = {});
+  ~Rig() { balancer.reset(); }  // its callbacks use what is below
+  Rig(const Rig&) = delete;
+  Rig& operator=(const Rig&) = delete;
 
-  // A listener on a free port of its own, to `app`.
+  // A listener on a free port of its own, to `app`. A replica has all our patience to be connected to and to answer.
   spec::Listener& add_listener(const std::string& name, const std::string& app,
                                spec::ListenMode mode = spec::ListenMode::http);
   // Instance ids are the ports of the replicas.
@@ -126,6 +130,7 @@ class Rig {
   void forget_idle();
   [[nodiscard]] bool is_idle(InstanceId instance);
   bool wait_failure(InstanceId instance);
+  [[nodiscard]] std::size_t failures();  // reported so far
   template <typename Condition>
   bool wait_for(Condition condition) {
     std::unique_lock lock(mutex_);

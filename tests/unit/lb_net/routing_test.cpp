@@ -73,6 +73,7 @@ TEST(RoundRobin, IsExactOverThreadsConnectionsAndReloads) {
   for (int i = 0; i < 20; ++i) rig.publish();
   for (std::thread& client : clients) client.join();
   EXPECT_EQ(failed, 0);
+  EXPECT_EQ(rig.failures(), 0U);
   EXPECT_EQ(counts["a"] + counts["b"] + counts["c"], 4000);
   EXPECT_LE(spread(counts), 1);
 }

@@ -123,7 +123,7 @@ TEST(Tcp, WithoutAReplicaItWaitsThenResets) {
   rig.publish();
   Wire client = rig.client();
   EXPECT_FALSE(client.rest()) << "RST";
-  rig.listeners[0].queue_timeout = 20s;
+  rig.listeners[0].queue_timeout = patience;
   rig.publish();
   Wire waiting = rig.client();
   ASSERT_TRUE(rig.wait_requests(0, 2));
