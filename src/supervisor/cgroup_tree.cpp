@@ -32,6 +32,10 @@ Result<Unit> write_file(const std::string& path, std::string_view text) {
   return Unit{};
 }
 
+std::string below(const std::string& folder, const std::string& name) {
+  return fmt::format("{}/{}", folder, name);
+}
+
 std::vector<std::string> groups_in(const std::string& folder) {
   std::vector<std::string> names;
   DIR* dir = opendir(folder.c_str());
@@ -49,7 +53,7 @@ bool remove_groups(const std::string& folder, int depth = 0) {
   if (errno != EBUSY || depth == depth_max) return false;
   bool all = true;
   for (const std::string& name : groups_in(folder))
-    all = remove_groups(folder + "/" + name, depth + 1) && all;
+    all = remove_groups(below(folder, name), depth + 1) && all;
   return all && (rmdir(folder.c_str()) == 0 || errno == ENOENT);
 }
 
@@ -58,7 +62,7 @@ void collect_pids(const std::string& folder, std::vector<int>& pids, int depth =
     for (const int pid : parse_pids(text.value())) pids.push_back(pid);
   }
   if (depth == depth_max) return;
-  for (const std::string& name : groups_in(folder)) collect_pids(folder + "/" + name, pids, depth + 1);
+  for (const std::string& name : groups_in(folder)) collect_pids(below(folder, name), pids, depth + 1);
 }
 
 // Whether processes can be moved from `parent` to `folder` and killed there.
@@ -107,7 +111,7 @@ void end_group(const std::string& folder) {
 void remove_stale(const std::string& parent) {
   for (const std::string& name : groups_in(parent)) {
     if (!name.starts_with(base_prefix)) continue;
-    const std::string folder = parent + "/" + name;
+    const std::string folder = below(parent, name);
     const Fd lock = locked(folder);
     if (!lock || remove_groups(folder) || !is_marked_to_end(folder)) continue;
     end_group(folder);
@@ -138,7 +142,7 @@ Result<std::unique_ptr<CgroupBase>> CgroupBase::make(const std::vector<std::stri
     remove_stale(parent);
     for (int i = 0; i < base_names_max; ++i) {
       std::string name = base_prefix + std::to_string(getpid()) + (i == 0 ? "" : fmt::format("-{}", i));
-      const std::string folder = parent + "/" + name;
+      const std::string folder = below(parent, name);
       if (mkdir(folder.c_str(), 0755) != 0) {
         last = system_error("mkdir " + folder, errno);
         if (last.errno_value == EEXIST) continue;

@@ -48,17 +48,28 @@ std::optional<ProcStat> read_process(int pid) {
   return text ? parse_proc_stat(text.value()) : std::nullopt;
 }
 
-std::vector<ProcStat> read_processes() {
+std::optional<std::vector<ProcStat>> read_processes() {
   std::vector<ProcStat> processes;
   DIR* folder = opendir("/proc");
-  if (!folder) return processes;
-  while (const dirent* entry = readdir(folder)) {
+  if (!folder) return std::nullopt;
+  bool complete = true;
+  while (const dirent* entry = complete ? readdir(folder) : nullptr) {
     const auto pid = parse_number(entry->d_name);
     if (!pid) continue;
-    if (const auto process = read_process(static_cast<int>(*pid))) processes.push_back(*process);
+    const Result<std::string> text = read_small_file(of(static_cast<int>(*pid), "stat"), 4096);
+    if (!text) {
+      complete = !is_shortage(text.error().errno_value);  // else it has just ended
+    } else if (const auto process = parse_proc_stat(text.value())) {
+      processes.push_back(*process);
+    }
   }
   closedir(folder);
+  if (!complete) return std::nullopt;
   return processes;
+}
+
+bool is_shortage(int error_number) {
+  return error_number == EMFILE || error_number == ENFILE || error_number == ENOMEM;
 }
 
 std::uint64_t own_pid_namespace() {
@@ -66,9 +77,8 @@ std::uint64_t own_pid_namespace() {
   return stat("/proc/self/ns/pid", &info) == 0 ? info.st_ino : 0;
 }
 
-std::string read_environ(int pid) {
-  Result<std::string> text = read_small_file(of(pid, "environ"), environ_bytes_max);
-  return text ? std::move(text).value() : std::string();
+Result<std::string> read_environ(int pid) {
+  return read_small_file(of(pid, "environ"), environ_bytes_max);
 }
 
 std::uint64_t resident_bytes(int pid) {

@@ -14,9 +14,11 @@ namespace muster::supervisor {
 Result<std::string> read_small_file(const std::string& path, std::size_t bytes_max = 64U << 10U);
 
 std::optional<ProcStat> read_process(int pid);
-std::vector<ProcStat> read_processes();
+// All of them; none when descriptors or memory ran out on the way: a list with gaps would call the living dead.
+std::optional<std::vector<ProcStat>> read_processes();
 std::uint64_t own_pid_namespace();  // 0: unknown
-std::string read_environ(int pid);  // "" when it is not ours to read
+Result<std::string> read_environ(int pid);
+bool is_shortage(int error_number);  // of descriptors or memory
 std::uint64_t resident_bytes(int pid);
 
 // pidfd_send_signal(2).

@@ -306,13 +306,15 @@ bool ProcessHost::owns(InstanceId instance, int pid) const {
 
 std::optional<InstanceId> ProcessHost::instance_of(int pid) const {
   if (pid <= 0) return std::nullopt;
-  const auto group = impl_->world.cgroups ? impl_->world.cgroups->group_of(pid) : std::nullopt;
-  if (impl_->world.cgroups && !group) return std::nullopt;
+  const ChildWorld& world = impl_->world;
+  const auto group = world.cgroups ? world.cgroups->group_of(pid) : std::nullopt;
+  const ProcessTree* tree = world.tokens ? world.tokens->tree_of(pid) : nullptr;
+  if (!group && !tree) return std::nullopt;
   for (const auto& [id, instance] : impl_->instances) {
-    if (instance.gone || (group && instance.child->group() != *group)) continue;
-    if (instance.child->tree().contains(pid)) return id;
+    if (instance.gone) continue;
+    if (tree ? &instance.child->tree() == tree : instance.child->group() == *group) return id;
   }
-  return std::nullopt;
+  return std::nullopt;  // one of a command, say
 }
 
 std::vector<int> ProcessHost::pids_of(InstanceId instance) const {

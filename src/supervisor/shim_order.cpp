@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <concepts>
+#include <type_traits>
 
 #include "base/error.h"
 #include "fmt/core.h"
@@ -16,7 +17,7 @@ class Writer {
  public:
   template <std::integral T>
   void number(T value) {
-    auto bits = static_cast<std::uint64_t>(value);
+    auto bits = static_cast<std::uint64_t>(static_cast<std::make_unsigned_t<T>>(value));
     for (std::size_t i = 0; i < sizeof(T); ++i, bits >>= 8U)
       bytes_.push_back(static_cast<char>(bits & 0xffU));
   }
@@ -135,7 +136,7 @@ std::optional<ShimOrder> decode_shim_order(std::string_view bytes) {
 
 std::string encode(const ShimFailure& failure) {
   Writer out;
-  out.number('F');
+  out.number(static_cast<std::uint8_t>('F'));
   out.number(static_cast<std::uint8_t>(failure.step));
   out.number(static_cast<std::int32_t>(failure.error));
   return out.take();

@@ -44,9 +44,9 @@ struct Errand {
 // Runs in the child, on its own stack, in the parent's memory. Raw calls only; the parent waits until exec or exit.
 MUSTER_BARE int run_errand(void* raw) {
   const Errand& errand = *static_cast<const Errand*>(raw);
-  for (std::size_t i = 0; i < errand.inherited.size(); ++i) {
+  for (const int fd : errand.inherited) {
     // Our descriptor table is a copy: the parent's flags stay as they are.
-    if (errand.inherited[i] >= 0) syscall(SYS_fcntl, errand.inherited[i], F_SETFD, 0);
+    if (fd >= 0) syscall(SYS_fcntl, fd, F_SETFD, 0);
   }
   char* environment = nullptr;
   syscall(SYS_execve, errand.path, errand.argv.data(), &environment);

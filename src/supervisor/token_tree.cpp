@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <thread>
 
@@ -31,12 +32,16 @@ std::vector<int> with_ancestors(int pid) {
 }
 
 bool is_leftover(int pid, std::uint64_t pid_namespace) {
-  const std::string environ = read_environ(pid);
-  for (const std::string_view token : environ_items(environ, instance_variable)) {
+  const Result<std::string> environ = read_environ(pid);
+  if (!environ) return false;
+  for (const std::string_view token : environ_items(environ.value(), instance_variable)) {
     const std::optional<TokenGiver> giver = decode_token_giver(token);
     if (!giver || !giver->end_with_daemon || giver->pid_namespace != pid_namespace) continue;
     const std::optional<ProcStat> living = read_process(giver->pid);
-    if (!living || living->ended() || living->start_ticks != giver->start_ticks) return true;
+    if (living ? living->ended() || living->start_ticks != giver->start_ticks
+               : ::kill(giver->pid, 0) != 0 && errno == ESRCH) {
+      return true;
+    }
   }
   return false;
 }
@@ -47,7 +52,7 @@ void end_leftovers_by_token() {
   const std::uint64_t pid_namespace = own_pid_namespace();
   const std::vector<int> ours = with_ancestors(getpid());
   for (int i = 0; i < leftover_rounds_max; ++i) {
-    std::vector<ProcStat> left = read_processes();
+    std::vector<ProcStat> left = read_processes().value_or(std::vector<ProcStat>());
     std::erase_if(left, [&](const ProcStat& process) {
       return process.ended() || std::find(ours.begin(), ours.end(), process.pid) != ours.end() ||
              !is_leftover(process.pid, pid_namespace);
@@ -124,7 +129,12 @@ class TokenTree final : public ProcessTree {
 TokenScanner::TokenScanner(uv_loop_t* loop) : loop_(loop), timer_(loop, [this] { run(); }) {
   world_.host_pid = getpid();
   if (const auto self = read_process(world_.host_pid)) world_.host_start_ticks = self->start_ticks;
-  world_.environ_of = read_environ;
+  world_.environ_of = [this](int pid) {
+    Result<std::string> environ = read_environ(pid);
+    if (environ) return std::move(environ).value();
+    if (is_shortage(environ.error().errno_value)) environs_complete_ = false;
+    return std::string();  // not ours to read, or it has just ended
+  };
 }
 
 std::unique_ptr<ProcessTree> TokenScanner::make_tree(const std::string& token,
@@ -132,6 +142,16 @@ std::unique_ptr<ProcessTree> TokenScanner::make_tree(const std::string& token,
   auto tree = std::make_unique<TokenTree>(*this, token, std::move(on_empty));
   trees_.push_back(tree.get());
   return tree;
+}
+
+const ProcessTree* TokenScanner::tree_of(int pid) const {
+  const Snapshot snapshot = look();
+  for (std::size_t i = 0; i < snapshot.processes.size(); ++i) {
+    const ProcStat& process = snapshot.processes[i];
+    if (process.pid != pid || process.ended() || snapshot.trees[i] < 0) continue;
+    return trees_[static_cast<std::size_t>(snapshot.trees[i])];
+  }
+  return nullptr;
 }
 
 void TokenScanner::remove(TokenTree* tree) {
@@ -144,8 +164,11 @@ TokenScanner::Snapshot TokenScanner::look() const {
   marks.reserve(trees_.size());
   for (const TokenTree* tree : trees_) marks.push_back(tree->mark_);
   Snapshot snapshot;
-  snapshot.processes = read_processes();
+  auto processes = read_processes();
+  environs_complete_ = processes.has_value();
+  if (processes) snapshot.processes = std::move(*processes);
   snapshot.trees = assign_to_trees(snapshot.processes, marks, world_);
+  snapshot.complete = environs_complete_;
   return snapshot;
 }
 
@@ -180,7 +203,7 @@ bool TokenScanner::round(std::vector<TokenTree*>& emptied) {
   for (TokenTree* tree : trees_) {
     if (tree->gone_ || !(tree->killing_ || tree->main_ended_)) continue;
     const std::vector<ProcStat> left = members(snapshot, tree);
-    if (left.empty() && tree->main_ended_) {
+    if (left.empty() && tree->main_ended_ && snapshot.complete) {
       tree->gone_ = true;
       emptied.push_back(tree);
     }

@@ -26,6 +26,8 @@ class TokenScanner {
   TokenScanner& operator=(const TokenScanner&) = delete;
 
   std::unique_ptr<ProcessTree> make_tree(const std::string& token, std::function<void()> on_empty);
+  // Whose process it is; null for nobody's. One walk, however many trees there are.
+  [[nodiscard]] const ProcessTree* tree_of(int pid) const;
 
  private:
   friend class TokenTree;
@@ -36,6 +38,7 @@ class TokenScanner {
   struct Snapshot {
     std::vector<ProcStat> processes;
     std::vector<int> trees;  // indexes of trees_
+    bool complete = false;   // false: who is missing may live all the same
   };
   Snapshot look() const;
   const Snapshot& recent_look() const;  // for readings, not for decisions
@@ -52,6 +55,7 @@ class TokenScanner {
   Millis delay_{0};
   mutable Snapshot recent_;
   mutable std::uint64_t recent_at_ms_ = 0;
+  mutable bool environs_complete_ = true;
 };
 
 }  // namespace muster::supervisor

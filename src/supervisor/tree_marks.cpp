@@ -40,8 +40,7 @@ class Assignment {
       const TreeMark& mark = marks_[i];
       if (mark.main_pid != 0 && process.session == mark.main_pid && session_is_ours(mark))
         return static_cast<int>(i);
-      if (process.pid == mark.main_pid && process.start_ticks == mark.main_start_ticks)
-        return static_cast<int>(i);
+      if (process.pid == mark.main_pid && is_main(process, mark)) return static_cast<int>(i);
       if (process.ended()) continue;  // has no environment any more
       if (!environ_read) {
         environ = world_.environ_of(process.pid);
@@ -53,10 +52,15 @@ class Assignment {
     return unknown;
   }
 
+  // 0: its start could not be read.
+  static bool is_main(const ProcStat& process, const TreeMark& mark) {
+    return mark.main_start_ticks == 0 || process.start_ticks == mark.main_start_ticks;
+  }
+
   // A number is not given away while a session has it, so only a later leader of the same number can deceive.
   bool session_is_ours(const TreeMark& mark) const {
     const auto leader = by_pid_.find(mark.main_pid);
-    return leader == by_pid_.end() || processes_[leader->second].start_ticks == mark.main_start_ticks;
+    return leader == by_pid_.end() || is_main(processes_[leader->second], mark);
   }
 
   int by_descent(std::size_t index) {

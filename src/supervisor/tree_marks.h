@@ -18,8 +18,8 @@ namespace muster::supervisor {
 
 struct TreeMark {
   std::string token;
-  int main_pid = 0;  // 0: not started
-  std::uint64_t main_start_ticks = 0;
+  int main_pid = 0;                    // 0: not started
+  std::uint64_t main_start_ticks = 0;  // 0: unknown
 };
 
 // Who gave a token: its first half, before "-INSTANCE". A muster that finds tokens of a dead one can tell.

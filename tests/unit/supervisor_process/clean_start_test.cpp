@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 #include <grp.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <pwd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -90,6 +93,44 @@ TEST_P(CleanStart, EnvironmentIsTheOrdersAndTheToken) {
   EXPECT_THAT(found,
               ElementsAre("A=1", "B=two words", "EMPTY=",
                           testing::AllOf(StartsWith("MUSTER_INSTANCE="), testing::Not(HasSubstr("forged")))));
+}
+
+// A muster that runs as somebody's replica marks its own with both tokens: the outer tree keeps all of it.
+TEST_P(CleanStart, TokenOfAnOuterMusterIsKept) {
+  setenv("MUSTER_INSTANCE", "outer-1", 1);
+  HostRig rig;
+  const std::string value = rig.shell("echo $MUSTER_INSTANCE");
+  unsetenv("MUSTER_INSTANCE");
+  EXPECT_THAT(value, testing::MatchesRegex("outer-1,stop\\.[0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9a-f]+-[0-9]+\n"));
+}
+
+TEST_P(CleanStart, AmbientCapabilitiesAreDropped) {
+  constexpr unsigned long net_bind_service = 10;
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2]{};
+  ASSERT_EQ(syscall(SYS_capget, &header, data), 0);
+  const auto before = data[0].inheritable;
+  data[0].inheritable |= 1U << net_bind_service;
+  if (syscall(SYS_capset, &header, data) != 0 ||
+      prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, net_bind_service, 0, 0) != 0) {
+    GTEST_SKIP() << "this user has no capability to hand on";
+  }
+  HostRig rig;
+  EXPECT_NE(status_value(text_of("/proc/self/status"), "CapAmb"), "0000000000000000");
+  const std::string status = own_status(order_of({}), rig);
+  prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  data[0].inheritable = before;
+  syscall(SYS_capset, &header, data);
+  EXPECT_EQ(status_value(status, "CapAmb"), "0000000000000000");
+}
+
+TEST_P(CleanStart, OwnUserNeedsNoPrivilege) {
+  const passwd* self = getpwuid(getuid());
+  if (self == nullptr) GTEST_SKIP() << "this user has no name";
+  HostRig rig;
+  ProcessOrder order = order_of({"id", "-u"});
+  order.user = self->pw_name;
+  EXPECT_EQ(rig.run(order).out, std::to_string(getuid()) + "\n");
 }
 
 TEST_P(CleanStart, SignalsAreDefaultAndUnblocked) {

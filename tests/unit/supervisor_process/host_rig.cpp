@@ -36,20 +36,25 @@ HostRig::HostRig(ProcessHostOptions options) {
   uv_loop_init(&loop_);
   ProcessHooks hooks;
   hooks.on_started = [this](InstanceId id, int pid) {
-    seen_[id].order.emplace_back("started");
     seen_[id].pid = pid;
+    note(id, "started");
   };
   hooks.on_spawn_failed = [this](InstanceId id, SpawnFailure kind, std::string sentence) {
-    seen_[id].order.emplace_back("failed");
     seen_[id].failure = kind;
     seen_[id].sentence = std::move(sentence);
+    note(id, "failed");
   };
   hooks.on_exited = [this](InstanceId id, ExitStatus status) {
-    seen_[id].order.emplace_back("exited");
     seen_[id].status = status;
+    note(id, "exited");
   };
-  hooks.on_tree_gone = [this](InstanceId id) { seen_[id].order.emplace_back("gone"); };
+  hooks.on_tree_gone = [this](InstanceId id) { note(id, "gone"); };
   host_ = std::make_unique<ProcessHost>(&loop_, std::move(options), std::move(hooks));
+}
+
+void HostRig::note(InstanceId id, const std::string& what) {
+  seen_[id].order.push_back(what);
+  if (on_hook) on_hook(id, what);
 }
 
 void HostRig::close_host() {
@@ -58,6 +63,7 @@ void HostRig::close_host() {
 }
 
 HostRig::~HostRig() {
+  on_hook = nullptr;
   for (const auto& [id, seen] : seen_) host_ ? host_->kill_tree(id) : void();
   if (host_) until([this] { return host_->running() == 0; });
   close_host();
@@ -158,7 +164,7 @@ bool cgroups_possible() {
 
 std::vector<int> own_zombies() {
   std::vector<int> zombies;
-  for (const ProcStat& process : read_processes()) {
+  for (const ProcStat& process : read_processes().value_or(std::vector<ProcStat>())) {
     if (process.parent == getpid() && process.ended()) zombies.push_back(process.pid);
   }
   return zombies;

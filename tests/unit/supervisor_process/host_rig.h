@@ -46,10 +46,13 @@ class HostRig {
   std::string shell(const std::string& program);
   CommandResult command(InstanceId id, const ProcessOrder& order, Millis timeout = Millis(20000));
   void read_pipes();
+  // Called inside of each hook, after it was noted.
+  std::function<void(InstanceId, const std::string& what)> on_hook;
   void close_host();  // and lets libuv close what it held
   uv_loop_t* loop() { return &loop_; }
 
  private:
+  void note(InstanceId id, const std::string& what);
   uv_loop_t loop_{};
   std::unique_ptr<ProcessHost> host_;
   std::map<InstanceId, Seen> seen_;

@@ -1,6 +1,7 @@
 // Everything that a process ever forked: found, counted, and ended.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -162,6 +163,46 @@ TEST_P(Tree, ManyQuickOnesLeaveNothing) {
       }
     }
   }
+}
+
+// The planner answers inside of a hook: it kills, starts the next, runs a command.
+TEST_P(Tree, HooksMayCallBack) {
+  int rounds = 0;
+  rig_->on_hook = [&](InstanceId id, const std::string& what) {
+    if (what == "started") {
+      rig_->host().run_command(id, order_of({"true"}), Millis(20000), [](const CommandResult&) {});
+    }
+    if (what == "exited") rig_->host().kill_tree(id);
+    if ((what == "gone" || what == "failed") && ++rounds < 6) {
+      rig_->host().kill_tree(id);
+      rig_->host().cancel_commands(id);
+      rig_->start(rounds % 2 == 0 ? order_of({"./nothing"}) : shell_order("setsid sleep 1000 & exit 1"));
+    }
+  };
+  rig_->start(shell_order("setsid sleep 1000 & exit 1"));
+  ASSERT_TRUE(rig_->until([&] { return rounds == 6 && rig_->host().running() == 0; }));
+  EXPECT_TRUE(rig_->until([&] { return own_zombies().empty(); }));
+}
+
+// A kill while no descriptor is free is carried out once there is one; nothing is called gone before it is.
+TEST_P(Tree, KillOutlastsAShortageOfDescriptors) {
+  const InstanceId id = start("(setsid sh -c 'echo $$; exec sleep 1000' &); exec sleep 1000", 1);
+  const int left = printed(id).at(0);
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit none{1, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  rig_->host().kill_tree(id);
+  const bool exited = rig_->until(id, "exited");
+  // A few turns more: what was left must not be given up.
+  int turns = 0;
+  rig_->until([&] { return ++turns > 10; });
+  const bool gone_early = rig_->seen(id).has("gone");
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_TRUE(exited);
+  EXPECT_FALSE(gone_early);
+  ASSERT_TRUE(rig_->until(id, "gone"));
+  EXPECT_FALSE(alive(left));
 }
 
 TEST_P(Tree, SignalToAnEndedOneIsNothing) {
