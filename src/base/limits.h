@@ -44,6 +44,7 @@ inline constexpr std::size_t spec_names_max = 1000;   // ports, volumes, address
 inline constexpr std::size_t spec_apps_max = 2000;    // `[defaults]` is merged into each of them
 inline constexpr std::size_t spec_errors_max = 1000;  // reported; the rest is counted
 inline constexpr std::size_t spec_syntax_errors_max = 20;     // of one file; it is read anew after each
+inline constexpr std::size_t env_bytes_max = 64U << 20U;      // all apps' env_files together
 inline constexpr std::size_t env_file_bytes_max = 1U << 20U;  // an environment is far smaller
 
 }  // namespace muster::limits

@@ -143,10 +143,12 @@ Result<EnvVars> parse_env_file(std::string_view text, const std::string& name) {
   return EnvFile(text, name).run();
 }
 
-Result<EnvVars> read_env_file(const std::string& path, const ReadFile& read_file) {
+Result<EnvVars> read_env_file(const std::string& path, const ReadFile& read_file, std::size_t& bytes) {
+  bytes = 0;
   auto text = read_file(path);
   if (!text) return Error{text.error().message, ExitCode::bad_spec, text.error().errno_value};
-  if (text.value().size() > limits::env_file_bytes_max)
+  bytes = text.value().size();
+  if (bytes > limits::env_file_bytes_max)
     return Error{fmt::format("{}: larger than {} bytes", path, limits::env_file_bytes_max),
                  ExitCode::bad_spec};
   return parse_env_file(text.value(), path);
@@ -155,7 +157,8 @@ Result<EnvVars> read_env_file(const std::string& path, const ReadFile& read_file
 Result<EnvVars> read_env_files(const App& app, const ReadFile& read_file) {
   EnvVars all;
   for (const std::string& path : app.env_files) {
-    auto variables = read_env_file(path, read_file);
+    std::size_t bytes = 0;
+    auto variables = read_env_file(path, read_file, bytes);
     if (!variables) return variables.error();
     for (auto& variable : variables.value()) all.push_back(std::move(variable));
   }

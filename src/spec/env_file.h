@@ -1,6 +1,7 @@
 // Files of NAME=VALUE lines, as docker compose reads them.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +19,7 @@ using EnvVars = std::vector<std::pair<std::string, std::string>>;
 // variable is expanded in a value. An error says "NAME:LINE: …".
 Result<EnvVars> parse_env_file(std::string_view text, const std::string& name);
 
-Result<EnvVars> read_env_file(const std::string& path, const ReadFile& read_file);
+// `bytes` is set to the size of the file.
+Result<EnvVars> read_env_file(const std::string& path, const ReadFile& read_file, std::size_t& bytes);
 
 }  // namespace muster::spec

@@ -285,11 +285,15 @@ void AppReader::env_file(const Node& value) {
     const auto path = reader_.path(*item);
     if (!path) continue;
     draft_.app.env_files.push_back(*path);
-    auto variables = read_env_file(*path, reader_.world().read_file);
+    if (!reader_.count_env_bytes(0, item->at)) return;
+    std::size_t bytes = 0;
+    auto variables = read_env_file(*path, reader_.world().read_file, bytes);
     if (!variables) {
       reader_.error(item->at, variables.error().message);
       continue;
     }
+    // Each app has a copy of what it reads.
+    if (!reader_.count_env_bytes(bytes + 64 * variables.value().size(), item->at)) return;
     for (auto& variable : variables.value()) draft_.app.env_file_vars.push_back(std::move(variable));
   }
 }

@@ -47,6 +47,13 @@ bool Reader::few_enough(std::size_t count, Mark at, std::string_view what) const
   return false;
 }
 
+bool Reader::count_env_bytes(std::size_t bytes, Mark at) const {
+  env_bytes_ += bytes;
+  if (env_bytes_ <= limits::env_bytes_max) return true;
+  error(at, fmt::format("the env_files of all apps hold more than {} MiB", limits::env_bytes_max >> 20U));
+  return false;
+}
+
 bool Reader::valid_name(const std::string& name, Mark at, std::string_view what) const {
   const auto lower = [](char byte) { return byte >= 'a' && byte <= 'z'; };
   const auto inside = [&](char byte) { return lower(byte) || (byte >= '0' && byte <= '9') || byte == '-'; };

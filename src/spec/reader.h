@@ -50,6 +50,8 @@ class Reader {
                  const std::function<void(const Member& member)>& set) const;
   // At most limits::spec_names_max of what is compared with each other.
   [[nodiscard]] bool few_enough(std::size_t count, Mark at, std::string_view what) const;
+  // Adds to what the env_files of all apps hold; false above limits::env_bytes_max.
+  [[nodiscard]] bool count_env_bytes(std::size_t bytes, Mark at) const;
   [[nodiscard]] bool valid_name(const std::string& name, Mark at, std::string_view what) const;
 
   std::optional<std::string> text(const Node& node) const;
@@ -91,6 +93,7 @@ class Reader {
   const World& world_;
   const Options& options_;
   std::string folder_;
+  mutable std::size_t env_bytes_ = 0;
 };
 
 }  // namespace muster::spec

@@ -3,6 +3,7 @@
 #include <array>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "fmt/core.h"
 #include "spec/draft.h"
@@ -82,7 +83,10 @@ class Rules {
   static bool says_nothing(const HealthCheck& health) { return health.alive_only(); }
 
   void variables_exist(const AppDraft& draft) {
+    std::set<std::tuple<Mark, std::string, std::string>> looked_at;
     for (const VariableUse& use : draft.uses) {
+      if (reader_.report().full()) return;
+      if (!looked_at.emplace(use.at, use.variable.name, use.variable.argument).second) continue;
       const std::string& name = use.variable.name;
       if (name == "port") {
         port_exists(draft, use);
@@ -122,6 +126,8 @@ class Rules {
   void volume_exists(const AppDraft& draft, const VariableUse& use) {
     const App& app = draft.app;
     const std::string& argument = use.variable.argument;
+    if (!argument.empty() && std::ranges::find(app.volumes, argument, &Volume::key) != app.volumes.end())
+      return;
     std::vector<std::string_view> names;
     std::string all;
     for (const Volume& volume : app.volumes) {
@@ -135,7 +141,7 @@ class Rules {
       if (names.size() > 1)
         reader_.error(use.at, fmt::format("'{{volume}}': app '{}' has {} volumes", app.name, names.size()),
                       "write " + all);
-    } else if (std::ranges::find(names, argument) == names.end()) {
+    } else {
       reader_.error(use.at, fmt::format("app '{}' has no volume '{}'", app.name, argument),
                     suggest(argument, names));
     }

@@ -144,6 +144,19 @@ TEST(EnvFiles, AreReadAgainOnRequest) {
   EXPECT_EQ(read_env_files(app, world.world().read_file).error().code, ExitCode::bad_spec);
 }
 
+TEST(EnvFiles, AllTogetherHaveALimit) {
+  FakeWorld world;
+  for (int i = 0; i < 1000; ++i)
+    world.files["/spec/a.env"] += fmt::format("V{}={}\n", i, std::string(900, 'x'));
+  std::string text = "[defaults]\nenv_file='a.env'\n";
+  for (int i = 0; i < 70; ++i) text += fmt::format("[app.a{}]\nrun='x'\n", i);
+  EXPECT_THAT(complaints(text, {}, world),
+              ElementsAre("2:10 the env_files of all apps hold more than 64 MiB"));
+  world.files["/spec/a.env"] += std::string(200000, '#');
+  EXPECT_THAT(complaints("[app.a]\nrun='x'\nenv_file='a.env'", {}, world),
+              ElementsAre("3:10 /spec/a.env: larger than 1048576 bytes"));
+}
+
 TEST(EnvFiles, TheirErrorsNameBothPlaces) {
   FakeWorld world;
   world.files["/spec/a.env"] = "A=1\nnope\n";

@@ -103,6 +103,11 @@ TEST(Regexes, AreThoseThatTheMatcherTakes) {
 TEST(Regexes, ThatUnfoldToTooManyStatesAreRefused) {
   EXPECT_TRUE(regex_refusal("((((a{99}){99}){99}){99}){99}"));
   EXPECT_TRUE(regex_refusal("a{999999999}"));
+  EXPECT_TRUE(regex_refusal("(a{100}b{2,100}){3,40}"));
+  EXPECT_TRUE(regex_refusal("a{99}{99}"));
+  EXPECT_FALSE(regex_refusal("a{4000}"));
+  EXPECT_FALSE(regex_refusal("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"));
+  EXPECT_FALSE(regex_refusal("\\{{2}[)({]{3}\\d{1,3}(\\.\\d{1,3}){3}"));
 }
 
 }  // namespace
