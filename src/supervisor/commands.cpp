@@ -42,6 +42,8 @@ Slot& Planner::slot_of(AppWorld& app, int ordinal) {
 void Planner::live_change(Tenant& tenant, const std::shared_ptr<const spec::App>& fresh) {
   const bool health_changed = !(tenant.app->health == fresh->health);
   const bool live_changed = !(tenant.app->live == fresh->live);
+  const bool asked_notify = tenant.app->health.notify;
+  const auto asked_log = tenant.app->health.log;
   // The process knows the WATCHDOG_USEC of its start: a shorter one must not kill it for that.
   if (tenant.watchdog && fresh->watchdog) {
     tenant.watchdog = std::max(*tenant.watchdog, *fresh->watchdog);
@@ -53,8 +55,12 @@ void Planner::live_change(Tenant& tenant, const std::shared_ptr<const spec::App>
   if (health_changed) {
     const bool fit = tenant.phase == Phase::ready || tenant.phase == Phase::draining;
     tenant.ready_verdict = health::Verdict(fresh->health, fit);
-    // It cannot say again what it was not asked for when it started.
-    if (fit) tenant.notify_ready = tenant.log_ready = true;
+    // What it was not asked for when it started it cannot say any more. One that was ready is believed, one that
+    // never was has to start again.
+    const bool asked_anew =
+        (fresh->health.notify && !asked_notify) || (fresh->health.log && fresh->health.log != asked_log);
+    if (tenant.was_ready) tenant.notify_ready = tenant.log_ready = true;
+    if (asked_anew && !tenant.was_ready) tenant.outdated = true;
     tenant.stale_probe = tenant.probing;
     tenant.next_probe = now_.mono;
   }
@@ -249,7 +255,7 @@ void Planner::outdate(AppWorld& app, std::optional<int> ordinal, bool at_once, c
     for (Tenant& tenant : slot.tenants) {
       if (tenant.is_leaving()) continue;
       tenant.outdated = true;
-      if (at_once) leave({&app, &slot, &tenant}, Leaving::replaced, why);
+      tenant.at_once = tenant.at_once || at_once;
     }
   }
   changed();
@@ -270,7 +276,9 @@ void Planner::on(const RestartCommand& event) {
     const bool named = !event.target.ordinal || *event.target.ordinal == ordinal;
     slot.held = !named && (slot.held || held);
   }
-  outdate(*app, event.target.ordinal, event.at_once, "restarted by hand");
+  // One named replica that cannot have an heir beside it: nothing to take turns with.
+  const bool at_once = event.at_once || (event.target.ordinal && app->app->exclusive_slots());
+  outdate(*app, event.target.ordinal, at_once, "restarted by hand");
   wait_for(event.command, {event.target.app}, event.target.ordinal, "restarted");
 }
 
@@ -333,8 +341,11 @@ void Planner::on(const ShutdownRequested& event) {
     for (auto& [name, app] : world_.apps) {
       for (auto& [ordinal, slot] : app.slots) {
         for (Tenant& tenant : slot.tenants) {
-          tenant.leaving = std::max(tenant.leaving, Leaving::shutdown);
-          if (tenant.started) begin_kill(tenant, event.why);
+          if (!tenant.exited) tenant.leaving = std::max(tenant.leaving, Leaving::shutdown);
+          set_phase(tenant, Phase::stopping, event.why);
+          if (!tenant.started) continue;
+          tenant.step = StopStep::kill;
+          tenant.step_due = now_.mono;
         }
       }
     }

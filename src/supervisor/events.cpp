@@ -47,8 +47,10 @@ void Planner::on(const ProcessStarted& event) {
   place.slot->shortages = 0;
   place.slot->problem.clear();
   if (!tenant.is_leaving()) return update_readiness(place);
-  if (world_.at_once) return begin_kill(tenant, tenant.reason);
-  begin_stop(tenant);
+  // Its end was decided while it was being spawned. Never in a snapshot, it has nothing to drain.
+  tenant.step = world_.at_once ? StopStep::kill : StopStep::drain;
+  tenant.idle_asked = tenant.idle = true;
+  tenant.step_due = now_.mono;
 }
 
 void Planner::on(const SpawnFailed& event) {
@@ -172,7 +174,7 @@ void Planner::on(const StopCommandDone& event) {
   if (!place || place.tenant->step != StopStep::command) return;
   if (!event.sentence.empty())
     note(Severity::warning, "stop-command", place.tenant->replica, place.tenant->id, event.sentence);
-  begin_signal(*place.tenant);
+  place.tenant->step_due = now_.mono;  // the signal follows when all that happened has been heard
 }
 
 void Planner::on(const SnapshotInUse& event) {

@@ -95,11 +95,12 @@ void Planner::leave(Place place, Leaving leaving, const std::string& why) {
     tenant.step_due = now_.mono + tenant.app->stop.drain;
     return;
   }
+  set_phase(tenant, Phase::stopping, why);
   begin_stop(tenant);
 }
 
 void Planner::begin_stop(Tenant& tenant) {
-  set_phase(tenant, Phase::stopping, tenant.reason.empty() ? "stopping" : tenant.reason);
+  set_phase(tenant, Phase::stopping, tenant.reason);
   if (tenant.hasty) return begin_kill(tenant, tenant.reason);
   if (tenant.app->stop.exec.empty()) return begin_signal(tenant);
   tenant.step = StopStep::command;
@@ -297,7 +298,7 @@ void Planner::deadlines(Place place) {
   if (const auto due = readiness_due(tenant); due && now_.mono >= *due) update_readiness(place);
   probe_deadlines(place);
   Slot& slot = *place.slot;
-  if (tenant.phase == Phase::ready && slot.failures > 0 &&
+  if (tenant.phase == Phase::ready && slot.failures > 0 && current(*place.app, tenant) &&
       now_.mono - tenant.ready_since >= tenant.app->restart.reset) {
     slot.failures = 0;
     slot.failure_times.clear();

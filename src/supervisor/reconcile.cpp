@@ -207,8 +207,8 @@ void Planner::roll_exclusive(AppWorld& app) {
   }
 }
 
-// The new process is ready before the old one leaves rotation; and while other replicas are missing, whatever
-// took them, nothing that is ready is taken away beyond what an update may.
+// The new process is ready before the old one leaves rotation. A replica that is not ready under the new revision
+// takes a place of the surge until it is: what breaks at once breaks no more than a few.
 void Planner::roll_with_surge(AppWorld& app) {
   struct Pair {
     Slot* slot;
@@ -218,12 +218,10 @@ void Planner::roll_with_surge(AppWorld& app) {
   const std::string why = fmt::format("replaced by revision {}", raw(app.revision));
   const RolloutBounds bounds = rollout_bounds(app.desired(), false);
   std::vector<Pair> pairs;
-  int wanted_slots = 0;
-  int fit_slots = 0;
+  int surging = 0;
+  int broken = 0;  // not ready under the new revision, without an old process to fall back to
   for (auto& [ordinal, slot] : app.slots) {
     if (!wanted(app, slot)) continue;
-    ++wanted_slots;
-    if (has_ready(slot) || (slot.tenants.empty() && slot.phase == Phase::completed)) ++fit_slots;
     Pair pair{&slot, nullptr, nullptr};
     for (Tenant& tenant : slot.tenants) {
       if (tenant.is_leaving()) continue;
@@ -234,15 +232,17 @@ void Planner::roll_with_surge(AppWorld& app) {
       if (pair.old != nullptr) leave({&app, &slot, pair.old}, Leaving::replaced, why);
       pair.old = &tenant;
     }
-    if (pair.old != nullptr) pairs.push_back(pair);
+    if (pair.old != nullptr) {
+      pairs.push_back(pair);
+    } else if (!has_ready(slot) && slot.phase != Phase::completed) {
+      ++broken;
+    }
   }
-  const bool enough = fit_slots >= wanted_slots - bounds.unavailable;
-  int surging = 0;
   for (const Pair& pair : pairs) {
     const bool fit = pair.heir != nullptr && in_rotation_or_fit(*pair.heir);
     const bool ended = pair.heir == nullptr && pair.slot->phase == Phase::completed;
     const bool trying = pair.slot->phase == Phase::backoff || pair.slot->phase == Phase::failed;
-    if ((fit && enough) || ended) {
+    if (fit || ended) {
       leave({&app, pair.slot, pair.old}, Leaving::replaced, why);
     } else if (pair.heir != nullptr || trying) {
       ++surging;
@@ -251,7 +251,8 @@ void Planner::roll_with_surge(AppWorld& app) {
   for (const Pair& pair : pairs) {
     if (pair.heir != nullptr || pair.old->is_leaving()) continue;
     const bool trying = pair.slot->phase == Phase::backoff;
-    if (!trying && surging >= bounds.surge) continue;
+    const bool new_revision = pair.old->revision != app.revision;
+    if (!trying && surging + (new_revision ? broken : 0) >= bounds.surge) continue;
     const bool room = std::ranges::none_of(pair.slot->tenants, [&](const Tenant& tenant) {
       return &tenant != pair.old && (tenant.leaving != Leaving::replaced || !tenant.started);
     });
@@ -268,13 +269,13 @@ void Planner::roll_out(AppWorld& app) {
     if (!wanted(app, slot)) continue;
     for (Tenant& tenant : slot.tenants) {
       if (tenant.is_leaving() || current(app, tenant)) continue;
-      if (in_rotation_or_fit(tenant)) {
+      if (in_rotation_or_fit(tenant) && !tenant.at_once) {
         any_old = true;
         continue;
       }
       // Not ready: it counts against nothing and goes first.
       leave({&app, &slot, &tenant}, Leaving::replaced,
-            fmt::format("replaced by revision {}", raw(app.revision)));
+            tenant.outdated ? "restarted" : fmt::format("replaced by revision {}", raw(app.revision)));
     }
   }
   if (!any_old) return;

@@ -47,17 +47,25 @@ Verdict judge(const World& world, const AppWorld& app, const Slot& slot) {
 void Planner::settle_commands() {
   std::erase_if(waiters_, [&](Waiter& waiter) {
     bool pending = false;
+    bool its_turn = true;  // false: the one named replica is old and waits for the others
     std::string failure;
+    std::string others;
     for (const std::string& name : waiter.apps) {
       const auto at = world_.apps.find(name);
       if (at == world_.apps.end()) continue;
       for (const auto& [ordinal, slot] : at->second.slots) {
-        if (waiter.ordinal && *waiter.ordinal != ordinal) continue;
         const Verdict verdict = judge(world_, at->second, slot);
+        if (waiter.ordinal && *waiter.ordinal != ordinal) {
+          if (slot.phase == Phase::failed && others.empty()) others = verdict.reason;
+          continue;
+        }
+        if (waiter.ordinal && slot.tenants.size() == 1 && !slot.tenants.front().is_leaving())
+          its_turn = current(at->second, slot.tenants.front());
         if (verdict.state == Verdict::State::pending) pending = true;
         if (verdict.state == Verdict::State::failed && failure.empty()) failure = verdict.reason;
       }
     }
+    if (pending && !its_turn && failure.empty()) failure = others;  // a failed one holds the rollout for good
     if (failure.empty()) {
       if (pending) return false;
       // What was asked for must hold for the next request, too.
@@ -102,7 +110,7 @@ void Planner::compute_wakeup() {
   const auto due = [this](Instant at) {
     if (!wakeup_ || at < *wakeup_) wakeup_ = at;
   };
-  const auto tenant_due = [&](const Tenant& tenant, const Slot& slot) {
+  const auto tenant_due = [&](const AppWorld& app, const Tenant& tenant, const Slot& slot) {
     if (!tenant.started) return;
     if (tenant.is_leaving()) {
       // A drain that is over but not acknowledged waits for the event, not for the clock.
@@ -115,7 +123,7 @@ void Planner::compute_wakeup() {
     if (tenant.app->live && health::probed(*tenant.app->live) && tenant.was_ready && !tenant.live_probing)
       due(tenant.next_live);
     if (tenant.watchdog_due) due(*tenant.watchdog_due);
-    if (tenant.phase == Phase::ready && slot.failures > 0)
+    if (tenant.phase == Phase::ready && slot.failures > 0 && current(app, tenant))
       due(tenant.ready_since + tenant.app->restart.reset);
   };
   for (const auto& [name, app] : world_.apps) {
@@ -123,7 +131,7 @@ void Planner::compute_wakeup() {
       if (slot.phase == Phase::backoff && slot.next_start && wanted(app, slot) &&
           *slot.next_start > now_.mono)
         due(*slot.next_start);
-      for (const Tenant& tenant : slot.tenants) tenant_due(tenant, slot);
+      for (const Tenant& tenant : slot.tenants) tenant_due(app, tenant, slot);
     }
   }
 }

@@ -73,6 +73,7 @@ struct Tenant {
   ReplicaId replica;
   Revision revision{};
   bool outdated = false;  // a restart was asked for: to be replaced although its revision is current
+  bool at_once = false;   // … without waiting for its turn
   std::shared_ptr<const spec::App> app;
 
   Phase phase = Phase::starting;

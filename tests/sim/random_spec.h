@@ -1,0 +1,50 @@
+// Random specs and random edits of them, valid by the contract: no cycle in `after`, no overlapping ports.
+#pragma once
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "sim/spec_builder.h"
+
+namespace muster::sim {
+
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : engine_(seed) {}
+  // 0 … n-1
+  int below(int n) { return static_cast<int>(engine_() % static_cast<std::uint64_t>(n)); }
+  int between(int low, int high) { return low + below(high - low + 1); }
+  bool percent(int chance) { return below(100) < chance; }
+  Millis millis(int low, int high) { return Millis{between(low, high)}; }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+class RandomSpec {
+ public:
+  explicit RandomSpec(Random& random);
+  void edit();  // one to three random changes
+  [[nodiscard]] std::shared_ptr<const spec::Spec> current() const { return spec_of(apps_, listeners_); }
+  [[nodiscard]] const std::vector<spec::App>& apps() const { return apps_; }
+
+ private:
+  spec::App new_app();
+  void choose_health(spec::App& app);
+  void choose_rules(spec::App& app);
+  void choose_ports(spec::App& app);
+  void choose_after(std::size_t index);
+  void choose_listeners();
+  void edit_once();
+  void remove(std::size_t index);
+
+  Random& random_;
+  std::vector<spec::App> apps_;  // each may come `after` those in front of it
+  std::vector<spec::Listener> listeners_;
+  int names_ = 0;
+  int revisions_ = 0;
+  std::uint16_t range_ = 5000;  // each app has its own hundred
+};
+
+}  // namespace muster::sim

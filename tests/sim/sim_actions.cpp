@@ -1,0 +1,274 @@
+// What the fake host does about each action, and what it finds wrong with it.
+#include <algorithm>
+
+#include "fmt/core.h"
+#include "sim/describe.h"
+#include "sim/sim_host.h"
+
+namespace muster::sim {
+
+namespace {
+constexpr std::size_t log_actions_max = 100000;
+
+std::vector<std::uint16_t> numbered_ports(const spec::App& app, int ordinal) {
+  std::vector<std::uint16_t> ports;
+  if (app.port.kind == spec::PortKind::numbered)
+    ports.push_back(static_cast<std::uint16_t>(app.port.base + ordinal));
+  for (const spec::NamedPort& named : app.ports) {
+    if (named.port.kind == spec::PortKind::numbered)
+      ports.push_back(static_cast<std::uint16_t>(named.port.base + ordinal));
+  }
+  return ports;
+}
+}  // namespace
+
+void SimHost::carry_out(const Spawn& action) {
+  const std::string label = fmt::format("{} (instance {})", to_string(action.replica), raw(action.instance));
+  if (action.instance <= newest_) return violate("an instance id is used twice: " + label);
+  newest_ = action.instance;
+  for (const auto& [id, other] : processes_) {
+    if (other.replica != action.replica || other.state == Process::State::gone) continue;
+    if (action.app->exclusive_slots() || other.app->exclusive_slots())
+      return violate(
+          fmt::format("two tenants of one exclusive ordinal: {} while instance {} is there", label, raw(id)));
+  }
+  invariants_.on_spawn(action);
+  spawns_.emplace_back(now_, action);
+  if (log_.size() < log_actions_max) log_.emplace_back(action);
+  Process process;
+  process.id = action.instance;
+  process.replica = action.replica;
+  process.revision = action.revision;
+  process.app = action.app;
+  process.conduct = conduct(action);
+  process.numbered_ports = numbered_ports(*action.app, action.replica.ordinal);
+  const Nanos takes = process.conduct.start_takes;
+  processes_.emplace(action.instance, std::move(process));
+  at(takes, [this, id = action.instance] { start_process(id); });
+}
+
+bool SimHost::port_taken(const Process& wanted) const {
+  return std::ranges::any_of(wanted.numbered_ports, [&](std::uint16_t port) {
+    return strangers.contains(port) || std::ranges::any_of(processes_, [&](const auto& entry) {
+             const Process& other = entry.second;
+             const bool holds =
+                 other.state == Process::State::running || other.state == Process::State::exited;
+             return other.id != wanted.id && holds &&
+                    std::ranges::find(other.numbered_ports, port) != other.numbered_ports.end();
+           });
+  });
+}
+
+void SimHost::start_process(InstanceId id) {
+  Process& process = processes_.at(id);
+  std::optional<SpawnFailure> fails = faults ? process.conduct.fails : std::nullopt;
+  if (port_taken(process)) fails = SpawnFailure::port_busy;
+  if (fails) {
+    std::string sentence = "exec ./app: No such file or directory";
+    if (*fails == SpawnFailure::port_busy) sentence = "port 5440 is held by pid 812 (redis-server)";
+    if (*fails == SpawnFailure::resources) sentence = "fork: Resource temporarily unavailable";
+    send(SpawnFailed{.instance = id, .kind = *fails, .sentence = sentence});
+    processes_.erase(id);
+    return;
+  }
+  process.state = Process::State::running;
+  process.pid = next_pid_++;
+  process.started = now_;
+  ProcessStarted started{.instance = id, .pid = process.pid, .ports = {}};
+  if (process.app->port.kind != spec::PortKind::none)
+    started.ports.emplace_back(
+        "", process.numbered_ports.empty() ? next_port_++ : process.numbered_ports.front());
+  send(std::move(started));
+  if (process.conduct.exits_after) {
+    at(*process.conduct.exits_after, [this, id, status = process.conduct.exit] {
+      if (faults) exit(id, status);
+    });
+  }
+  if (!faults || !process.conduct.never_healthy)
+    at(process.conduct.healthy_after, [this, id] { announce(id); });
+  if (process.app->watchdog) ping(id);
+}
+
+void SimHost::announce(InstanceId id) {
+  Process* process = find(id);
+  if (process == nullptr || process->state != Process::State::running || process->told_ready) return;
+  process->told_ready = true;
+  if (process->app->health.notify) {
+    Notified notified{};
+    notified.instance = id;
+    notified.ready = true;
+    send(notified);
+  }
+  if (process->app->health.log) send(LogMatched{.instance = id});
+}
+
+void SimHost::ping(InstanceId id) {
+  const Process* process = find(id);
+  if (process == nullptr || process->state != Process::State::running) return;
+  if (!process->hung) {
+    Notified notified{};
+    notified.instance = id;
+    notified.watchdog = true;
+    send(notified);
+  }
+  at(*process->app->watchdog / 2, [this, id] { ping(id); });
+}
+
+// The main process is reaped; its tree goes with it unless it outlives it.
+void SimHost::exit(InstanceId id, ExitStatus status) {
+  Process* process = find(id);
+  if (process == nullptr || process->state != Process::State::running) return;
+  process->state = Process::State::exited;
+  send(ProcessExited{.instance = id, .status = status});
+  if (process->kill_works || !process->conduct.tree_outlives) tree_gone(*process);
+}
+
+void SimHost::tree_gone(Process& process) {
+  if (process.state != Process::State::exited) return;
+  process.state = Process::State::gone;
+  send(TreeGone{process.id});
+}
+
+void SimHost::calm_down() {
+  faults = false;
+  strangers.clear();
+  for (auto& [id, process] : processes_) {
+    process.healthy.reset();
+    process.alive = true;
+    process.hung = false;
+    process.conduct.never_healthy = false;
+    if (process.state != Process::State::running) continue;
+    announce(id);
+    Notified notified{};  // takes back a STOPPING=1
+    notified.instance = id;
+    notified.ready = true;
+    send(notified);
+  }
+}
+
+Process* SimHost::signal_target(InstanceId id, const char* what) {
+  Process* process = find(id);
+  if (process == nullptr || process->state == Process::State::spawning) {
+    violate(fmt::format("{} to instance {}, which has no process", what, raw(id)));
+    return nullptr;
+  }
+  const bool urgent = world().at_once || process->state != Process::State::running;
+  if (!urgent && pickable(id)) {
+    violate(fmt::format("{} to {} while a worker may still pick it", what, to_string(process->replica)));
+    return nullptr;
+  }
+  return process;
+}
+
+void SimHost::carry_out(const Signal& action) {
+  Process* process = signal_target(action.instance, "signal");
+  if (process == nullptr) return;
+  if (process->exit_told) return violate("signal to a reaped pid of " + to_string(process->replica));
+  if (log_.size() < log_actions_max) log_.emplace_back(action);
+  if (process->conduct.ignores_signal) return;
+  at(process->conduct.signal_takes, [this, id = action.instance, number = action.signal] {
+    exit(id, ExitStatus{.code = std::nullopt, .signal = number});
+  });
+}
+
+void SimHost::carry_out(const KillTree& action) {
+  Process* process = signal_target(action.instance, "kill");
+  if (process == nullptr) return;
+  if (log_.size() < log_actions_max) log_.emplace_back(action);
+  if (++process->kills < process->conduct.kills_needed || process->kill_works) return;
+  process->kill_works = true;
+  at(process->conduct.kill_takes, [this, id = action.instance] {
+    exit(id, ExitStatus{.code = std::nullopt, .signal = 9});
+    if (Process* found = find(id); found != nullptr) tree_gone(*found);
+  });
+}
+
+void SimHost::carry_out(const RunStopCommand& action) {
+  const Process* process = signal_target(action.instance, "stop command");
+  if (process == nullptr) return;
+  log_.emplace_back(action);
+  at(process->conduct.stop_command_takes,
+     [this, id = action.instance] { send(StopCommandDone{.instance = id, .sentence = ""}); });
+}
+
+bool SimHost::healthy(const Process& process) const {
+  if (process.state != Process::State::running) return false;
+  if (process.healthy) return *process.healthy;
+  if (!faults) return true;
+  return !process.conduct.never_healthy && now_ - process.started >= process.conduct.healthy_after;
+}
+
+void SimHost::carry_out(const RunProbe& action) {
+  Process* process = find(action.instance);
+  if (process == nullptr || process->state == Process::State::spawning || process->exit_told)
+    return violate(fmt::format("a probe of instance {}, which does not run", raw(action.instance)));
+  if (!process->probes.insert(action.kind).second)
+    return violate("two probes at once of " + to_string(process->replica));
+  at(probe_takes(), [this, id = action.instance, kind = action.kind] {
+    Process* probed = find(id);
+    if (probed != nullptr) probed->probes.erase(kind);
+    const bool readiness = kind == health::ProbeKind::readiness;
+    const bool good = probed != nullptr && (readiness ? healthy(*probed) : probed->alive && !probed->hung);
+    ProbeFinished finished{.instance = id, .kind = kind, .outcome = {}};
+    finished.outcome.code = good ? health::ProbeCode::ok : health::ProbeCode::refused;
+    finished.outcome.sentence = good ? "connected" : "connection refused";
+    send(std::move(finished));
+  });
+}
+
+void SimHost::carry_out(const Publish& action) {
+  if (action.version <= routes_.back().version) return violate("versions of snapshots have to rise");
+  Routes routes{.version = action.version, .endpoints = {}};
+  for (const PoolState& pool : action.pools) {
+    for (const EndpointState& endpoint : pool.endpoints)
+      routes.endpoints.emplace_back(pool.app, endpoint.instance);
+  }
+  routes_.push_back(std::move(routes));
+  if (options_.seam.acknowledge_early) send(SnapshotInUse{action.version});
+  for (std::size_t worker = 0; worker < workers_.size(); ++worker)
+    at(acknowledge_takes(), [this, worker, version = action.version] { swap_worker(worker, version); });
+}
+
+void SimHost::swap_worker(std::size_t worker, SnapshotVersion version) {
+  workers_[worker].version = std::max(workers_[worker].version, version);
+  const auto oldest = std::ranges::min(workers_, {}, &Worker::version).version;
+  if (oldest <= routes_.front().version) return;
+  while (routes_.front().version < oldest) routes_.pop_front();
+  send(SnapshotInUse{oldest});
+}
+
+void SimHost::carry_out(const WatchIdle& action) {
+  const Process* process = find(action.instance);
+  if (process == nullptr) return violate("a question about an instance that is gone");
+  if (pickable(action.instance))
+    return violate(
+        fmt::format("{} is asked to be idle while a worker may still pick it", to_string(process->replica)));
+  if (!process->conduct.in_flight) return;
+  at(*process->conduct.in_flight, [this, id = action.instance] { send(EndpointIdle{id}); });
+}
+
+void SimHost::carry_out(const Note& action) {
+  if (action.text.empty()) violate("a note without words: " + action.kind);
+  if (notes_.size() < log_actions_max) notes_.push_back(action);
+}
+
+void SimHost::carry_out(const CommandDone& action) {
+  if (unanswered_.erase(action.command) + abandoned_.erase(action.command) != 1)
+    return violate(
+        fmt::format("command {} is answered twice, or after its client left", raw(action.command)));
+  answers_[action.command] = action;
+}
+
+void SimHost::carry_out(const SaveState&) {
+  saved_ = planner_.persistent();
+}
+
+void SimHost::carry_out(const ExitDaemon& action) {
+  for (const auto& [id, process] : processes_) {
+    if (process.state != Process::State::gone)
+      return violate("the daemon ends and leaves a process of " + to_string(process.replica));
+  }
+  ended_ = action;
+}
+
+}  // namespace muster::sim
