@@ -203,7 +203,8 @@ void Planner::update_readiness(Place place) {
   if (!tenant.started || tenant.is_leaving() || tenant.exited) return;
   const spec::HealthCheck& check = tenant.app->health;
   bool ready = !tenant.said_stopping;
-  if (check.alive_only() && now_.mono - tenant.started_at < check.alive_for) ready = false;
+  const bool young = !tenant.was_ready && now_.mono - tenant.started_at < check.alive_for;
+  if (check.alive_only() && young) ready = false;
   if (health::probed(check) && !tenant.ready_verdict.healthy()) ready = false;
   if (check.notify && !tenant.notify_ready) ready = false;
   if (check.log && !tenant.log_ready) ready = false;
