@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "base/error.h"
 #include "lb/worker.h"
@@ -73,6 +74,17 @@ void LocalEndpoint::park(std::unique_ptr<Upstream> upstream, Millis keepalive) {
   parked_.push_back(std::move(upstream));
 }
 
+namespace {
+// A port of the ephemeral range that nobody listens on may be given to the very socket that connects to it: TCP then
+// connects the socket to itself. The port must be free again at once, without TIME_WAIT: its replica wants it.
+bool is_connected_to_itself(const Socket& socket, const SocketAddress& peer) {
+  sockaddr_storage own{};
+  socklen_t length = sizeof own;
+  if (::getsockname(socket.fd(), reinterpret_cast<sockaddr*>(&own), &length) != 0) return false;
+  return length == peer.length() && std::memcmp(&own, peer.raw(), length) == 0;
+}
+}  // namespace
+
 Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, std::string& why) {
   if (!address_) {
     why = "not a numeric address";
@@ -85,15 +97,8 @@ Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, std::string
   }
   const int on = 1;
   ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (::connect(fd.get(), address_->raw(), address_->length()) == 0) {
-    Socket socket(worker_.loop(), std::move(fd));
-    if (!socket.valid()) {
-      why = "the kernel watches no more sockets";
-      co_return nullptr;
-    }
-    co_return std::make_unique<Upstream>(*this, std::move(socket));
-  }
-  if (errno != EINPROGRESS) {
+  const bool connected = ::connect(fd.get(), address_->raw(), address_->length()) == 0;
+  if (!connected && errno != EINPROGRESS) {
     why = errno_text(errno);
     co_return nullptr;
   }
@@ -102,7 +107,7 @@ Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, std::string
     why = "the kernel watches no more sockets";
     co_return nullptr;
   }
-  const Waited waited = co_await socket.writable(limit);
+  const Waited waited = connected ? Waited::ready : co_await socket.writable(limit);
   if (waited != Waited::ready) {
     why = "no connection in time";
     co_return nullptr;
@@ -110,6 +115,10 @@ Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, std::string
   int error = 0;
   socklen_t length = sizeof error;
   ::getsockopt(socket.fd(), SOL_SOCKET, SO_ERROR, &error, &length);
+  if (error == 0 && is_connected_to_itself(socket, *address_)) {
+    socket.reset_on_close();
+    error = ECONNREFUSED;
+  }
   if (error != 0) {
     why = errno_text(error);
     co_return nullptr;
