@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "unit/supervisor/host.h"
 
 namespace muster::sim {

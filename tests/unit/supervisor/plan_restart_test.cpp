@@ -1,3 +1,5 @@
+#include <array>
+
 #include "unit/supervisor/host.h"
 
 namespace muster::sim {
