@@ -97,8 +97,15 @@ Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, std::string
   }
   const int on = 1;
   ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  const bool connected = ::connect(fd.get(), address_->raw(), address_->length()) == 0;
-  if (!connected && errno != EINPROGRESS) {
+  if (::connect(fd.get(), address_->raw(), address_->length()) == 0) {
+    Socket socket(worker_.loop(), std::move(fd));
+    if (!socket.valid()) {
+      why = "the kernel watches no more sockets";
+      co_return nullptr;
+    }
+    co_return std::make_unique<Upstream>(*this, std::move(socket));
+  }
+  if (errno != EINPROGRESS) {
     why = errno_text(errno);
     co_return nullptr;
   }
@@ -107,7 +114,7 @@ Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, std::string
     why = "the kernel watches no more sockets";
     co_return nullptr;
   }
-  const Waited waited = connected ? Waited::ready : co_await socket.writable(limit);
+  const Waited waited = co_await socket.writable(limit);
   if (waited != Waited::ready) {
     why = "no connection in time";
     co_return nullptr;

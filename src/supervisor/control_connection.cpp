@@ -10,11 +10,7 @@
 namespace muster::supervisor {
 namespace {
 
-constexpr std::uint64_t request_ms = 10'000;
-constexpr std::uint64_t idle_ms = 30'000;
-constexpr std::uint64_t progress_ms = 30'000;
-constexpr std::uint64_t linger_ms = 2'000;
-constexpr std::uint64_t half_closed_ms = 5'000;     // how often a client that only listens is asked for
+constexpr Millis half_closed_every{5'000};          // how often a client that only listens is asked for
 constexpr std::size_t kept_bytes_max = 64U << 10U;  // of requests that come before the answer to this one
 
 ControlConnection& connection_of(void* data) {
@@ -87,7 +83,7 @@ int ControlConnection::fd() const {
 void ControlConnection::serve(Peer peer) {
   peer_ = std::move(peer);
   served_ = true;
-  arm(request_ms);
+  arm(host_->times.request);
   read_on();
 }
 
@@ -130,7 +126,7 @@ void ControlConnection::on_end_of_input() {
   input_ended_ = true;
   if (phase_ == Phase::reading || phase_ == Phase::lingering || is_hung_up()) return gone();
   if (phase_ == Phase::answering || phase_ == Phase::streaming) {
-    if (writes_ == 0) arm(half_closed_ms);
+    if (writes_ == 0) arm(half_closed_every);
   }
 }
 
@@ -149,7 +145,8 @@ void ControlConnection::pump() {
   if (reader_.state() == State::failed) return say_error(reader_.error_status(), reader_.error_text());
   if (input_ended_) return gone();
   if (reader_.take_wants_continue()) write("HTTP/1.1 100 Continue\r\n\r\n");
-  if (reader_.state() != seen_) arm(reader_.state() == State::inside ? request_ms : idle_ms);
+  if (reader_.state() != seen_)
+    arm(reader_.state() == State::inside ? host_->times.request : host_->times.idle);
   seen_ = reader_.state();
 }
 
@@ -196,7 +193,9 @@ void ControlConnection::stream(std::uint64_t serial, std::shared_ptr<ControlRepl
 }
 
 void ControlConnection::wake(std::uint64_t serial) {
-  if (is_current(serial)) pull();
+  if (!is_current(serial)) return;
+  if (pulling_) pull_again_ = true;
+  pull();
 }
 
 void ControlConnection::on_gone(std::uint64_t serial, std::function<void()> hook) {
@@ -209,6 +208,7 @@ void ControlConnection::on_gone(std::uint64_t serial, std::function<void()> hook
 // quick client does not keep it for itself.
 void ControlConnection::pull() {
   if (phase_ != Phase::streaming || writes_ > 0 || std::exchange(pulling_, true)) return;
+  pull_again_ = false;
   const auto self = shared_from_this();
   std::string data;
   const bool more = source_(data);
@@ -223,7 +223,9 @@ void ControlConnection::pull() {
   }
   if (!more) phase_ = Phase::ending;
   if (!bytes.empty()) return write(std::move(bytes));
-  if (!more) finish_answer();
+  if (!more) return finish_answer();
+  if (pull_again_) return arm(Millis{0});
+  if (input_ended_) arm(half_closed_every);
 }
 
 void ControlConnection::write(std::string bytes) {
@@ -241,7 +243,7 @@ void ControlConnection::write(std::string bytes) {
   }
   ++writes_;
   unwritten_ = uv_stream_get_write_queue_size(reinterpret_cast<uv_stream_t*>(&pipe_));
-  if (phase_ != Phase::reading) arm(progress_ms);  // there the request's own deadline goes on
+  if (phase_ != Phase::reading) arm(host_->times.progress);  // there the request's own deadline goes on
 }
 
 void ControlConnection::on_written(int status) {
@@ -251,7 +253,7 @@ void ControlConnection::on_written(int status) {
   if (writes_ > 0 || phase_ == Phase::reading) return;
   uv_timer_stop(&timer_);
   if (phase_ == Phase::ending) return finish_answer();
-  if (input_ended_) arm(half_closed_ms);
+  if (input_ended_) arm(half_closed_every);
   pull();
 }
 
@@ -270,7 +272,7 @@ void ControlConnection::linger() {
   if (is_hung_up()) return gone();
   phase_ = Phase::lingering;
   shutdown(fd(), SHUT_WR);
-  arm(linger_ms);
+  arm(host_->times.linger);
   read_on();
 }
 
@@ -297,21 +299,21 @@ void ControlConnection::close() {
   if (host_->on_closed) host_->on_closed(*this);
 }
 
-void ControlConnection::arm(std::uint64_t ms) {
+void ControlConnection::arm(Millis in) {
   uv_timer_start(
       &timer_,
       [](uv_timer_t* timer) {
         const auto self = connection_of(timer->data).shared_from_this();
         self->on_timer();
       },
-      ms, 0);
+      static_cast<std::uint64_t>(in.count()), 0);
 }
 
 void ControlConnection::on_timer() {
   switch (phase_) {
     case Phase::reading:
       if (reader_.state() == ControlRequestReader::State::inside)
-        return say_error(408, "the request did not come to its end within 10 s");
+        return say_error(408, "the request did not come to its end in time");
       return gone();
     case Phase::answering:
     case Phase::streaming:
@@ -322,11 +324,15 @@ void ControlConnection::on_timer() {
       return gone();
   }
   if (is_hung_up()) return gone();
-  if (writes_ == 0) return arm(half_closed_ms);
+  if (writes_ == 0) {
+    if (std::exchange(pull_again_, false)) return pull();
+    if (input_ended_) arm(half_closed_every);
+    return;
+  }
   const std::size_t unwritten = uv_stream_get_write_queue_size(reinterpret_cast<uv_stream_t*>(&pipe_));
   if (unwritten >= unwritten_) return gone();
   unwritten_ = unwritten;
-  arm(progress_ms);
+  arm(host_->times.progress);
 }
 
 }  // namespace muster::supervisor

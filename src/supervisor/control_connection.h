@@ -21,6 +21,7 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   // What all connections of a server share.
   struct Host {
     ControlHandler handler;
+    ControlTimes times;
     std::function<void(ControlConnection&)> on_closed;  // once; null when the server is gone
     std::array<char, 16U << 10U> scratch{};
   };
@@ -65,7 +66,7 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   void finish_answer();
   void linger();
   void gone();
-  void arm(std::uint64_t ms);
+  void arm(Millis in);
   void on_timer();
   [[nodiscard]] bool is_hung_up() const;
   [[nodiscard]] bool is_current(std::uint64_t serial) const { return serial == serial_; }
@@ -83,6 +84,7 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   std::uint64_t serial_ = 0;
   bool pumping_ = false;
   bool pulling_ = false;
+  bool pull_again_ = false;
   bool input_ended_ = false;  // the client has said all it will; it may still listen
   bool input_paused_ = false;
   int writes_ = 0;

@@ -21,6 +21,7 @@ class Server final : public ControlServer {
   Server(uv_loop_t* loop, ControlServerOptions options, ControlHandler handler)
       : loop_(loop), options_(std::move(options)), host_(std::make_shared<ControlConnection::Host>()) {
     host_->handler = std::move(handler);
+    host_->times = options_.times;
     host_->on_closed = [this](ControlConnection& closed) { connections_.erase(closed.shared_from_this()); };
   }
   ~Server() override {

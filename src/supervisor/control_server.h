@@ -33,7 +33,8 @@ struct ControlRequest {
 class ControlReply {
  public:
   // A chunk source for a streaming answer, pulled when the client has room. Returns false at the end of the stream;
-  // true with nothing appended means "wait until wake()".
+  // true with nothing appended means "wait until wake()"; a source that calls wake() itself is called again in the
+  // next turn of the loop.
   using Source = std::function<bool(std::string& append_to)>;
 
   virtual ~ControlReply() = default;
@@ -48,10 +49,18 @@ class ControlReply {
 
 using ControlHandler = std::function<void(const ControlRequest&, std::shared_ptr<ControlReply>)>;
 
+struct ControlTimes {
+  Millis request{10'000};   // from the first byte of a request to its last
+  Millis idle{30'000};      // between two requests
+  Millis progress{30'000};  // in which a client that is being written to takes something
+  Millis linger{2'000};     // for a client that is turned away to read why
+};
+
 struct ControlServerOptions {
   std::string path;  // at most 107 bytes
   // Allowed peers: root, the daemon's uid, and members of this group (SO_PEERGROUPS); others get 403.
   std::optional<gid_t> group;  // the socket is 0660 and of this group; without it 0600
+  ControlTimes times;
 };
 
 class ControlServer {

@@ -105,6 +105,11 @@ void SlotCursor::seek_tail(std::size_t lines, std::size_t& bytes_left) {
         return;
       }
       end -= size;
+      if (end == 0 || scanned < tail_bytes_max) continue;
+      file_ = index;
+      offset_ = end + (chunk.find('\n') + 1);  // none: at the chunk's begin
+      bytes_left = 0;
+      return;
     }
     if (end == 0 && files_[index].bytes > 0 &&
         ++found >= lines) {  // the first line of a file has none before it

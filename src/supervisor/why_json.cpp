@@ -4,8 +4,8 @@
 
 #include "boost/json.hpp"
 #include "fmt/core.h"
-#include "supervisor/status_json.h"
 #include "supervisor/json_text.h"
+#include "supervisor/status_json.h"
 #include "supervisor/text.h"
 
 namespace muster::supervisor {
