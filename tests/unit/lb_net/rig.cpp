@@ -313,6 +313,7 @@ spec::Listener& Rig::add_listener(const std::string& name, const std::string& ap
   listener.mode = mode;
   listener.timeout.connect = listener.timeout.response = listener.timeout.head = patience;
   listener.queue_timeout = patience;
+  listener.timeout.idle = 4 * patience;
   spec::BindAddress bind;
   bind.host = "127.0.0.1";
   bind.port = free_port();
