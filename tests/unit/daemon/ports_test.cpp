@@ -66,32 +66,6 @@ TEST(Ports, WhatIsGivenBackIsFreeAgain) {
   EXPECT_TRUE(ports.take(app_with(automatic), 0, InstanceId{3}).ok());
 }
 
-// The server's end is closed first, as when a replica is killed: its port rests in TIME_WAIT.
-std::uint16_t port_in_time_wait() {
-  const auto held = listen_on();
-  const int reuse = 1;
-  MUSTER_CHECK(::setsockopt(held.fd.get(), SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse) == 0);
-  const Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(held.port);
-  MUSTER_CHECK(::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-  { const Fd served(::accept4(held.fd.get(), nullptr, nullptr, SOCK_CLOEXEC)); }
-  return held.port;
-}
-
-TEST(Ports, APortInTimeWaitIsTheSecondChoice) {
-  const std::uint16_t resting = port_in_time_wait();
-  Ports ports;
-  ports.set_range(resting, static_cast<std::uint16_t>(resting + 1));
-  const auto first = ports.take(app_with(automatic), 0, InstanceId{1});
-  const auto second = ports.take(app_with(automatic), 0, InstanceId{2});
-  ASSERT_TRUE(first.ok() && second.ok());
-  EXPECT_EQ(first.value().at(0).second, resting + 1);
-  EXPECT_EQ(second.value().at(0).second, resting);
-}
-
 TEST(Ports, PortsThatTheSpecNumbersAreNotGivenAway) {
   std::uint16_t port = 0;
   {
