@@ -131,6 +131,7 @@ TokenScanner::TokenScanner(uv_loop_t* loop) : loop_(loop), timer_(loop, [this] {
   if (const auto self = read_process(world_.host_pid)) world_.host_start_ticks = self->start_ticks;
   world_.environ_of = [this](int pid) {
     Result<std::string> environ = read_environ(pid);
+    if (environ && environ.value().empty()) blank_.insert(pid);
     if (environ) return std::move(environ).value();
     if (is_shortage(environ.error().errno_value)) environs_complete_ = false;
     return std::string();  // not ours to read, or it has just ended
@@ -166,9 +167,11 @@ TokenScanner::Snapshot TokenScanner::look() const {
   Snapshot snapshot;
   auto processes = read_processes();
   environs_complete_ = processes.has_value();
+  blank_.clear();
   if (processes) snapshot.processes = std::move(*processes);
   snapshot.trees = assign_to_trees(snapshot.processes, marks, world_);
-  snapshot.complete = environs_complete_;
+  const bool undecided = undecided_.any(snapshot.processes, snapshot.trees, blank_, world_, uv_now(loop_));
+  snapshot.complete = environs_complete_ && !undecided;
   return snapshot;
 }
 
@@ -199,6 +202,7 @@ void TokenScanner::soon() {
 
 bool TokenScanner::round(std::vector<TokenTree*>& emptied) {
   const Snapshot snapshot = look();
+  sure_ = snapshot.complete;
   bool killed = false;
   for (TokenTree* tree : trees_) {
     if (tree->gone_ || !(tree->killing_ || tree->main_ended_)) continue;
@@ -224,7 +228,8 @@ void TokenScanner::run() {
     return !tree->gone_ && (tree->killing_ || tree->main_ended_);
   };
   const auto kills = [](const TokenTree* tree) { return !tree->gone_ && tree->killing_; };
-  if (std::any_of(trees_.begin(), trees_.end(), kills)) {
+  const bool looks_again = !sure_ && std::any_of(trees_.begin(), trees_.end(), waits);
+  if (looks_again || std::any_of(trees_.begin(), trees_.end(), kills)) {
     delay_ = std::clamp(delay_ * 2, delay_first, delay_max);
     timer_.start(delay_);
   } else if (std::any_of(trees_.begin(), trees_.end(), waits)) {

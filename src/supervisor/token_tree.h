@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,9 +33,6 @@ class TokenScanner {
  private:
   friend class TokenTree;
 
-  // Ends what a dead muster left running that was meant to end with it, as the tokens say. Waits for it, a second at
-  // most. To be called before anything is started.
-  void end_leftovers_by_token();
   struct Snapshot {
     std::vector<ProcStat> processes;
     std::vector<int> trees;  // indexes of trees_
@@ -56,6 +54,9 @@ class TokenScanner {
   mutable Snapshot recent_;
   mutable std::uint64_t recent_at_ms_ = 0;
   mutable bool environs_complete_ = true;
+  mutable std::set<int> blank_;  // of the last look: living processes whose environment was empty
+  mutable Undecided undecided_;
+  bool sure_ = true;  // the last round knew where everybody belongs
 };
 
 }  // namespace muster::supervisor

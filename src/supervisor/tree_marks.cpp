@@ -84,6 +84,27 @@ class Assignment {
 
 }  // namespace
 
+bool Undecided::any(const std::vector<ProcStat>& processes, const std::vector<int>& trees,
+                    const std::set<int>& blank, const MarkedWorld& world, std::uint64_t now_ms) {
+  std::set<int> present;
+  for (const ProcStat& process : processes) present.insert(process.pid);
+  std::map<std::pair<int, std::uint64_t>, std::uint64_t> since_ms;
+  bool found = false;
+  for (std::size_t i = 0; i < processes.size(); ++i) {
+    const ProcStat& process = processes[i];
+    // With a parent of its own it belongs where that one does, and that was asked already.
+    const bool orphan = process.parent == world.host_pid || !present.contains(process.parent);
+    if (trees[i] >= 0 || process.ended() || !orphan || !blank.contains(process.pid)) continue;
+    const std::pair key(process.pid, process.start_ticks);
+    const auto known = since_ms_.find(key);
+    const std::uint64_t since = known == since_ms_.end() ? now_ms : known->second;
+    since_ms[key] = since;
+    found = found || now_ms - since < ms_max;
+  }
+  since_ms_ = std::move(since_ms);
+  return found;
+}
+
 std::string encode(const TokenGiver& giver) {
   return fmt::format("{}.{}.{}.{}.{}", giver.end_with_daemon ? "stop" : "keep", giver.pid, giver.start_ticks,
                      giver.pid_namespace, giver.random);

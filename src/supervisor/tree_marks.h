@@ -7,9 +7,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "supervisor/proc_files.h"
@@ -43,5 +46,20 @@ struct MarkedWorld {
 // For each process the index of its tree, -1 for none.
 std::vector<int> assign_to_trees(const std::vector<ProcStat>& processes, const std::vector<TreeMark>& marks,
                                  const MarkedWorld& world);
+
+// Living processes of which one look cannot tell. In the middle of execve(2) /proc/PID/environ is empty; a process that
+// has left the session and lost its parents by then shows no mark at all. Until it does, no tree may be called gone.
+class Undecided {
+ public:
+  // One that empties its environment for good is nobody's after so long: it holds up each tree once at most.
+  static constexpr std::uint64_t ms_max = 2000;
+
+  // Whether there is one. `blank`: pids whose environment was read and is empty; `now_ms` never goes back.
+  bool any(const std::vector<ProcStat>& processes, const std::vector<int>& trees, const std::set<int>& blank,
+           const MarkedWorld& world, std::uint64_t now_ms);
+
+ private:
+  std::map<std::pair<int, std::uint64_t>, std::uint64_t> since_ms_;  // by pid and start
+};
 
 }  // namespace muster::supervisor

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <map>
+#include <set>
 
 #include "supervisor/proc_files.h"
 #include "supervisor/shim_order.h"
@@ -168,6 +169,46 @@ class Marks : public testing::Test {
   }
   std::map<int, std::string> environs;
 };
+
+// Host 50; each look is at one moment.
+class UndecidedTest : public testing::Test {
+ protected:
+  bool any(const std::vector<ProcStat>& processes, const std::vector<int>& trees, std::uint64_t now_ms,
+           const std::set<int>& blank = {300}) {
+    return undecided.any(processes, trees, blank, {.host_pid = 50, .host_start_ticks = 10, .environ_of = {}},
+                         now_ms);
+  }
+  static ProcStat process(int pid, int parent, char state = 'S', std::uint64_t start_ticks = 100) {
+    ProcStat made;
+    made.pid = pid;
+    made.parent = parent;
+    made.state = state;
+    made.start_ticks = start_ticks;
+    return made;
+  }
+  Undecided undecided;
+};
+
+TEST_F(UndecidedTest, AnOrphanWithoutAnEnvironmentMayBeOurs) {
+  EXPECT_TRUE(any({process(50, 1), process(300, 50)}, {-1, -1}, 0));
+  EXPECT_TRUE(any({process(50, 1), process(300, 77)}, {-1, -1}, 0));  // its parent has just ended
+  EXPECT_FALSE(any({process(50, 1), process(300, 50)}, {-1, -1}, 0, {}));
+}
+
+TEST_F(UndecidedTest, OneThatIsKnownEndedOrSomebodysChildIsDecided) {
+  EXPECT_FALSE(any({process(50, 1), process(300, 50)}, {-1, 0}, 0));
+  EXPECT_FALSE(any({process(50, 1), process(300, 50, 'Z')}, {-1, -1}, 0));
+  EXPECT_FALSE(any({process(2, 0), process(300, 2)}, {-1, -1}, 0));  // a kernel thread
+}
+
+TEST_F(UndecidedTest, OneThatStaysBlankHoldsNothingUpForEver) {
+  const std::vector<ProcStat> now{process(50, 1), process(300, 50)};
+  EXPECT_TRUE(any(now, {-1, -1}, 5000));
+  EXPECT_TRUE(any(now, {-1, -1}, 5000 + Undecided::ms_max - 1));
+  EXPECT_FALSE(any(now, {-1, -1}, 5000 + Undecided::ms_max));
+  // The same number again is another process.
+  EXPECT_TRUE(any({process(50, 1), process(300, 50, 'S', 200)}, {-1, -1}, 5000 + Undecided::ms_max));
+}
 
 TEST_F(Marks, BySessionTokenAndDescent) {
   environs = {{120, "red"}, {300, "outer,blue"}};
