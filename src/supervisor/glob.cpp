@@ -188,8 +188,9 @@ Result<Glob> Glob::parse(std::string_view pattern) {
 }
 
 bool Glob::matches(std::string_view path) const {
+  // `-> bool`: what vector<bool> gives is a reference into a vector that ends with the statement.
   return std::any_of(alternatives_.begin(), alternatives_.end(),
-                     [&](const Segments& segments) { return places_after(segments, path).back(); });
+                     [&](const Segments& segments) -> bool { return places_after(segments, path).back(); });
 }
 
 bool Glob::may_match_below(std::string_view path) const {

@@ -25,7 +25,9 @@ std::optional<int> parse_number(std::string_view digits, int most) {
 }
 
 bool is_app_name(std::string_view name) {
-  if (name.empty() || name.size() > limits::name_chars_max || name[0] < 'a' || name[0] > 'z') return false;
+  if (name.empty() || name.size() > limits::name_chars_max || name[0] < 'a' || name[0] > 'z' ||
+      name.back() == '-')
+    return false;
   return name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string_view::npos;
 }
 

@@ -333,6 +333,8 @@ void Logs::Impl::close_pipe(Pipe& pipe, Now now) {
   uv_poll_stop(&pipe.poll);
   uv_close(reinterpret_cast<uv_handle_t*>(&pipe.poll),
            [](uv_handle_t* closed) { delete static_cast<Pipe*>(closed->data); });
+  pipe.fd
+      .reset();  // at once: whoever still writes learns that nobody reads (uv_poll(3) allows it after uv_close)
 }
 
 void Logs::Impl::check_budget() {

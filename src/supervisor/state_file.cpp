@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <mutex>
 #include <optional>
 
@@ -89,6 +90,13 @@ Status write_state(const std::string& path, std::string_view text) {
   return sync_folder_of(path);
 }
 
+// Out of the way, so that the next save has the name: an older one that was kept makes room. False: it is still there.
+bool set_aside(const std::string& path, const std::string& aside) {
+  if (rename(path.c_str(), aside.c_str()) == 0) return true;
+  // A folder does not replace a file, nor a file a folder.
+  return std::remove(aside.c_str()) == 0 && rename(path.c_str(), aside.c_str()) == 0;
+}
+
 }  // namespace
 
 LoadedState load_state(const std::string& path) {
@@ -97,9 +105,12 @@ LoadedState load_state(const std::string& path) {
   if (current) return {LoadedState::From::current, std::move(current).value(), {}};
   const std::string previous_path = path + ".prev";
   const bool missing = current.error().errno_value == ENOENT;
-  if (!missing) rename(path.c_str(), (path + ".refused").c_str());
-  const std::string why =
-      path + " " + (missing ? "is missing" : current.error().message + " (kept as " + path + ".refused)");
+  std::string why = path + " is missing";
+  if (!missing) {
+    const std::string aside = path + ".refused";
+    why = path + " " + current.error().message +
+          (set_aside(path, aside) ? " (kept as " + aside + ")" : " (it cannot be moved away)");
+  }
   auto previous = load_one(previous_path);
   if (previous) {
     loaded.warnings.push_back(why + "; starting from " + previous_path + ", one change older");

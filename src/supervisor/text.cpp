@@ -160,8 +160,8 @@ bool names_secret(std::string_view text) {
 void append_rfc3339_ms(std::string& to, WallTime time) {
   append_seconds(to, time);
   to += '.';
-  append_digits(
-      to, static_cast<unsigned>(floor<Millis>(time.time_since_epoch() % std::chrono::seconds{1}).count()), 3);
+  append_digits(to, static_cast<unsigned>(floor<Millis>(time - floor<std::chrono::seconds>(time)).count()),
+                3);
   to += 'Z';
 }
 

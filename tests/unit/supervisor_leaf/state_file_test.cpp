@@ -1,0 +1,147 @@
+#include "supervisor/state_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "leaf_rig.h"
+#include "supervisor/state_codec.h"
+
+namespace muster::supervisor {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+PersistentState state_of(std::uint32_t revision) {
+  PersistentState state;
+  state.apps["web"].revision = revision;
+  return state;
+}
+
+std::uint32_t revision_of(const LoadedState& loaded) {
+  const auto web = loaded.state.apps.find("web");
+  return web == loaded.state.apps.end() ? 0 : web->second.revision;
+}
+
+class StateFileTest : public testing::Test {
+ protected:
+  Loop loop;
+  TempFolder folder;
+  std::string path = folder / "state.json";
+};
+
+TEST_F(StateFileTest, AFirstStartHasNothingToSay) {
+  const LoadedState loaded = load_state(path);
+  EXPECT_EQ(loaded.from, LoadedState::From::nothing);
+  EXPECT_THAT(loaded.warnings, IsEmpty());
+  EXPECT_TRUE(load_state(folder / "no/folder").warnings.empty());
+}
+
+TEST_F(StateFileTest, IsLoadedAsItWasSaved) {
+  ASSERT_TRUE(save_state(path, state_of(1)).ok());
+  ASSERT_TRUE(save_state(path, state_of(2)).ok());
+  const LoadedState loaded = load_state(path);
+  EXPECT_EQ(loaded.from, LoadedState::From::current);
+  EXPECT_EQ(revision_of(loaded), 2U);
+  EXPECT_THAT(loaded.warnings, IsEmpty());
+  struct stat info {};
+  ASSERT_EQ(stat(path.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777U, 0600U);
+}
+
+TEST_F(StateFileTest, ADamagedFileFallsBackToThePrevious) {
+  ASSERT_TRUE(save_state(path, state_of(1)).ok());
+  ASSERT_TRUE(save_state(path, state_of(2)).ok());
+  const std::string whole = read_file(path);
+  for (const std::string& damaged :
+       {std::string(), whole.substr(0, whole.size() / 2), "x" + whole, std::string(1000, '\0')}) {
+    write_file(path, damaged);
+    const LoadedState loaded = load_state(path);
+    EXPECT_EQ(loaded.from, LoadedState::From::previous);
+    EXPECT_EQ(revision_of(loaded), 1U);
+    ASSERT_EQ(loaded.warnings.size(), 1U);
+    EXPECT_THAT(loaded.warnings[0], HasSubstr("starting from"));
+    EXPECT_EQ(read_file(path + ".refused"), damaged);
+  }
+}
+
+TEST_F(StateFileTest, AMissingFileFallsBackToThePrevious) {
+  ASSERT_TRUE(save_state(path, state_of(1)).ok());
+  ASSERT_TRUE(save_state(path, state_of(2)).ok());
+  unlink(path.c_str());
+  EXPECT_EQ(load_state(path).from, LoadedState::From::previous);
+}
+
+TEST_F(StateFileTest, StartsWhateverTheDiskHolds) {
+  write_file(path, "nonsense");
+  write_file(path + ".prev", "nonsense too");
+  LoadedState loaded = load_state(path);
+  EXPECT_EQ(loaded.from, LoadedState::From::nothing);
+  EXPECT_EQ(loaded.warnings.size(), 2U);
+  EXPECT_THAT(loaded.warnings.back(), HasSubstr("starting without"));
+  std::filesystem::create_directory(path);
+  EXPECT_EQ(load_state(path).from, LoadedState::From::nothing);
+  unlink((path + ".prev").c_str());
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  EXPECT_EQ(load_state(path).from, LoadedState::From::nothing);
+}
+
+TEST_F(StateFileTest, AFailedSaveLeavesTheOldFile) {
+  ASSERT_TRUE(save_state(path, state_of(1)).ok());
+  std::filesystem::create_directory(path + ".tmp");
+  EXPECT_FALSE(save_state(path, state_of(2)).ok());
+  EXPECT_EQ(revision_of(load_state(path)), 1U);
+  EXPECT_FALSE(save_state(folder / "no/folder", state_of(2)).ok());
+}
+
+TEST_F(StateFileTest, ALeftoverOfAnEarlierCrashIsInNobodysWay) {
+  write_file(path + ".tmp", "half");
+  write_file(path + ".prev.tmp", "half");
+  ASSERT_TRUE(save_state(path, state_of(1)).ok());
+  EXPECT_TRUE(save_state(path, state_of(2)).ok());
+  EXPECT_EQ(revision_of(load_state(path)), 2U);
+  unlink(path.c_str());
+  EXPECT_EQ(revision_of(load_state(path)), 1U);
+}
+
+TEST_F(StateFileTest, TheSaverWritesTheNewest) {
+  StateSaver saver(loop.get(), path, [](const std::string& error) { ADD_FAILURE() << error; });
+  for (std::uint32_t i = 1; i <= 100; ++i) saver.save(state_of(i));
+  ASSERT_TRUE(loop.until([&] { return exists(path) && revision_of(load_state(path)) == 100; }));
+}
+
+TEST_F(StateFileTest, FlushWritesAtOnceAndNothingOlderComesAfter) {
+  {
+    StateSaver saver(loop.get(), path, [](const std::string&) {});
+    EXPECT_TRUE(saver.flush().ok());
+    EXPECT_FALSE(exists(path)) << "there was nothing to write";
+    saver.save(state_of(1));  // under way in a worker
+    saver.save(state_of(2));
+    EXPECT_TRUE(saver.flush().ok());
+    EXPECT_EQ(revision_of(load_state(path)), 2U);
+  }
+  uv_run(loop.get(), UV_RUN_DEFAULT);
+  EXPECT_EQ(revision_of(load_state(path)), 2U);
+}
+
+TEST_F(StateFileTest, TroubleIsSaidOnceAndTriedAgain) {
+  std::vector<std::string> said;
+  std::filesystem::create_directory(path + ".tmp");
+  StateSaver saver(loop.get(), path, [&](const std::string& error) { said.push_back(error); });
+  saver.save(state_of(1));
+  ASSERT_TRUE(loop.until([&] { return said.size() == 1; }));
+  EXPECT_THAT(said[0], HasSubstr("cannot be saved"));
+  EXPECT_FALSE(saver.flush().ok());
+  EXPECT_EQ(said.size(), 1U);
+  std::filesystem::remove(path + ".tmp");
+  ASSERT_TRUE(loop.until([&] { return said.size() == 2; }));  // without another save()
+  EXPECT_EQ(said[1], "");
+  EXPECT_EQ(revision_of(load_state(path)), 1U);
+}
+
+}  // namespace
+}  // namespace muster::supervisor
