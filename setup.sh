@@ -14,7 +14,7 @@ cd "$(dirname "$(readlink -f "$0")")"
 
 BUILD_PACKAGES=(
   g++ cmake ninja-build            # the tool chain
-  libboost1.81-dev                 # Asio: the traffic threads (headers only)
+  libboost1.81-dev                 # Beast: HTTP of the control API (headers only)
   libboost-json1.81-dev            # JSON of the control API and of `-o json`
   libuv1-dev                       # the control loop
   libtomlplusplus-dev              # the spec's syntax

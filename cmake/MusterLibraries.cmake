@@ -2,7 +2,7 @@
 # because the exec shim is this same binary and pays for every shared library at each start of a replica.
 find_package(Threads REQUIRED)
 
-find_path(MUSTER_BOOST_INCLUDE boost/asio.hpp REQUIRED)
+find_path(MUSTER_BOOST_INCLUDE boost/beast.hpp REQUIRED)
 find_library(MUSTER_BOOST_JSON NAMES libboost_json.a REQUIRED)
 find_library(MUSTER_UV NAMES libuv_a.a libuv.a REQUIRED)
 
@@ -28,7 +28,7 @@ add_library(muster_json INTERFACE)
 target_include_directories(muster_json SYSTEM INTERFACE ${MUSTER_BOOST_INCLUDE})
 target_link_libraries(muster_json INTERFACE ${MUSTER_BOOST_JSON})
 
-add_library(muster_asio INTERFACE)
-target_include_directories(muster_asio SYSTEM INTERFACE ${MUSTER_BOOST_INCLUDE})
-target_compile_definitions(muster_asio INTERFACE BOOST_ASIO_NO_DEPRECATED)
-target_link_libraries(muster_asio INTERFACE Threads::Threads)
+add_library(muster_beast INTERFACE)
+target_include_directories(muster_beast SYSTEM INTERFACE ${MUSTER_BOOST_INCLUDE})
+target_compile_definitions(muster_beast INTERFACE BOOST_ASIO_NO_DEPRECATED)
+target_link_libraries(muster_beast INTERFACE Threads::Threads)

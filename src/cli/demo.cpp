@@ -126,7 +126,7 @@ Status Demo::comes_up() {
   const Instant begin = std::chrono::steady_clock::now();
   bool storage_was_ready = false;
   bool early = false;  // an app that needs the storage ran before the storage was ready
-  const Status ready = wait_for("every replica ready", ready_limit, [&] {
+  Status ready = wait_for("every replica ready", ready_limit, [&] {
     const DemoApp* storage = status_.find_app("storage");
     const bool storage_ready = storage != nullptr && storage->state == "ready";
     const bool others_run = !status_.pids_of("api").empty() || !status_.pids_of("worker").empty();
@@ -202,7 +202,7 @@ Status Demo::survives_kill() {
   const int killed = victim->pid;
   const Instant begin = std::chrono::steady_clock::now();
   if (::kill(killed, SIGKILL) != 0) return system_error("kill", errno);
-  const Status back = wait_for("api/2 ready again", ready_limit, [&] {
+  Status back = wait_for("api/2 ready again", ready_limit, [&] {
     const DemoReplica* now = status_.find(victim_id);
     return now != nullptr && now->state == "ready" && now->pid > 0 && now->pid != killed;
   });
@@ -230,7 +230,7 @@ Status Demo::rolls_out_an_edit() {
   Load load(host_.ports().listener(), load_clients);
   const Instant begin = std::chrono::steady_clock::now();
   if (Status written = host_.write_spec("good day from"); !written) return written;
-  const Status done = wait_for("the edited spec rolled out", ready_limit, [&] {
+  Status done = wait_for("the edited spec rolled out", ready_limit, [&] {
     const DemoApp* now = status_.find_app("api");
     return status_.spec_revision > before.spec_revision && now != nullptr && now->revision > api->revision &&
            status_.all_ready();

@@ -125,7 +125,7 @@ std::string project_socket(const std::string& spec_real_path, const Surroundings
   const std::string file = project_id(spec_real_path) + ".sock";
   if (!around.runtime_dir.empty()) {
     // A runtime folder so deep that no socket fits counts as none: the daemon and its clients agree on that.
-    const std::string path = absolute_path("muster/" + file, around.runtime_dir);
+    std::string path = absolute_path("muster/" + file, around.runtime_dir);
     if (path.size() <= socket_path_bytes_max) return path;
   }
   return shared_folder(around) + "/" + file;

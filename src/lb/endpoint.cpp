@@ -65,9 +65,21 @@ std::unique_ptr<Upstream> LocalEndpoint::take_parked(Millis idle_max) {
   return upstream;
 }
 
+namespace {
+// Neither bytes nor an end lie in the socket: what comes from now on is an event.
+bool is_silent(const Socket& socket) {
+  char byte = 0;
+  if (::recv(socket.fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) return false;
+  if (errno != EAGAIN && errno != EWOULDBLOCK) return false;
+  socket.blocked(Direction::read);
+  return true;
+}
+}  // namespace
+
 void LocalEndpoint::park(std::unique_ptr<Upstream> upstream, Millis keepalive) {
   if (!in_rotation_ || worker_.stopping() || parked_.size() >= parked_max || keepalive <= Millis::zero())
     return;
+  if (upstream->socket_.may_be_readable() && !is_silent(upstream->socket_)) return;
   upstream->idle_since_ = worker_.loop().now();
   worker_.loop().arm(*upstream, upstream->idle_since_ + keepalive);
   upstream->socket_.watch(&Upstream::on_event, upstream.get());
@@ -109,7 +121,7 @@ Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, std::string
     why = errno_text(errno);
     co_return nullptr;
   }
-  Socket socket(worker_.loop(), std::move(fd));
+  Socket socket(worker_.loop(), std::move(fd), Socket::Kind::connecting);
   if (!socket.valid()) {
     why = "the kernel watches no more sockets";
     co_return nullptr;

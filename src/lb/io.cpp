@@ -14,6 +14,12 @@ std::ptrdiff_t outcome(ssize_t moved) {
   return errno == EAGAIN || errno == EWOULDBLOCK ? io_blocked : io_failed;
 }
 
+std::ptrdiff_t sent_outcome(const Socket& socket, ssize_t sent) {
+  const std::ptrdiff_t moved = outcome(sent);
+  if (moved == io_blocked) socket.blocked(Direction::write);
+  return moved;
+}
+
 iovec part(std::string_view bytes) {
   return {.iov_base = const_cast<char*>(bytes.data()),
           .iov_len = bytes.size()};  // sendmsg(2) does not write to it
@@ -23,14 +29,18 @@ iovec part(std::string_view bytes) {
 std::ptrdiff_t receive(const Socket& socket, std::span<char> into) {
   for (;;) {
     const ssize_t got = ::recv(socket.fd(), into.data(), into.size(), 0);
-    if (got >= 0 || errno != EINTR) return outcome(got);
+    if (got < 0 && errno == EINTR) continue;
+    const std::ptrdiff_t moved = outcome(got);
+    if (moved == io_blocked) socket.blocked(Direction::read);
+    if (moved > 0 && static_cast<std::size_t>(moved) < into.size()) socket.read_short();
+    return moved;
   }
 }
 
 std::ptrdiff_t send_some(const Socket& socket, std::string_view bytes) {
   for (;;) {
     const ssize_t sent = ::send(socket.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent >= 0 || errno != EINTR) return outcome(sent);
+    if (sent >= 0 || errno != EINTR) return sent_outcome(socket, sent);
   }
 }
 
@@ -43,7 +53,7 @@ std::ptrdiff_t send_some(const Socket& socket, std::string_view first, std::stri
   message.msg_iovlen = parts.size();
   for (;;) {
     const ssize_t sent = ::sendmsg(socket.fd(), &message, MSG_NOSIGNAL);
-    if (sent >= 0 || errno != EINTR) return outcome(sent);
+    if (sent >= 0 || errno != EINTR) return sent_outcome(socket, sent);
   }
 }
 

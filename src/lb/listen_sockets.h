@@ -1,4 +1,4 @@
-// Opening listening sockets: one per traffic thread and address. No Asio, no thread of its own.
+// Opening listening sockets: one per traffic thread and address. No thread of its own.
 #pragma once
 
 #include <sys/types.h>

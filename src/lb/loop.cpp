@@ -1,136 +1,117 @@
 #include "lb/loop.h"
 
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/basic_stream_descriptor.hpp>
-#include <boost/asio/steady_timer.hpp>
+#include <algorithm>
 #include <cerrno>
-#include <mutex>
-#include <vector>
 
 #include "base/check.h"
 
 namespace muster::lb {
 
-namespace asio = boost::asio;
-using Executor = asio::io_context::executor_type;
-using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
-using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
-                                         asio::wait_traits<std::chrono::steady_clock>, Executor>;
-using ErrorCode = boost::system::error_code;
+namespace {
+constexpr std::size_t events_per_round = 256;
+constexpr std::uint64_t wake_tag = ~std::uint64_t{0};
+constexpr std::uint32_t generation_bits = 32;
+}  // namespace
 
-// Only the loop's own thread touches the io_context: letters come through a mutex and an eventfd. So Asio's own locks
-// are off (a handler costs no atomic operation).
-struct Loop::Io {
-  explicit Io(Fd wake_fd)
-      : wake_raw(wake_fd.get()),
-        wake(context.get_executor(), wake_fd.release()),
-        timer(context.get_executor()) {}
-  asio::io_context context{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE};
-  const int wake_raw;
-  Descriptor wake;
-  Timer timer;
-  std::mutex mutex;
-  std::vector<std::function<void()>> letters;
-};
-
-// Outlives its Socket until the waits that Asio still holds have come back.
+// A registered socket. Its place is used again after a close; the generation in the tag of an event tells the events
+// of the former socket: those of the same round, and those that come while a child that was just forked still holds a
+// copy of the descriptor.
 class SocketCore {
  public:
-  explicit SocketCore(Loop& loop) : loop_(loop), descriptor_(loop.io_->context.get_executor()) {}
+  SocketCore(Loop& loop, std::uint32_t index) noexcept : loop_(loop), index_(index) {}
+  SocketCore(const SocketCore&) = delete;
+  SocketCore& operator=(const SocketCore&) = delete;
 
   // False when epoll takes no more (fs.epoll.max_user_watches).
-  bool open(Fd fd) {
-    ErrorCode error;
-    descriptor_.assign(fd.get(), error);
-    if (error) return false;
-    raw_ = fd.release();
-    next_ = loop_.sockets_;
-    if (next_ != nullptr) next_->previous_ = this;
-    loop_.sockets_ = this;
+  bool open(Fd fd, Socket::Kind kind) {
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+    event.data.u64 = std::uint64_t{generation_} << generation_bits | index_;
+    if (::epoll_ctl(loop_.epoll_.get(), EPOLL_CTL_ADD, fd.get(), &event) != 0) return false;
+    fd_ = std::move(fd);
+    is_shared_ = kind == Socket::Kind::listening;
+    ready_ = {false, kind == Socket::Kind::connected};
+    short_means_empty_ = true;
     return true;
   }
 
   void close() noexcept {
     MUSTER_CHECK(waiting_[0] == nullptr && waiting_[1] == nullptr);
-    (previous_ == nullptr ? loop_.sockets_ : previous_->next_) = next_;
-    if (next_ != nullptr) next_->previous_ = previous_;
-    ErrorCode ignored;
-    descriptor_.close(ignored);
+    // close(2) takes it out of the epoll set only when it was the last descriptor of the socket.
+    if (is_shared_) ::epoll_ctl(loop_.epoll_.get(), EPOLL_CTL_DEL, fd_.get(), nullptr);
+    fd_.reset();
     event_ = nullptr;
-    closed_ = true;
-    if (!armed_[0] && !armed_[1]) delete this;
+    ++generation_;
+    loop_.free_cores_.push_back(this);
   }
 
   void begin(SocketWait& wait) {
-    const auto index = static_cast<std::size_t>(wait.direction_);
-    MUSTER_CHECK(waiting_[index] == nullptr);
-    waiting_[index] = &wait;
+    SocketWait*& waiting = waiting_[at(wait.direction_)];
+    MUSTER_CHECK(waiting == nullptr);
+    waiting = &wait;
     if (wait.limit_ != no_limit) loop_.arm(wait, loop_.now() + wait.limit_);
-    arm(wait.direction_);
   }
   void end(SocketWait& wait) {
-    waiting_[static_cast<std::size_t>(wait.direction_)] = nullptr;
+    waiting_[at(wait.direction_)] = nullptr;
     loop_.disarm(wait);
   }
-
-  void arm(Direction direction) {
-    const auto index = static_cast<std::size_t>(direction);
-    if (armed_[index]) return;
-    armed_[index] = true;
-    const auto type = direction == Direction::read ? Descriptor::wait_read : Descriptor::wait_write;
-    descriptor_.async_wait(type, [this, direction](const ErrorCode&) { on_event(direction); });
-  }
-
-  [[nodiscard]] int fd() const noexcept { return raw_; }
-  [[nodiscard]] Loop& loop() const noexcept { return loop_; }
   void abort_wait(Direction direction) {
-    SocketWait* const wait = waiting_[static_cast<std::size_t>(direction)];
-    if (wait != nullptr) wait->finish(Waited::aborted);
+    if (SocketWait* const wait = waiting_[at(direction)]) wait->finish(Waited::aborted);
   }
-  bool take_ready(Direction direction) {
-    return std::exchange(ready_[static_cast<std::size_t>(direction)], false);
+
+  void on_events(std::uint32_t generation, std::uint32_t events) {
+    if (generation != generation_) return;
+    constexpr std::uint32_t ended = EPOLLERR | EPOLLHUP;
+    const bool readable = (events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI | ended)) != 0;
+    const bool writable = (events & (EPOLLOUT | ended)) != 0;
+    // No edge follows an end that is already there; and a read stops short at an urgent byte.
+    if ((events & (EPOLLRDHUP | EPOLLPRI | ended)) != 0) short_means_empty_ = false;
+    if (readable) ready_[at(Direction::read)] = true;
+    if (writable) ready_[at(Direction::write)] = true;
+    if (readable) {
+      if (SocketWait* const wait = waiting_[at(Direction::read)]) {
+        wait->finish(Waited::ready);
+      } else if (event_ != nullptr) {
+        std::exchange(event_, nullptr)(argument_);
+      }
+    }
+    if (!writable || generation != generation_) return;  // the reader may have closed it
+    if (SocketWait* const wait = waiting_[at(Direction::write)]) wait->finish(Waited::ready);
+  }
+
+  void blocked(Direction direction) noexcept { ready_[at(direction)] = false; }
+  void read_short() noexcept {
+    if (short_means_empty_) ready_[at(Direction::read)] = false;
   }
   void watch(void (*event)(void*), void* argument) {
     event_ = event;
     argument_ = argument;
-    arm(Direction::read);
   }
   void unwatch() noexcept { event_ = nullptr; }
-  [[nodiscard]] SocketCore* next() const noexcept { return next_; }
+
+  [[nodiscard]] bool ready(Direction direction) const noexcept { return ready_[at(direction)]; }
+  [[nodiscard]] bool is_open() const noexcept { return static_cast<bool>(fd_); }
+  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+  [[nodiscard]] Loop& loop() const noexcept { return loop_; }
 
  private:
-  void on_event(Direction direction) {
-    const auto index = static_cast<std::size_t>(direction);
-    armed_[index] = false;
-    if (closed_) {
-      if (!armed_[0] && !armed_[1]) delete this;
-      return;
-    }
-    loop_.stamp();
-    if (SocketWait* const wait = waiting_[index]) {
-      wait->finish(Waited::ready);
-    } else if (direction == Direction::read && event_ != nullptr) {
-      std::exchange(event_, nullptr)(argument_);
-    } else {
-      ready_[index] = true;
-    }
-  }
+  static constexpr std::size_t at(Direction direction) { return static_cast<std::size_t>(direction); }
 
   Loop& loop_;
-  Descriptor descriptor_;
+  Fd fd_;
+  const std::uint32_t index_;
+  std::uint32_t generation_ = 0;
   std::array<SocketWait*, 2> waiting_{};
-  std::array<bool, 2> armed_{};  // Asio holds a wait
-  std::array<bool, 2> ready_{};  // it came back while nobody waited
-  bool closed_ = false;
-  int raw_ = -1;
+  std::array<bool, 2> ready_{};
+  bool short_means_empty_ = true;
+  bool is_shared_ = false;
   void (*event_)(void*) = nullptr;
   void* argument_ = nullptr;
-  SocketCore* previous_ = nullptr;
-  SocketCore* next_ = nullptr;
 };
 
 bool SocketWait::await_ready() {
@@ -138,7 +119,7 @@ bool SocketWait::await_ready() {
     result_ = Waited::aborted;
     return true;
   }
-  return core_.take_ready(direction_);
+  return core_.ready(direction_);
 }
 
 void SocketWait::await_suspend(std::coroutine_handle<> waiter) {
@@ -161,13 +142,33 @@ void LoopSleep::await_suspend(std::coroutine_handle<> waiter) {
   loop_.arm(*this, loop_.now() + length_);
 }
 
-Socket::Socket(Loop& loop, Fd fd) {
-  auto core = std::make_unique<SocketCore>(loop);
-  if (core->open(std::move(fd))) core_ = core.release();
+void LoopTurn::await_suspend(std::coroutine_handle<> waiter) {
+  loop_.turns_.push_back(waiter);
+}
+
+Socket::Socket(Loop& loop, Fd fd, Kind kind) {
+  SocketCore& core = loop.take_core();
+  if (core.open(std::move(fd), kind)) {
+    core_ = &core;
+  } else {
+    loop.free_cores_.push_back(&core);
+  }
 }
 
 int Socket::fd() const noexcept {
   return core_ == nullptr ? -1 : core_->fd();
+}
+
+bool Socket::may_be_readable() const noexcept {
+  return core_->ready(Direction::read);
+}
+
+void Socket::blocked(Direction direction) const noexcept {
+  core_->blocked(direction);
+}
+
+void Socket::read_short() const noexcept {
+  core_->read_short();
 }
 
 void Socket::abort_wait(Direction direction) {
@@ -191,79 +192,110 @@ void Socket::close() noexcept {
   if (core_ != nullptr) std::exchange(core_, nullptr)->close();
 }
 
-Loop::Loop(std::unique_ptr<Io> io)
-    : now_(std::chrono::steady_clock::now()), wheel_(now_), io_(std::move(io)) {}
+Loop::Loop(Fd epoll, Fd wake)
+    : epoll_(std::move(epoll)),
+      wake_(std::move(wake)),
+      now_(std::chrono::steady_clock::now()),
+      wheel_(now_) {}
 Loop::~Loop() = default;
 
 Result<std::unique_ptr<Loop>> Loop::create() {
+  Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll) return system_error("epoll_create1", errno);
   Fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake) return system_error("eventfd", errno);
-  try {
-    return std::unique_ptr<Loop>(new Loop(std::make_unique<Io>(std::move(wake))));
-  } catch (const boost::system::system_error& failure) {
-    return system_error("epoll", failure.code().value());
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = wake_tag;
+  if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake.get(), &event) != 0)
+    return system_error("epoll_ctl", errno);
+  return std::unique_ptr<Loop>(new Loop(std::move(epoll), std::move(wake)));
+}
+
+SocketCore& Loop::take_core() {
+  if (free_cores_.empty()) {
+    free_cores_.reserve(cores_.size() + 1);  // close() must not have to allocate
+    return *cores_.emplace_back(
+        std::make_unique<SocketCore>(*this, static_cast<std::uint32_t>(cores_.size())));
   }
+  SocketCore& core = *free_cores_.back();
+  free_cores_.pop_back();
+  return core;
 }
 
 void Loop::run() {
-  stamp();
-  wait_for_letters();
-  io_->context.run();
+  std::array<epoll_event, events_per_round> events{};
+  while (!quitting_) {
+    const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout());
+    MUSTER_CHECK(count >= 0 || errno == EINTR);
+    now_ = std::chrono::steady_clock::now();
+    for (int i = 0; i < count && !quitting_; ++i) {
+      const epoll_event& event = events[static_cast<std::size_t>(i)];
+      on_event(event.data.u64, event.events);
+    }
+    advance_wheel();
+    give_turns();
+  }
 }
 
-void Loop::quit() {
-  quitting_ = true;
-  ErrorCode ignored;
-  io_->wake.cancel(ignored);  // not closed: a late post() may still write to it
-  io_->timer.cancel();
+int Loop::timeout() const {
+  if (!turns_.empty()) return 0;
+  if (!ticking_) return -1;
+  const auto left = std::chrono::ceil<Millis>(next_tick_ - now_);
+  return static_cast<int>(std::clamp<Millis::rep>(left.count(), 0, Wheel::tick.count()));
+}
+
+void Loop::on_event(std::uint64_t tag, std::uint32_t events) {
+  if (tag == wake_tag) {
+    read_letters();
+  } else {
+    const auto index = static_cast<std::uint32_t>(tag);
+    cores_[index]->on_events(static_cast<std::uint32_t>(tag >> generation_bits), events);
+  }
 }
 
 void Loop::post(std::function<void()> letter) {
-  const std::lock_guard lock(io_->mutex);
-  io_->letters.push_back(std::move(letter));
-  if (io_->letters.size() > 1) return;
+  const std::lock_guard lock(mutex_);
+  letters_.push_back(std::move(letter));
+  if (letters_.size() > 1) return;
   const std::uint64_t one = 1;
   // Cannot fail on an eventfd that is far from its maximum.
-  MUSTER_CHECK(::write(io_->wake_raw, &one, sizeof one) == sizeof one);
+  MUSTER_CHECK(::write(wake_.get(), &one, sizeof one) == sizeof one);
 }
 
-void Loop::wait_for_letters() {
-  io_->wake.async_wait(Descriptor::wait_read, [this](const ErrorCode& error) {
-    if (error || quitting_) return;
-    stamp();
-    std::uint64_t count = 0;
-    if (::read(io_->wake_raw, &count, sizeof count) < 0 && errno != EAGAIN) MUSTER_CHECK(errno == EINTR);
-    std::vector<std::function<void()>> letters;
-    {
-      const std::lock_guard lock(io_->mutex);
-      letters.swap(io_->letters);
-    }
-    for (const auto& letter : letters) letter();
-    if (!quitting_) wait_for_letters();
-  });
+void Loop::read_letters() {
+  std::uint64_t count = 0;
+  if (::read(wake_.get(), &count, sizeof count) < 0) MUSTER_CHECK(errno == EAGAIN || errno == EINTR);
+  std::vector<std::function<void()>> letters;
+  {
+    const std::lock_guard lock(mutex_);
+    letters.swap(letters_);
+  }
+  for (const auto& letter : letters) letter();
 }
 
 void Loop::arm(WheelNode& node, Instant deadline) {
   wheel_.arm(node, deadline);
-  if (!ticking_) start_tick();
+  if (ticking_) return;
+  ticking_ = true;
+  next_tick_ = now_ + Wheel::tick;
 }
 
-void Loop::start_tick() {
-  ticking_ = true;
-  io_->timer.expires_after(Wheel::tick);
-  io_->timer.async_wait([this](const ErrorCode&) {
-    ticking_ = false;
-    if (quitting_) return;
-    stamp();
-    wheel_.advance(now_);
-    if (wheel_.size() > 0 && !ticking_) start_tick();
-  });
+void Loop::advance_wheel() {
+  if (!ticking_ || now_ < next_tick_) return;
+  wheel_.advance(now_);
+  ticking_ = wheel_.size() > 0;
+  next_tick_ = now_ + Wheel::tick;
+}
+
+void Loop::give_turns() {
+  for (const std::coroutine_handle<> waiter : std::exchange(turns_, {})) waiter.resume();
 }
 
 void Loop::shut_all_sockets() {
   shut_ = true;
-  for (SocketCore* socket = sockets_; socket != nullptr; socket = socket->next())
-    ::shutdown(socket->fd(), SHUT_RDWR);
+  for (const auto& core : cores_)
+    if (core->is_open()) ::shutdown(core->fd(), SHUT_RDWR);
 }
 
 }  // namespace muster::lb

@@ -1,5 +1,7 @@
-// One traffic thread's event loop: readiness of sockets, deadlines, letters from the control thread. Asio lives in
-// loop.cpp alone. Sockets are read and written by plain system calls first; a coroutine waits only on EAGAIN.
+// One traffic thread's event loop on epoll(7): readiness of sockets, deadlines, letters from the control thread.
+// Sockets are registered once, edge-triggered for both directions, and never again: what the edges said is kept for
+// each direction until a system call finds that it holds no more. So a request costs its reads and writes and a share
+// of one epoll_wait.
 #pragma once
 
 #include <array>
@@ -7,7 +9,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -29,7 +33,8 @@ enum class Waited : std::uint8_t {
 
 inline constexpr Millis no_limit = Millis::max();
 
-// Awaitable: until the socket is ready or `limit` is over. At most one per socket and direction.
+// Awaitable: until the socket is ready or `limit` is over; at once when it is known to be. What follows must be the
+// system call that finds out: only that ends the readiness. At most one wait per socket and direction.
 class SocketWait : private WheelNode {
  public:
   SocketWait(SocketCore& core, Direction direction, Millis limit) noexcept
@@ -53,8 +58,13 @@ class SocketWait : private WheelNode {
 // An owned non-blocking socket that is registered with the loop. Closing it while a coroutine waits on it is a bug.
 class Socket {
  public:
+  enum class Kind : std::uint8_t {
+    connected,
+    connecting,  // connect(2) said EINPROGRESS: writable once that is over
+    listening,   // other descriptors may share it
+  };
   Socket() noexcept = default;
-  Socket(Loop& loop, Fd fd);  // not valid() when the kernel takes no more
+  Socket(Loop& loop, Fd fd, Kind kind = Kind::connected);  // not valid() when the kernel takes no more
   Socket(Socket&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
   Socket& operator=(Socket&& other) noexcept {
     if (this != &other) {
@@ -71,13 +81,18 @@ class Socket {
   [[nodiscard]] int fd() const noexcept;
   SocketWait readable(Millis limit) { return {*core_, Direction::read, limit}; }
   SocketWait writable(Millis limit) { return {*core_, Direction::write, limit}; }
+  // False: a read or accept now would only say EAGAIN.
+  [[nodiscard]] bool may_be_readable() const noexcept;
+  // What a system call found out: EAGAIN, or a read that got less than it asked for.
+  void blocked(Direction direction) const noexcept;
+  void read_short() const noexcept;
   // The coroutine that waits in this direction, if any, goes on at once with Waited::aborted.
   void abort_wait(Direction direction);
   void abort_waits() {
     abort_wait(Direction::read);
     abort_wait(Direction::write);
   }
-  // A socket nobody reads from: `event` is called once when the peer sends or closes. Ended by the next read wait.
+  // A socket nobody reads from: `event` is called once when the peer sends or closes from now on, until unwatch().
   void watch(void (*event)(void*), void* argument);
   void unwatch() noexcept;
   void reset_on_close() noexcept;  // close() sends RST instead of FIN
@@ -104,6 +119,18 @@ class LoopSleep : private WheelNode {
   std::coroutine_handle<> waiter_;
 };
 
+// Awaitable: lets all others that are ready go on first. A coroutine that always finds more to do gives them turns.
+class LoopTurn {
+ public:
+  explicit LoopTurn(Loop& loop) noexcept : loop_(loop) {}
+  static bool await_ready() noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> waiter);
+  static void await_resume() noexcept {}
+
+ private:
+  Loop& loop_;
+};
+
 class Loop {
  public:
   static Result<std::unique_ptr<Loop>> create();
@@ -111,14 +138,14 @@ class Loop {
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
-  // Runs on the calling thread until quit() was called and all sockets are closed.
+  // Runs on the calling thread until quit() was called on it.
   void run();
-  void quit();
+  void quit() noexcept { quitting_ = true; }
 
-  // From any thread: runs `letter` on the loop's thread, in order. Never dropped.
+  // From any thread: runs `letter` on the loop's thread, in order. Letters that come after quit() are not run.
   void post(std::function<void()> letter);
 
-  [[nodiscard]] Instant now() const noexcept { return now_; }  // read once per event
+  [[nodiscard]] Instant now() const noexcept { return now_; }  // read once per round of events
   void arm(WheelNode& node, Instant deadline);
   void disarm(WheelNode& node) noexcept { wheel_.disarm(node); }
 
@@ -126,28 +153,35 @@ class Loop {
   void shut_all_sockets();
   [[nodiscard]] bool shut() const noexcept { return shut_; }
 
-  // Awaitable pause, counted on the wheel.
-  LoopSleep sleep(Millis length) noexcept;
+  LoopSleep sleep(Millis length) noexcept { return {*this, length}; }  // counted on the wheel
+  LoopTurn turn() noexcept { return LoopTurn(*this); }
 
  private:
   friend class SocketCore;
-  struct Io;  // what is Asio's
-  explicit Loop(std::unique_ptr<Io> io);
-  void stamp() { now_ = std::chrono::steady_clock::now(); }
-  void start_tick();
-  void wait_for_letters();
+  friend class Socket;
+  friend class LoopTurn;
+  Loop(Fd epoll, Fd wake);
+  [[nodiscard]] int timeout() const;
+  void on_event(std::uint64_t tag, std::uint32_t events);
+  void read_letters();
+  void advance_wheel();
+  void give_turns();
+  SocketCore& take_core();
 
+  const Fd epoll_;
+  const Fd wake_;  // an eventfd, written by post()
   Instant now_;
   Wheel wheel_;
+  Instant next_tick_{};  // while the wheel holds a node
   bool ticking_ = false;
   bool quitting_ = false;
   bool shut_ = false;
-  SocketCore* sockets_ = nullptr;  // all of them, for shut_all_sockets()
-  std::unique_ptr<Io> io_;
+  // Never freed one by one: an event for a socket that is closed meanwhile must still find its core.
+  std::vector<std::unique_ptr<SocketCore>> cores_;
+  std::vector<SocketCore*> free_cores_;
+  std::vector<std::coroutine_handle<>> turns_;
+  std::mutex mutex_;
+  std::vector<std::function<void()>> letters_;  // guarded by mutex_
 };
-
-inline LoopSleep Loop::sleep(Millis length) noexcept {
-  return {*this, length};
-}
 
 }  // namespace muster::lb

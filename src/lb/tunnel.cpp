@@ -59,14 +59,17 @@ Task<> relay(OneWay& way) {
   const bool begun = way.waiting.empty() || co_await write_waiting(way);
   if (!begun) co_return tunnel.break_off();
   for (int reads = 0; !tunnel.broken;) {
-    std::ptrdiff_t got = io_blocked;
-    if (reads++ % reads_in_a_row != 0) got = receive(way.from, tunnel.worker.scratch());
-    if (got == io_blocked) {
+    if (!way.from.may_be_readable()) {
       const bool there = co_await await_bytes(way);
       if (!there) break;
-      got = receive(way.from, tunnel.worker.scratch());
-      if (got == io_blocked) continue;
+      reads = 0;
+    } else if (++reads > reads_in_a_row) {
+      reads = 0;
+      co_await tunnel.worker.loop().turn();
+      continue;
     }
+    const std::ptrdiff_t got = receive(way.from, tunnel.worker.scratch());
+    if (got == io_blocked) continue;
     if (got == 0) {
       ::shutdown(way.to.fd(), SHUT_WR);
       co_return;

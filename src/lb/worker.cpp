@@ -11,8 +11,8 @@
 namespace muster::lb {
 
 namespace {
-constexpr int accepts_per_turn = 32;      // then the connections that are there get their turn
-constexpr Millis pause_without_fds{100};  // after EMFILE and its kin
+constexpr int accepts_per_turn = 32;        // then the connections that are there get their turn
+constexpr Millis pause_after_failure{100};  // EMFILE and its kin
 constexpr std::size_t spare_buffers_max = 64;
 constexpr std::size_t spare_buffer_bytes_max = 8U << 10U;
 }  // namespace
@@ -235,16 +235,18 @@ void Worker::accept_last(LocalListener& listener) {
 Detached Worker::accept_loop(Ref<LocalListener> listener) {
   ++accepting_;
   while (!listener->closing) {
-    listener->socket = Socket(*loop_, listener->address->duplicate(index_));
+    listener->socket = Socket(*loop_, listener->address->duplicate(index_), Socket::Kind::listening);
     if (listener->socket.valid()) break;
-    co_await loop_->sleep(pause_without_fds);
+    co_await loop_->sleep(pause_after_failure);
   }
   while (!listener->closing) {
     const Waited waited = co_await listener->socket.readable(no_limit);
     if (waited != Waited::ready) break;
-    if (!accept_some(*listener) &&
-        (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
-      co_await loop_->sleep(pause_without_fds);
+    if (accept_some(*listener)) {
+      co_await loop_->turn();
+    } else if (errno != EAGAIN) {
+      co_await loop_->sleep(pause_after_failure);
+    }
   }
   listener->socket.close();
   listener->address.reset();
@@ -261,6 +263,7 @@ bool Worker::accept_some(LocalListener& listener) {
                     SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd) {
       if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO) continue;
+      if (errno == EAGAIN) listener.socket.blocked(Direction::read);
       return false;
     }
     begin_connection(listener, std::move(fd), host_text(peer));

@@ -14,8 +14,6 @@
 namespace muster::supervisor {
 namespace {
 
-constexpr std::size_t report_bytes_max = 64;
-
 ExitStatus status_of(const siginfo_t& info) {
   ExitStatus status;
   if (info.si_code == CLD_EXITED) {
@@ -89,6 +87,8 @@ Status Child::start(const ChildName& name, const ProcessOrder& order, int out_fd
   tree_ = std::move(tree).value();
 
   ShimOrder shim = shim_order(order);
+  stamp_ = CredentialCache::stamp();
+  shim.credentials = world_.credentials.find(shim.user, shim.group, stamp_, std::chrono::steady_clock::now());
   add_token(shim.environment, name.token);
   shim.end_with_parent = end_with_daemon;
   shim.parent_pid = world_.own_pid;
@@ -127,13 +127,13 @@ void Child::kill() {
 }
 
 void Child::read_report() {
-  std::array<char, report_bytes_max> piece{};
+  std::array<char, shim_report_bytes_max> piece{};
   while (report_.valid()) {
     const ssize_t got = read(report_.get(), piece.data(), piece.size());
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == EAGAIN) return;
     if (got <= 0) return finish_report();
-    if (report_bytes_.size() < report_bytes_max)
+    if (report_bytes_.size() < shim_report_bytes_max)
       report_bytes_.append(piece.data(), static_cast<std::size_t>(got));
   }
 }
@@ -150,6 +150,10 @@ void Child::finish_report() {
   }
   if (!failure_sentence_.empty()) return;  // told when it has been reaped
   started_ = true;
+  if (report.credentials) {
+    world_.credentials.keep(names_.user, names_.group, *report.credentials, stamp_,
+                            std::chrono::steady_clock::now());
+  }
   hooks_.started(pid_);
 }
 

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "supervisor/cgroup_tree.h"
+#include "supervisor/credential_cache.h"
 #include "supervisor/process_host.h"
 #include "supervisor/process_tree.h"
 #include "supervisor/shim_order.h"
@@ -23,6 +24,7 @@ struct ChildWorld {
   uv_loop_t* loop = nullptr;
   std::uint64_t files_soft = 0;  // the soft RLIMIT_NOFILE that muster was started with
   int own_pid = 0;
+  CredentialCache credentials;
   std::unique_ptr<CgroupBase> cgroups;   // none: trees by token
   std::unique_ptr<TokenScanner> tokens;  // none: trees by cgroup
 };
@@ -77,6 +79,7 @@ class Child {
   Fd report_;
   UvPoll report_poll_;
   std::string report_bytes_;
+  CredentialCache::Stamp stamp_{};  // when the shim was sent
   std::unique_ptr<ProcessTree> tree_;
   std::optional<ShimFailure> failure_;
   std::string failure_sentence_;

@@ -28,6 +28,7 @@ namespace {
 
 constexpr int exit_of_failed_shim = 127;
 constexpr std::size_t name_service_bytes_max = 1U << 20U;
+constexpr std::size_t groups_max = 1U << 16U;  // NGROUPS_MAX
 
 using Failed = std::optional<ShimFailure>;
 
@@ -35,11 +36,10 @@ ShimFailure failed(ShimStep step) {
   return ShimFailure{step, errno};
 }
 
-struct Ids {
-  std::optional<uid_t> uid;
-  std::optional<gid_t> gid;
-  std::string user;  // as initgroups(3) wants it
-};
+void say(int fd, std::string_view bytes) {
+  while (write(fd, bytes.data(), bytes.size()) < 0 && errno == EINTR) {
+  }
+}
 
 // getpwnam_r(3) and its kin: 0 with no entry is "no such user"; their buffer grows until the entry fits.
 template <typename Entry, typename Call>
@@ -54,7 +54,8 @@ int look_up(Entry& entry, std::vector<char>& buffer, bool& found, Call call) {
   }
 }
 
-Failed look_up_user(const std::string& name, Ids& ids) {
+// user: as getgrouplist(3) wants it.
+Failed look_up_user(const std::string& name, Credentials& ids, std::string& user) {
   passwd entry{};
   std::vector<char> buffer;
   bool found = false;
@@ -70,11 +71,11 @@ Failed look_up_user(const std::string& name, Ids& ids) {
   if (!found) return ShimFailure{ShimStep::user, error};
   ids.uid = entry.pw_uid;
   ids.gid = entry.pw_gid;
-  ids.user = entry.pw_name;
+  user = entry.pw_name;
   return std::nullopt;
 }
 
-Failed look_up_group(const std::string& name, Ids& ids) {
+Failed look_up_group(const std::string& name, Credentials& ids) {
   group entry{};
   std::vector<char> buffer;
   bool found = false;
@@ -143,7 +144,7 @@ Failed set_priorities(const ShimOrder& order) {
   return std::nullopt;
 }
 
-bool ids_are(const Ids& ids) {
+bool ids_are(const Credentials& ids) {
   uid_t real_uid = 0;
   uid_t effective_uid = 0;
   uid_t saved_uid = 0;
@@ -157,17 +158,45 @@ bool ids_are(const Ids& ids) {
   return uid_ok && (!ids.gid || (real_gid == *ids.gid && effective_gid == *ids.gid && saved_gid == *ids.gid));
 }
 
-Failed set_ids(const ShimOrder& order) {
-  Ids ids;
+// Like initgroups(3), which does not tell.
+bool look_up_groups(const std::string& user, Credentials& ids) {
+  const gid_t main_group = ids.gid.value_or(0);
+  for (std::size_t room = 64; room <= groups_max; room *= 4) {
+    auto count = static_cast<int>(room);
+    ids.groups.resize(room);
+    const bool fits = getgrouplist(user.c_str(), main_group, ids.groups.data(), &count) >= 0;
+    if (!fits) continue;
+    ids.groups.resize(static_cast<std::size_t>(count));
+    return true;
+  }
+  errno = EINVAL;
+  return false;
+}
+
+Failed look_up_credentials(const ShimOrder& order, Credentials& ids) {
+  std::string user;
   if (!order.user.empty()) {
-    if (const Failed no = look_up_user(order.user, ids)) return no;
+    if (const Failed no = look_up_user(order.user, ids, user)) return no;
   }
   if (!order.group.empty()) {
     if (const Failed no = look_up_group(order.group, ids)) return no;
   }
+  if (ids.uid && !look_up_groups(user, ids)) return failed(ShimStep::groups);
+  return std::nullopt;
+}
+
+Failed set_credentials(ShimOrder& order) {
+  if (!order.credentials) {
+    Credentials found;
+    if (const Failed no = look_up_credentials(order, found)) return no;
+    const bool asked = !order.user.empty() || !order.group.empty();
+    if (asked && found.groups.size() <= reported_groups_max) say(order.report_fd, encode(found));
+    order.credentials = std::move(found);
+  }
+  const Credentials& ids = *order.credentials;
   // Whoever is that user already needs no privilege to stay it.
   if (ids_are(ids) && geteuid() != 0) return std::nullopt;
-  if (ids.uid && initgroups(ids.user.c_str(), ids.gid.value_or(0)) != 0) return failed(ShimStep::groups);
+  if (ids.uid && setgroups(ids.groups.size(), ids.groups.data()) != 0) return failed(ShimStep::groups);
   if (ids.gid && setresgid(*ids.gid, *ids.gid, *ids.gid) != 0) return failed(ShimStep::gid);
   if (ids.uid && setresuid(*ids.uid, *ids.uid, *ids.uid) != 0) return failed(ShimStep::uid);
   if (!ids_are(ids)) return ShimFailure{ShimStep::ids_kept, 0};
@@ -287,15 +316,10 @@ Failed prepare(ShimOrder& order) {
   if (const Failed no = set_session(order)) return no;
   if (const Failed no = set_limits(order)) return no;
   if (const Failed no = set_priorities(order)) return no;
-  if (const Failed no = set_ids(order)) return no;
+  if (const Failed no = set_credentials(order)) return no;
   if (const Failed no = set_privileges(order)) return no;
   if (const Failed no = enter_dir(order)) return no;
   return mark_descriptors();
-}
-
-void say(int fd, std::string_view bytes) {
-  while (write(fd, bytes.data(), bytes.size()) < 0 && errno == EINTR) {
-  }
 }
 
 }  // namespace

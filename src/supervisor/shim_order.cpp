@@ -75,7 +75,9 @@ class Reader {
     number(number_read);
     if (set) value = number_read;
   }
+  [[nodiscard]] bool ok() const { return ok_; }
   [[nodiscard]] bool complete() const { return ok_ && rest_.empty(); }
+  [[nodiscard]] std::string_view rest() const { return rest_; }
 
  private:
   void fail() {
@@ -85,6 +87,34 @@ class Reader {
   std::string_view rest_;
   bool ok_ = true;
 };
+
+void write_id(Writer& out, const std::optional<std::uint32_t>& id) {
+  out.number(static_cast<std::uint8_t>(id.has_value()));
+  out.number(id.value_or(0));
+}
+
+void write_credentials(Writer& out, const Credentials& credentials) {
+  write_id(out, credentials.uid);
+  write_id(out, credentials.gid);
+  out.number(static_cast<std::uint32_t>(credentials.groups.size()));
+  for (const std::uint32_t group : credentials.groups) out.number(group);
+}
+
+void read_id(Reader& in, std::optional<std::uint32_t>& id) {
+  bool set = false;
+  std::uint32_t number = 0;
+  in.flag(set);
+  in.number(number);
+  if (set) id = number;
+}
+
+void read_credentials(Reader& in, Credentials& credentials) {
+  read_id(in, credentials.uid);
+  read_id(in, credentials.gid);
+  std::uint32_t count = 0;
+  in.number(count);
+  for (std::uint32_t i = 0; i < count && in.ok(); ++i) in.number(credentials.groups.emplace_back());
+}
 
 }  // namespace
 
@@ -96,6 +126,8 @@ std::string encode(const ShimOrder& order) {
   out.text(order.dir);
   out.text(order.user);
   out.text(order.group);
+  out.number(static_cast<std::uint8_t>(order.credentials.has_value()));
+  if (order.credentials) write_credentials(out, *order.credentials);
   out.number(order.umask);
   out.number(order.nice);
   out.number(static_cast<std::uint8_t>(order.no_new_privs));
@@ -120,6 +152,9 @@ std::optional<ShimOrder> decode_shim_order(std::string_view bytes) {
   in.text(order.dir);
   in.text(order.user);
   in.text(order.group);
+  bool has_credentials = false;
+  in.flag(has_credentials);
+  if (has_credentials) read_credentials(in, order.credentials.emplace());
   in.number(order.umask);
   in.number(order.nice);
   in.flag(order.no_new_privs);
@@ -134,6 +169,13 @@ std::optional<ShimOrder> decode_shim_order(std::string_view bytes) {
   return order;
 }
 
+std::string encode(const Credentials& found) {
+  Writer out;
+  out.number(static_cast<std::uint8_t>('C'));
+  write_credentials(out, found);
+  return out.take();
+}
+
 std::string encode(const ShimFailure& failure) {
   Writer out;
   out.number(static_cast<std::uint8_t>('F'));
@@ -144,6 +186,14 @@ std::string encode(const ShimFailure& failure) {
 
 ShimReport decode_shim_report(std::string_view bytes) {
   ShimReport report;
+  if (bytes.starts_with('C')) {
+    Reader in(bytes.substr(1));
+    Credentials found;
+    read_credentials(in, found);
+    if (!in.ok()) return report;
+    report.credentials = std::move(found);
+    bytes = in.rest();
+  }
   if (bytes.starts_with(shim_ready)) {
     report.reached_exec = true;
     bytes.remove_prefix(1);

@@ -9,6 +9,14 @@
 
 namespace muster::supervisor {
 
+// Who a process is, see credentials(7). What is not set stays as it is.
+struct Credentials {
+  std::optional<std::uint32_t> uid;
+  std::optional<std::uint32_t> gid;
+  std::vector<std::uint32_t> groups;  // supplementary; set with the uid
+  bool operator==(const Credentials&) const = default;
+};
+
 // Everything the shim needs. Descriptors are numbers in the shim's own table.
 struct ShimOrder {
   std::vector<std::string> argv;
@@ -16,6 +24,7 @@ struct ShimOrder {
   std::string dir;
   std::string user;
   std::string group;
+  std::optional<Credentials> credentials;  // of user and group, when an earlier look-up found them
   std::uint32_t umask = 022;
   std::int32_t nice = 0;
   bool no_new_privs = false;
@@ -63,12 +72,18 @@ struct ShimFailure {
   int error = 0;
 };
 
-// The answer is: nothing (the shim died), `shim_ready` (the next call is exec), a failure, or both in this order.
+// The answer is, in this order: the credentials when the shim looked them up, `shim_ready` (the next call is exec), a
+// failure; each of them or not. Nothing at all: the shim died.
 inline constexpr char shim_ready = 'R';
+// More groups than these are looked up at each start.
+inline constexpr std::size_t reported_groups_max = 256;
+inline constexpr std::size_t shim_report_bytes_max = 2048;
+std::string encode(const Credentials& found);
 inline constexpr std::size_t shim_failure_bytes = 6;
 std::string encode(const ShimFailure& failure);
 
 struct ShimReport {
+  std::optional<Credentials> credentials;
   bool reached_exec = false;
   std::optional<ShimFailure> failure;
 };

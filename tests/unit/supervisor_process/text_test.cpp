@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "supervisor/credential_cache.h"
 #include "supervisor/proc_files.h"
 #include "supervisor/shim_order.h"
 #include "supervisor/tree_marks.h"
@@ -25,6 +26,7 @@ ShimOrder full_order() {
   order.dir = "/srv";
   order.user = "bob";
   order.group = "staff";
+  order.credentials = Credentials{.uid = 1000, .gid = std::nullopt, .groups = {50, 4294967294}};
   order.umask = 0077;
   order.nice = -20;
   order.no_new_privs = true;
@@ -76,6 +78,39 @@ TEST(ShimReport, AllFourAnswers) {
   EXPECT_TRUE(late.failure);
   EXPECT_FALSE(decode_shim_report(failure.substr(1)).failure);
   EXPECT_FALSE(decode_shim_report(failure + "x").failure);
+}
+
+TEST(ShimReport, CarriesTheCredentialsThatWereLookedUp) {
+  const Credentials found{.uid = 1000, .gid = 0, .groups = {0, 50, 4294967294}};
+  const std::string bytes = encode(found);
+  EXPECT_EQ(decode_shim_report(bytes + "R").credentials, found);
+  EXPECT_TRUE(decode_shim_report(bytes + "R").reached_exec);
+  EXPECT_TRUE(decode_shim_report(bytes + encode(ShimFailure{ShimStep::gid, EPERM})).failure);
+  EXPECT_EQ(decode_shim_report("R").credentials, std::nullopt);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    EXPECT_EQ(decode_shim_report(bytes.substr(0, i)).credentials, std::nullopt) << i;
+    EXPECT_FALSE(decode_shim_report(bytes.substr(0, i)).reached_exec) << i;
+  }
+  Credentials most = found;
+  most.groups.resize(reported_groups_max);
+  EXPECT_LT(encode(most).size() + 1 + shim_failure_bytes, shim_report_bytes_max);
+}
+
+TEST(CredentialCache, KeepsForAMinuteAndOnlyForTheSameFiles) {
+  CredentialCache cache;
+  const CredentialCache::Stamp stamp = CredentialCache::stamp();
+  const Instant start{};
+  const Credentials found{.uid = 7, .gid = 8, .groups = {9}};
+  cache.keep("bob", "", found, stamp, start);
+  EXPECT_EQ(cache.find("bob", "", stamp, start + Millis(59'999)), found);
+  EXPECT_EQ(cache.find("bob", "", stamp, start + Millis(60'000)), std::nullopt);
+  EXPECT_EQ(cache.find("bob", "staff", stamp, start), std::nullopt);
+  EXPECT_EQ(cache.find("", "", stamp, start), std::nullopt);
+  CredentialCache::Stamp other = stamp;
+  other[1].changed_ns += 1;
+  EXPECT_EQ(cache.find("bob", "", other, start), std::nullopt);
+  cache.keep("bob", "", Credentials{.uid = 17, .gid = 8, .groups = {}}, other, start);
+  EXPECT_EQ(cache.find("bob", "", other, start)->uid, 17U);
 }
 
 TEST(ShimReport, EveryStepHasItsSentence) {
