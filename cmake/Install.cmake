@@ -1,6 +1,9 @@
 # `cmake --install build/release --prefix P`, with DESTDIR: binary, units, example config and docs by the FHS.
 # The unit files carry absolute paths, and the prefix is known only at install time: InstallUnits.cmake fills them in.
 install(TARGETS muster RUNTIME DESTINATION bin)
+if(TARGET muster-shim)
+  install(TARGETS muster-shim RUNTIME DESTINATION libexec/muster)
+endif()
 
 install(FILES README.md ARCHITECTURE.md CHANGELOG.md LICENSE DESTINATION share/doc/muster)
 install(DIRECTORY config/examples/ DESTINATION share/doc/muster/examples USE_SOURCE_PERMISSIONS # ./db is a program

@@ -2,10 +2,10 @@
 #include <cstring>
 
 #include "cli/run.h"
-#include "supervisor/process_host.h"
+#include "supervisor/exec_shim.h"
 
 int main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], muster::supervisor::exec_shim_flag) == 0)
-    return muster::supervisor::exec_shim_main(argc, argv);
+    return muster::supervisor::exec_shim_main(argc, argv, muster::supervisor::look_up_credentials);
   return muster::cli::run(argc, argv);
 }

@@ -247,6 +247,11 @@ class CgroupTree final : public ProcessTree {
   // Whether somebody is left; then it is watched.
   bool watch_emptiness() {
     if (gone_) return false;
+    // The usual case at the least price: only a group without processes and groups can be removed.
+    if (!events_ && rmdir(folder_.c_str()) == 0) {
+      gone_ = true;
+      return false;
+    }
     // The read comes before the poll: what changes in between makes the descriptor ready.
     const Populated populated = read_populated();
     if (populated == Populated::no) {

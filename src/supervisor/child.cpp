@@ -100,6 +100,7 @@ Status Child::start(const ChildName& name, const ProcessOrder& order, int out_fd
   if (!spawned) return std::move(spawned).error();
   pid_ = spawned.value().pid;
   pidfd_ = std::move(spawned.value().pidfd);
+  by_small_shim_ = spawned.value().by_small_shim;
   tree_->began(pid_);
   watch();
   return Unit{};
@@ -142,6 +143,10 @@ void Child::finish_report() {
   report_poll_.close();
   report_.reset();
   const ShimReport report = decode_shim_report(report_bytes_);
+  // Of another version, or not allowed to run: the next start goes without it.
+  const bool shim_failed =
+      !report.reached_exec && (!report.failure || report.failure->step == ShimStep::shim);
+  if (by_small_shim_ && shim_failed) use_small_shim("");
   if (report.failure) {
     failure_ = report.failure;
     failure_sentence_ = describe(*report.failure, names_);

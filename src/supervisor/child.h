@@ -83,6 +83,7 @@ class Child {
   std::unique_ptr<ProcessTree> tree_;
   std::optional<ShimFailure> failure_;
   std::string failure_sentence_;
+  bool by_small_shim_ = false;
   bool started_ = false;
   bool reaped_ = false;
   bool over_ = false;

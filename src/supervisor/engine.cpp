@@ -58,6 +58,7 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
         self->note(problem.empty() ? Severity::info : Severity::error, "state",
                    problem.empty() ? "the state file is written again" : problem);
       });
+  if (Status opened = self->wakeup_.open(loop); !opened) return std::move(opened).error();
   self->open_handles();
   return engine;
 }
@@ -65,17 +66,14 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
 void Engine::open_handles() {
   prepare_ = new uv_prepare_t{};
   idle_ = new uv_idle_t{};
-  timer_ = new uv_timer_t{};
-  MUSTER_CHECK(uv_prepare_init(loop_, prepare_) == 0 && uv_idle_init(loop_, idle_) == 0 &&
-               uv_timer_init(loop_, timer_) == 0);
-  prepare_->data = idle_->data = timer_->data = this;
+  MUSTER_CHECK(uv_prepare_init(loop_, prepare_) == 0 && uv_idle_init(loop_, idle_) == 0);
+  prepare_->data = idle_->data = this;
   uv_prepare_start(prepare_, [](uv_prepare_t* handle) { static_cast<Engine*>(handle->data)->turn(); });
 }
 
 Engine::~Engine() {
   close_handle(prepare_);
   close_handle(idle_);
-  close_handle(timer_);
 }
 
 void Engine::emit(Event event) {
@@ -95,6 +93,7 @@ void Engine::turn() {
     for (const Action& action : planner_.step(events, clock_now())) {
       std::visit([this](const auto& wanted) { carry_out(wanted); }, action);
     }
+    tell();
   }
   in_turn_ = false;
   if (!finished_) arm();
@@ -108,15 +107,7 @@ void Engine::arm() {
   } else {
     uv_idle_stop(idle_);
   }
-  const auto wakeup = planner_.next_wakeup();
-  if (!wakeup) {
-    uv_timer_stop(timer_);
-    return;
-  }
-  const auto left = std::chrono::ceil<Millis>(*wakeup - std::chrono::steady_clock::now());
-  uv_update_time(loop_);
-  uv_timer_start(
-      timer_, [](uv_timer_t*) {}, static_cast<std::uint64_t>(std::max<std::int64_t>(left.count(), 0)), 0);
+  wakeup_.set(planner_.next_wakeup());
 }
 
 void Engine::note(Note note) {
@@ -155,7 +146,10 @@ void Engine::carry_out(const WatchIdle& action) {
   traffic_->watch_idle(action.instance);
 }
 void Engine::carry_out(const Note& action) {
-  note(action);
+  to_tell_.push_back(action);
+}
+void Engine::tell() {
+  for (Note& told : std::exchange(to_tell_, {})) note(std::move(told));
 }
 void Engine::carry_out(const CommandDone& action) {
   hooks_.on_command_done(action);
@@ -165,6 +159,7 @@ void Engine::carry_out(const SaveState& action) {
   saver_->save(planner_.persistent());
 }
 void Engine::carry_out(const ExitDaemon& action) {
+  tell();
   hooks_.on_exit(action);
 }
 

@@ -16,11 +16,11 @@
 #include "supervisor/state_file.h"
 #include "supervisor/status_json.h"
 #include "supervisor/traffic.h"
+#include "supervisor/uv_handles.h"
 
 struct uv_loop_s;
 struct uv_prepare_s;
 struct uv_idle_s;
-struct uv_timer_s;
 
 namespace muster::supervisor {
 
@@ -77,6 +77,7 @@ class Engine {
   void open_handles();
   bool due() const;
   void arm();
+  void tell();
   void carry_out(const Spawn& action);
   void carry_out(const Signal& action);
   void carry_out(const KillTree& action);
@@ -99,6 +100,8 @@ class Engine {
   std::unique_ptr<Instances> instances_;
   std::unique_ptr<StateSaver> saver_;
   std::vector<Event> inbox_;
+  std::vector<Note>
+      to_tell_;  // written once the actions beside them are done: a start does not wait for a log
   const Instant started_ = clock_now().mono;
   bool in_turn_ = false;
   bool finished_ = false;
@@ -114,7 +117,7 @@ class Engine {
   std::map<InstanceId, CpuSample> cpu_samples_;
   uv_prepare_s* prepare_ = nullptr;
   uv_idle_s* idle_ = nullptr;
-  uv_timer_s* timer_ = nullptr;
+  UvDeadline wakeup_;
 };
 
 }  // namespace muster::supervisor

@@ -1,10 +1,9 @@
-// The exec shim: a fresh, single-threaded process between the daemon's clone and the app's exec. It may allocate,
-// look up users and fail; the daemon only reads one pipe.
+#include "supervisor/exec_shim.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/close_range.h>
-#include <pwd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -20,15 +19,12 @@
 
 #include "base/fd.h"
 #include "supervisor/proc_files.h"
-#include "supervisor/process_host.h"
 #include "supervisor/shim_order.h"
 
 namespace muster::supervisor {
 namespace {
 
 constexpr int exit_of_failed_shim = 127;
-constexpr std::size_t name_service_bytes_max = 1U << 20U;
-constexpr std::size_t groups_max = 1U << 16U;  // NGROUPS_MAX
 
 using Failed = std::optional<ShimFailure>;
 
@@ -39,58 +35,6 @@ ShimFailure failed(ShimStep step) {
 void say(int fd, std::string_view bytes) {
   while (write(fd, bytes.data(), bytes.size()) < 0 && errno == EINTR) {
   }
-}
-
-// getpwnam_r(3) and its kin: 0 with no entry is "no such user"; their buffer grows until the entry fits.
-template <typename Entry, typename Call>
-int look_up(Entry& entry, std::vector<char>& buffer, bool& found, Call call) {
-  for (buffer.resize(4096);; buffer.resize(buffer.size() * 2)) {
-    Entry* result = nullptr;
-    const int error = call(&entry, buffer.data(), buffer.size(), &result);
-    if (error == ERANGE && buffer.size() < name_service_bytes_max) continue;
-    found = error == 0 && result != nullptr;
-    const bool absent = error == 0 || error == ENOENT || error == ESRCH || error == EBADF || error == EPERM;
-    return absent ? 0 : error;
-  }
-}
-
-// user: as getgrouplist(3) wants it.
-Failed look_up_user(const std::string& name, Credentials& ids, std::string& user) {
-  passwd entry{};
-  std::vector<char> buffer;
-  bool found = false;
-  int error =
-      look_up(entry, buffer, found, [&](passwd* into, char* bytes, std::size_t size, passwd** result) {
-        return getpwnam_r(name.c_str(), into, bytes, size, result);
-      });
-  if (const auto number = parse_number(name); !found && error == 0 && number && *number < 0xffffffffU) {
-    error = look_up(entry, buffer, found, [&](passwd* into, char* bytes, std::size_t size, passwd** result) {
-      return getpwuid_r(static_cast<uid_t>(*number), into, bytes, size, result);
-    });
-  }
-  if (!found) return ShimFailure{ShimStep::user, error};
-  ids.uid = entry.pw_uid;
-  ids.gid = entry.pw_gid;
-  user = entry.pw_name;
-  return std::nullopt;
-}
-
-Failed look_up_group(const std::string& name, Credentials& ids) {
-  group entry{};
-  std::vector<char> buffer;
-  bool found = false;
-  const int error =
-      look_up(entry, buffer, found, [&](group* into, char* bytes, std::size_t size, group** result) {
-        return getgrnam_r(name.c_str(), into, bytes, size, result);
-      });
-  if (found) {
-    ids.gid = entry.gr_gid;
-    return std::nullopt;
-  }
-  const auto number = parse_number(name);
-  if (error != 0 || !number || *number >= 0xffffffffU) return ShimFailure{ShimStep::group, error};
-  ids.gid = static_cast<gid_t>(*number);  // a group may be used without having a name
-  return std::nullopt;
 }
 
 // Standard input from /dev/null, the two outputs, and nothing else in the way of exec. Descriptors that came in as
@@ -158,42 +102,17 @@ bool ids_are(const Credentials& ids) {
   return uid_ok && (!ids.gid || (real_gid == *ids.gid && effective_gid == *ids.gid && saved_gid == *ids.gid));
 }
 
-// Like initgroups(3), which does not tell.
-bool look_up_groups(const std::string& user, Credentials& ids) {
-  const gid_t main_group = ids.gid.value_or(0);
-  for (std::size_t room = 64; room <= groups_max; room *= 4) {
-    auto count = static_cast<int>(room);
-    ids.groups.resize(room);
-    const bool fits = getgrouplist(user.c_str(), main_group, ids.groups.data(), &count) >= 0;
-    if (!fits) continue;
-    ids.groups.resize(static_cast<std::size_t>(count));
-    return true;
-  }
-  errno = EINVAL;
-  return false;
-}
-
-Failed look_up_credentials(const ShimOrder& order, Credentials& ids) {
-  std::string user;
-  if (!order.user.empty()) {
-    if (const Failed no = look_up_user(order.user, ids, user)) return no;
-  }
-  if (!order.group.empty()) {
-    if (const Failed no = look_up_group(order.group, ids)) return no;
-  }
-  if (ids.uid && !look_up_groups(user, ids)) return failed(ShimStep::groups);
+Failed find_credentials(ShimOrder& order, CredentialLookUp look_up) {
+  if (!needs_look_up(order)) return std::nullopt;
+  if (look_up == nullptr) return ShimFailure{ShimStep::order, ENOTSUP};
+  Credentials found;
+  if (const Failed no = look_up(order, found)) return no;
+  if (found.groups.size() <= reported_groups_max) say(order.report_fd, encode(found));
+  order.credentials = std::move(found);
   return std::nullopt;
 }
 
-Failed set_credentials(ShimOrder& order) {
-  if (!order.credentials) {
-    Credentials found;
-    if (const Failed no = look_up_credentials(order, found)) return no;
-    const bool asked = !order.user.empty() || !order.group.empty();
-    if (asked && found.groups.size() <= reported_groups_max) say(order.report_fd, encode(found));
-    order.credentials = std::move(found);
-  }
-  const Credentials& ids = *order.credentials;
+Failed set_credentials(const Credentials& ids) {
   // Whoever is that user already needs no privilege to stay it.
   if (ids_are(ids) && geteuid() != 0) return std::nullopt;
   if (ids.uid && setgroups(ids.groups.size(), ids.groups.data()) != 0) return failed(ShimStep::groups);
@@ -311,12 +230,13 @@ std::optional<ShimOrder> read_order(int fd) {
   }
 }
 
-Failed prepare(ShimOrder& order) {
+Failed prepare(ShimOrder& order, CredentialLookUp look_up) {
   if (const Failed no = set_streams(order)) return no;
   if (const Failed no = set_session(order)) return no;
   if (const Failed no = set_limits(order)) return no;
   if (const Failed no = set_priorities(order)) return no;
-  if (const Failed no = set_credentials(order)) return no;
+  if (const Failed no = find_credentials(order, look_up)) return no;
+  if (const Failed no = set_credentials(order.credentials.value_or(Credentials{}))) return no;
   if (const Failed no = set_privileges(order)) return no;
   if (const Failed no = enter_dir(order)) return no;
   return mark_descriptors();
@@ -324,7 +244,7 @@ Failed prepare(ShimOrder& order) {
 
 }  // namespace
 
-int exec_shim_main(int argc, char** argv) {
+int exec_shim_main(int argc, char** argv, CredentialLookUp look_up) {
   // "exe", the name of /proc/self/exe, would puzzle whoever sees a start that hangs.
   prctl(PR_SET_NAME, "muster-shim");
   const auto fd = argc >= 3 ? parse_number(argv[2]) : std::nullopt;
@@ -332,7 +252,7 @@ int exec_shim_main(int argc, char** argv) {
   std::optional<ShimOrder> order = read_order(static_cast<int>(*fd));
   // Without an order there is no pipe to say so; the daemon sees a helper that ended without a word.
   if (!order) return exit_of_failed_shim;
-  Failed failure = prepare(*order);
+  Failed failure = prepare(*order, look_up);
   if (!failure) {
     // Said while all signals are still blocked: one that waits already ends the app, not its start.
     say(order->report_fd, std::string_view(&shim_ready, 1));

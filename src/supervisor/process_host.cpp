@@ -19,6 +19,7 @@
 #include "supervisor/child.h"
 #include "supervisor/command_run.h"
 #include "supervisor/proc_scan.h"
+#include "supervisor/spawner.h"
 
 namespace muster::supervisor {
 namespace {
@@ -107,6 +108,7 @@ ProcessHost::Impl::Impl(uv_loop_s* loop, ProcessHostOptions the_options, Process
   // Without it orphans would go to init and out of our sight; kernels since 3.4 have it.
   prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   choose_containment();
+  use_small_shim(options.shim ? *options.shim : small_shim_path());
   // A hint, nothing more: exits of main processes come by pidfd. Adopted orphans have no pidfd, and nothing else
   // tells an idle loop of their end. A lost one only leaves zombies until the next. Nobody else in this process
   // listens to SIGCHLD.

@@ -48,6 +48,8 @@ struct ProcessHostOptions {
   // Where replica cgroups are made, below the daemon's own cgroup by default; for tests another folder of a cgroup2
   // mount, or "" for "make none".
   std::optional<std::string> cgroup_parent;
+  // The small shim, by default the one that was installed with this binary; "" for "none".
+  std::optional<std::string> shim;
 };
 
 struct ProcessHooks {
@@ -97,10 +99,5 @@ class ProcessHost {
  private:
   std::unique_ptr<Impl> impl_;
 };
-
-// The hidden third role of the binary: `muster --exec-shim FD`. Reads its order from the memfd, sets the process up
-// step by step, execs. Reports "step + errno" over the CLOEXEC pipe when a step fails. Returns only then.
-int exec_shim_main(int argc, char** argv);
-inline constexpr char exec_shim_flag[] = "--exec-shim";
 
 }  // namespace muster::supervisor

@@ -6,12 +6,18 @@
 
 #include "base/error.h"
 #include "fmt/core.h"
+#include "supervisor/version.h"
 
 namespace muster::supervisor {
 namespace {
 
-// "MSO1": both sides are the same binary, so the version only guards against a foreign descriptor.
-constexpr std::uint32_t magic = 0x314f534d;
+// Both sides are of the same build, or the order is refused.
+constexpr std::uint32_t magic = [] {
+  std::uint32_t hash = 0x811c9dc5;  // FNV-1a
+  for (const char* at = version_text; *at != 0; ++at)
+    hash = (hash ^ static_cast<unsigned char>(*at)) * 0x01000193;
+  return hash;
+}();
 
 class Writer {
  public:
@@ -139,6 +145,10 @@ std::string encode(const ShimOrder& order) {
   for (const std::int32_t fd : {order.report_fd, order.out_fd, order.err_fd, order.cgroup_procs_fd})
     out.number(fd);
   return out.take();
+}
+
+bool needs_look_up(const ShimOrder& order) {
+  return !order.credentials && !(order.user.empty() && order.group.empty());
 }
 
 std::optional<ShimOrder> decode_shim_order(std::string_view bytes) {

@@ -41,6 +41,7 @@ struct ShimOrder {
   bool operator==(const ShimOrder&) const = default;
 };
 std::string encode(const ShimOrder& order);
+[[nodiscard]] bool needs_look_up(const ShimOrder& order);  // of names that nobody has looked up yet
 std::optional<ShimOrder> decode_shim_order(std::string_view bytes);
 
 // The steps in their order. A failed one is reported with its errno.

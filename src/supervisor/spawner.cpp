@@ -4,16 +4,19 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstdlib>
 
-#include "supervisor/process_host.h"
+#include "fmt/core.h"
+#include "supervisor/exec_shim.h"
 
 // The child shares our memory and, until exec, our thread-local storage: nothing of a sanitizer may run in it.
 #define MUSTER_BARE                                                                                 \
@@ -29,6 +32,11 @@ std::atomic<bool> no_clone3{false};  // remembered: the kernel or a seccomp filt
 std::string& shim_path() {
   static std::string path = "/proc/self/exe";
   return path;
+}
+
+Fd& small_shim() {
+  static Fd program;
+  return program;
 }
 
 constexpr std::size_t stack_bytes = 64U << 10U;
@@ -84,24 +92,33 @@ MUSTER_BARE long raw_clone3(const clone_args* args, int (*enter)(void*), void* a
 
 class Stack {
  public:
-  Stack()
-      : base_(mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1,
-                   0)) {
-    // Its lowest page is the guard.
-    if (valid()) mprotect(base_, 4096, PROT_NONE);
-  }
+  Stack() = default;
   ~Stack() {
     if (valid()) munmap(base_, stack_bytes);
   }
   Stack(const Stack&) = delete;
   Stack& operator=(const Stack&) = delete;
   [[nodiscard]] bool valid() const { return base_ != MAP_FAILED; }
+  [[nodiscard]] bool make() {
+    if (valid()) return true;
+    base_ =
+        mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (!valid()) return false;
+    mprotect(base_, 4096, PROT_NONE);  // its lowest page is the guard
+    return true;
+  }
   [[nodiscard]] void* base() const { return base_; }
   [[nodiscard]] void* top() const { return static_cast<char*>(base_) + stack_bytes; }
 
  private:
-  void* base_;
+  void* base_ = MAP_FAILED;
 };
+
+// One for all children: each is done with it when the call that made it returns. Of the control thread alone.
+Stack& shared_stack() {
+  static Stack stack;
+  return stack;
+}
 
 // A signal handler of ours must not run in a child that shares our memory. The shim empties its mask.
 class SignalsBlocked {
@@ -127,8 +144,8 @@ struct Born {
 
 Born born_by_clone3([[maybe_unused]] Errand& errand, [[maybe_unused]] int cgroup_fd) {
 #ifdef MUSTER_HAS_CLONE3
-  const Stack stack;
-  if (!stack.valid()) return {.error = errno};
+  Stack& stack = shared_stack();
+  if (!stack.make()) return {.error = errno};
   Born born;
   clone_args args{};
   args.flags = std::uint64_t{CLONE_VM} | std::uint64_t{CLONE_VFORK} | std::uint64_t{CLONE_PIDFD};
@@ -164,8 +181,8 @@ constexpr int memory_shared = CLONE_VM;
 #endif
 
 Born born_by_clone(Errand& errand) {
-  const Stack stack;
-  if (!stack.valid()) return {.error = errno};
+  Stack& stack = shared_stack();
+  if (!stack.make()) return {.error = errno};
   Born born;
   const SignalsBlocked blocked;
   born.pid = clone(run_errand, stack.top(), memory_shared | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &errand,
@@ -199,15 +216,19 @@ Result<Spawned> spawn_once(const ShimOrder& order, int cgroup_fd, bool with_clon
   std::string name = "muster";
   std::string flag = exec_shim_flag;
   std::string fd_number = std::to_string(memfd.value().get());
+  const bool by_small_shim = small_shim().valid() && !needs_look_up(order);
+  const std::string path = by_small_shim ? fmt::format("/proc/self/fd/{}", small_shim().get()) : shim_path();
   Errand errand;
-  errand.path = shim_path().c_str();
+  errand.path = path.c_str();
   errand.argv = {name.data(), flag.data(), fd_number.data(), nullptr};
   errand.inherited = {memfd.value().get(), order.report_fd, order.out_fd, order.err_fd,
                       order.cgroup_procs_fd};
   errand.report_fd = order.report_fd;
   const Born born = with_clone3 ? born_by_clone3(errand, cgroup_fd) : born_by_clone(errand);
   if (born.pid < 0) return system_error("fork", born.error);
-  return Spawned{born.pid, Fd(born.pidfd)};
+  // We often wake up on the child's processor, in the middle of its exec. It is in more of a hurry than we are.
+  sched_yield();
+  return Spawned{born.pid, Fd(born.pidfd), by_small_shim};
 }
 
 }  // namespace
@@ -231,6 +252,30 @@ Result<Spawned> spawn_shim(ShimOrder order, const std::string& cgroup_folder) {
   }
   order.cgroup_procs_fd = procs.get();
   return spawn_once(order, -1, false);
+}
+
+void use_small_shim(const std::string& path) {
+  small_shim().reset();
+  if (path.empty()) return;
+  Fd program(open(path.c_str(), O_PATH | O_CLOEXEC));
+  struct stat file {};
+  if (!program || fstat(program.get(), &file) != 0) return;
+  const bool ours = file.st_uid == 0 || file.st_uid == geteuid();
+  const bool writable = (file.st_mode & (S_IWGRP | S_IWOTH)) != 0;
+  if (S_ISREG(file.st_mode) && ours && !writable) small_shim() = std::move(program);
+}
+
+std::string small_shim_path() {
+  std::array<char, PATH_MAX> own{};
+  const ssize_t size = readlink("/proc/self/exe", own.data(), own.size());
+  if (size <= 0) return {};
+  const std::string_view path(own.data(), static_cast<std::size_t>(size));
+  const std::string folder(path.substr(0, path.rfind('/')));
+  for (const char* place : {"/muster-shim", "/../libexec/muster/muster-shim"}) {
+    std::string candidate = folder + place;
+    if (access(candidate.c_str(), X_OK) == 0) return candidate;
+  }
+  return {};
 }
 
 void set_shim_path(std::string path) {

@@ -13,7 +13,14 @@ namespace muster::supervisor {
 struct Spawned {
   int pid = 0;
   Fd pidfd;  // CLOEXEC
+  bool by_small_shim = false;
 };
+
+// The small shim takes what orders it can from now on; it is held open, so an upgrade on disk does not touch it.
+// "": none. One that cannot be trusted (not owned by root or by us, or writable for others) counts as none.
+void use_small_shim(const std::string& path);
+// Where it was installed: beside this binary, or in ../libexec/muster; "" when it is not there.
+std::string small_shim_path();
 
 // `order` names the descriptors it needs; they are inherited by the shim alone. `cgroup_folder` is the folder of a
 // cgroup2 group, or empty. The call returns when the shim runs; an error is a shortage on our side.

@@ -1,5 +1,13 @@
 #include "supervisor/uv_handles.h"
 
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <string>
+
 #include "base/check.h"
 
 namespace muster::supervisor {
@@ -39,6 +47,30 @@ void UvTimer::stop() {
 
 bool UvTimer::armed() const {
   return box_ && uv_is_active(reinterpret_cast<const uv_handle_t*>(&box_->handle)) != 0;
+}
+
+Status UvDeadline::open(uv_loop_t* loop) {
+  timer_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+  if (!timer_) return system_error("timerfd_create", errno);
+  const int error = poll_.start(loop, timer_.get(), UV_READABLE, [this] {
+    std::uint64_t count = 0;
+    MUSTER_CHECK(read(timer_.get(), &count, sizeof count) > 0 || errno == EAGAIN || errno == EINTR);
+    at_.reset();
+  });
+  if (error != 0) return Error{std::string("watching a timer: ") + uv_strerror(error)};
+  return Unit{};
+}
+
+void UvDeadline::set(std::optional<Instant> at) {
+  if (at == at_) return;
+  at_ = at;
+  itimerspec when{};  // all zero: none
+  if (at) {
+    const auto since_boot = std::max<std::int64_t>(Nanos(at->time_since_epoch()).count(), 1);
+    when.it_value.tv_sec = since_boot / 1'000'000'000;
+    when.it_value.tv_nsec = since_boot % 1'000'000'000;
+  }
+  MUSTER_CHECK(timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr) == 0);
 }
 
 int UvSignal::start(uv_loop_t* loop, int signal_number, std::function<void()> callback) {

@@ -6,7 +6,12 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <utility>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "base/time.h"
 
 namespace muster::supervisor {
 
@@ -57,6 +62,19 @@ class UvTimer : public UvHandle<uv_timer_t, std::function<void()>> {
   void start(std::chrono::milliseconds in);  // once; again replaces the earlier deadline
   void stop();
   [[nodiscard]] bool armed() const;
+};
+
+// Wakes the loop at an instant of the steady clock, by timerfd_create(2): libuv's own timers count whole milliseconds,
+// and a restart that waits for one of them is half again as slow.
+class UvDeadline {
+ public:
+  Status open(uv_loop_t* loop);
+  void set(std::optional<Instant> at);  // replaces the earlier one
+
+ private:
+  Fd timer_;
+  UvPoll poll_;
+  std::optional<Instant> at_;
 };
 
 // Keeps no loop alive.

@@ -10,14 +10,14 @@ import tree
 
 cmake, build = sys.argv[1], sys.argv[2]
 WANTED = {
-    "bin/muster", "lib/systemd/system/muster.service", "lib/systemd/system/muster.socket",
+    "bin/muster", "libexec/muster/muster-shim", "lib/systemd/system/muster.service", "lib/systemd/system/muster.socket",
     "lib/systemd/user/muster.service", "lib/sysusers.d/muster.conf",
     *(f"share/doc/muster/{name}" for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE")),
     "share/doc/muster/examples/systemd/root.conf", "share/doc/muster/examples/standard-stack/muster.toml",
     "share/doc/muster/examples/python-http/muster.toml", "share/doc/muster/examples/node-http/muster.toml",
     "share/doc/muster/examples/redis-tcp/muster.toml",
 }
-PLACES = ("bin/", "lib/systemd/system/", "lib/systemd/user/", "lib/sysusers.d/", "share/doc/muster/", "etc/muster/")
+PLACES = ("bin/", "libexec/muster/", "lib/systemd/system/", "lib/systemd/user/", "lib/sysusers.d/", "share/doc/muster/", "etc/muster/")
 
 
 def install(prefix: str, destdir: str) -> set[str]:
@@ -38,7 +38,7 @@ def check(prefix: str, config: str, destdir: str, found: set[str]) -> list[str]:
         text = (top / f"{inside}lib/systemd/{unit}/muster.service").read_text(encoding="utf-8")
         if f"ExecStart={prefix}/bin/muster daemon" not in text or "@CMAKE" in text:
             problems.append(f"{prefix}: the {unit} unit does not start {prefix}/bin/muster")
-    for program in ("bin/muster", "share/doc/muster/examples/standard-stack/db"):
+    for program in ("bin/muster", "libexec/muster/muster-shim", "share/doc/muster/examples/standard-stack/db"):
         if not os.access(top / inside / program, os.X_OK):
             problems.append(f"{prefix}: {program} is not executable")
     return problems
