@@ -6,8 +6,7 @@ target_include_directories(muster_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
 target_compile_options(muster_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor -Woverloaded-virtual
   -Wswitch -Wimplicit-fallthrough -Werror -fstack-protector-strong -ffunction-sections -fdata-sections)
-target_link_options(muster_flags INTERFACE
-  $<IF:$<BOOL:$<TARGET_PROPERTY:MUSTER_STATIC>>,-static-pie,-pie> -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--gc-sections -Wl,--as-needed)
+target_link_options(muster_flags INTERFACE -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--gc-sections -Wl,--as-needed)
 
 # g++ 12 sees overlapping copies in "literal" + std::string (GCC bug 105651).
 target_compile_options(muster_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
@@ -36,9 +35,7 @@ else()
   target_compile_options(muster_flags INTERFACE $<$<CONFIG:Release>:-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2>)
   # The exec shim is this binary: each start of a replica pays for each shared library. Measured on a do-nothing
   # program, exec to exit: 1.03 ms with libstdc++.so and libgcc_s.so, 0.57 ms with both linked in.
-  # (-static-libstdc++ would undo -static-pie.)
-  target_link_options(muster_flags INTERFACE
-    $<$<NOT:$<BOOL:$<TARGET_PROPERTY:MUSTER_STATIC>>>:-static-libstdc++> -static-libgcc)
+  target_link_options(muster_flags INTERFACE -static-libstdc++ -static-libgcc)
 endif()
 
 # A module of ours: muster_module(NAME sources...) makes the static library muster_NAME.

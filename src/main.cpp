@@ -6,6 +6,6 @@
 
 int main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], muster::supervisor::exec_shim_flag) == 0)
-    return muster::supervisor::exec_shim_main(argc, argv, muster::supervisor::look_up_credentials);
+    return muster::supervisor::exec_shim_main(argc, argv);
   return muster::cli::run(argc, argv);
 }

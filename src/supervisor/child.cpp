@@ -144,9 +144,8 @@ void Child::finish_report() {
   report_.reset();
   const ShimReport report = decode_shim_report(report_bytes_);
   // Of another version, or not allowed to run: the next start goes without it.
-  const bool shim_failed =
-      !report.reached_exec && (!report.failure || report.failure->step == ShimStep::shim);
-  if (by_small_shim_ && shim_failed) use_small_shim("");
+  const bool shim_broke = !report.reached_exec && (!report.failure || report.failure->step == ShimStep::shim);
+  if (by_small_shim_ && shim_broke) use_small_shim("");
   if (report.failure) {
     failure_ = report.failure;
     failure_sentence_ = describe(*report.failure, names_);

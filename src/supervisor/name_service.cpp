@@ -1,4 +1,5 @@
-// The name services' part of the exec shim: they are the reason why the small shim cannot take every order.
+#include "supervisor/name_service.h"
+
 #include <grp.h>
 #include <pwd.h>
 
@@ -6,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "supervisor/exec_shim.h"
 #include "supervisor/proc_files.h"
 
 namespace muster::supervisor {
@@ -86,15 +86,16 @@ bool look_up_groups(const std::string& user, Credentials& ids) {
 
 }  // namespace
 
-std::optional<ShimFailure> look_up_credentials(const ShimOrder& order, Credentials& found) {
-  std::string user;
-  if (!order.user.empty()) {
-    if (const Failed no = look_up_user(order.user, found, user)) return no;
+std::optional<ShimFailure> look_up_credentials(const std::string& user, const std::string& group,
+                                               Credentials& found) {
+  std::string name;
+  if (!user.empty()) {
+    if (const Failed no = look_up_user(user, found, name)) return no;
   }
-  if (!order.group.empty()) {
-    if (const Failed no = look_up_group(order.group, found)) return no;
+  if (!group.empty()) {
+    if (const Failed no = look_up_group(group, found)) return no;
   }
-  if (found.uid && !look_up_groups(user, found)) return ShimFailure{ShimStep::groups, errno};
+  if (found.uid && !look_up_groups(name, found)) return ShimFailure{ShimStep::groups, errno};
   return std::nullopt;
 }
 

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <concepts>
+#include <cstring>
 #include <type_traits>
 
 #include "base/error.h"
@@ -11,14 +12,6 @@
 namespace muster::supervisor {
 namespace {
 
-// Both sides are of the same build, or the order is refused.
-constexpr std::uint32_t magic = [] {
-  std::uint32_t hash = 0x811c9dc5;  // FNV-1a
-  for (const char* at = version_text; *at != 0; ++at)
-    hash = (hash ^ static_cast<unsigned char>(*at)) * 0x01000193;
-  return hash;
-}();
-
 class Writer {
  public:
   template <std::integral T>
@@ -26,18 +19,6 @@ class Writer {
     auto bits = static_cast<std::uint64_t>(static_cast<std::make_unsigned_t<T>>(value));
     for (std::size_t i = 0; i < sizeof(T); ++i, bits >>= 8U)
       bytes_.push_back(static_cast<char>(bits & 0xffU));
-  }
-  void text(std::string_view value) {
-    number(static_cast<std::uint32_t>(value.size()));
-    bytes_.append(value);
-  }
-  void texts(const std::vector<std::string>& values) {
-    number(static_cast<std::uint32_t>(values.size()));
-    for (const std::string& value : values) text(value);
-  }
-  void maybe(const std::optional<std::uint64_t>& value) {
-    number(static_cast<std::uint8_t>(value.has_value()));
-    number(value.value_or(0));
   }
   std::string take() { return std::move(bytes_); }
 
@@ -62,27 +43,7 @@ class Reader {
     number(byte);
     value = byte != 0;
   }
-  void text(std::string& value) {
-    std::uint32_t size = 0;
-    number(size);
-    if (size > rest_.size()) return fail();
-    value.assign(rest_.substr(0, size));
-    rest_.remove_prefix(size);
-  }
-  void texts(std::vector<std::string>& values) {
-    std::uint32_t count = 0;
-    number(count);
-    for (std::uint32_t i = 0; i < count && ok_; ++i) text(values.emplace_back());
-  }
-  void maybe(std::optional<std::uint64_t>& value) {
-    bool set = false;
-    std::uint64_t number_read = 0;
-    flag(set);
-    number(number_read);
-    if (set) value = number_read;
-  }
   [[nodiscard]] bool ok() const { return ok_; }
-  [[nodiscard]] bool complete() const { return ok_ && rest_.empty(); }
   [[nodiscard]] std::string_view rest() const { return rest_; }
 
  private:
@@ -92,6 +53,45 @@ class Reader {
   }
   std::string_view rest_;
   bool ok_ = true;
+};
+
+// The strings and arrays behind the header of an image.
+class ImageWriter {
+ public:
+  std::uint32_t text(std::string_view value) {
+    const std::uint32_t offset = here();
+    bytes_.append(value);
+    bytes_.push_back(0);
+    return offset;
+  }
+  std::uint32_t optional_text(std::string_view value) { return value.empty() ? 0 : text(value); }
+  std::uint32_t texts(const std::vector<std::string>& values) {
+    align(sizeof(std::uint64_t));
+    const std::uint32_t offset = here();
+    bytes_.resize(bytes_.size() + (values.size() + 1) * sizeof(std::uint64_t));  // the last one stays 0
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const std::uint64_t slot = text(values[i]);
+      std::memcpy(bytes_.data() + offset + i * sizeof slot, &slot, sizeof slot);
+    }
+    return offset;
+  }
+  std::uint32_t numbers(const std::vector<std::uint32_t>& values) {
+    align(sizeof(std::uint32_t));
+    const std::uint32_t offset = here();
+    bytes_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(std::uint32_t));
+    return offset;
+  }
+  std::string take(ShimImage& image) {
+    bytes_.push_back(0);  // whatever is cut or wrong before it, every string ends
+    image.bytes = here();
+    std::memcpy(bytes_.data(), &image, sizeof image);
+    return std::move(bytes_);
+  }
+
+ private:
+  [[nodiscard]] std::uint32_t here() const { return static_cast<std::uint32_t>(bytes_.size()); }
+  void align(std::size_t to) { bytes_.resize((bytes_.size() + to - 1) / to * to); }
+  std::string bytes_ = std::string(sizeof(ShimImage), 0);
 };
 
 void write_id(Writer& out, const std::optional<std::uint32_t>& id) {
@@ -125,58 +125,49 @@ void read_credentials(Reader& in, Credentials& credentials) {
 }  // namespace
 
 std::string encode(const ShimOrder& order) {
-  Writer out;
-  out.number(magic);
-  out.texts(order.argv);
-  out.texts(order.environment);
-  out.text(order.dir);
-  out.text(order.user);
-  out.text(order.group);
-  out.number(static_cast<std::uint8_t>(order.credentials.has_value()));
-  if (order.credentials) write_credentials(out, *order.credentials);
-  out.number(order.umask);
-  out.number(order.nice);
-  out.number(static_cast<std::uint8_t>(order.no_new_privs));
-  out.number(static_cast<std::uint8_t>(order.end_with_parent));
-  out.number(order.parent_pid);
-  out.number(order.files_soft);
-  out.maybe(order.files_max);
-  out.maybe(order.core_bytes_max);
-  for (const std::int32_t fd : {order.report_fd, order.out_fd, order.err_fd, order.cgroup_procs_fd})
-    out.number(fd);
-  return out.take();
+  ImageWriter out;
+  ShimImage image{};
+  image.magic = shim_magic(version_text);
+  image.argv = out.texts(order.argv);
+  image.argc = static_cast<std::uint32_t>(order.argv.size());
+  image.envp = out.texts(order.environment);
+  image.envc = static_cast<std::uint32_t>(order.environment.size());
+  for (const std::string_view variable : order.environment) {
+    if (variable.starts_with("PATH=") && image.search_path == 0)
+      image.search_path = out.text(variable.substr(5));
+  }
+  image.dir = out.optional_text(order.dir);
+  image.user = out.optional_text(order.user);
+  image.group = out.optional_text(order.group);
+  if (order.credentials) {
+    const Credentials& ids = *order.credentials;
+    image.has_credentials = 1;
+    image.has_uid = ids.uid ? 1 : 0;
+    image.uid = ids.uid.value_or(0);
+    image.has_gid = ids.gid ? 1 : 0;
+    image.gid = ids.gid.value_or(0);
+    image.groups = out.numbers(ids.groups);
+    image.group_count = static_cast<std::uint32_t>(ids.groups.size());
+  }
+  image.umask = order.umask;
+  image.nice = order.nice;
+  image.files_soft = order.files_soft;
+  image.has_files_max = order.files_max ? 1 : 0;
+  image.files_max = order.files_max.value_or(0);
+  image.has_core_bytes_max = order.core_bytes_max ? 1 : 0;
+  image.core_bytes_max = order.core_bytes_max.value_or(0);
+  image.no_new_privs = order.no_new_privs ? 1 : 0;
+  image.end_with_parent = order.end_with_parent ? 1 : 0;
+  image.parent_pid = order.parent_pid;
+  image.report_fd = order.report_fd;
+  image.out_fd = order.out_fd;
+  image.err_fd = order.err_fd;
+  image.cgroup_procs_fd = order.cgroup_procs_fd;
+  return out.take(image);
 }
 
 bool needs_look_up(const ShimOrder& order) {
   return !order.credentials && !(order.user.empty() && order.group.empty());
-}
-
-std::optional<ShimOrder> decode_shim_order(std::string_view bytes) {
-  Reader in(bytes);
-  ShimOrder order;
-  std::uint32_t found = 0;
-  in.number(found);
-  if (found != magic) return std::nullopt;
-  in.texts(order.argv);
-  in.texts(order.environment);
-  in.text(order.dir);
-  in.text(order.user);
-  in.text(order.group);
-  bool has_credentials = false;
-  in.flag(has_credentials);
-  if (has_credentials) read_credentials(in, order.credentials.emplace());
-  in.number(order.umask);
-  in.number(order.nice);
-  in.flag(order.no_new_privs);
-  in.flag(order.end_with_parent);
-  in.number(order.parent_pid);
-  in.number(order.files_soft);
-  in.maybe(order.files_max);
-  in.maybe(order.core_bytes_max);
-  for (std::int32_t* fd : {&order.report_fd, &order.out_fd, &order.err_fd, &order.cgroup_procs_fd})
-    in.number(*fd);
-  if (!in.complete() || order.argv.empty()) return std::nullopt;
-  return order;
 }
 
 std::string encode(const Credentials& found) {
@@ -188,7 +179,7 @@ std::string encode(const Credentials& found) {
 
 std::string encode(const ShimFailure& failure) {
   Writer out;
-  out.number(static_cast<std::uint8_t>('F'));
+  out.number(static_cast<std::uint8_t>(shim_failed));
   out.number(static_cast<std::uint8_t>(failure.step));
   out.number(static_cast<std::int32_t>(failure.error));
   return out.take();
@@ -208,7 +199,7 @@ ShimReport decode_shim_report(std::string_view bytes) {
     report.reached_exec = true;
     bytes.remove_prefix(1);
   }
-  if (bytes.size() != shim_failure_bytes || bytes[0] != 'F') return report;
+  if (bytes.size() != shim_failure_bytes || bytes[0] != shim_failed) return report;
   Reader in(bytes.substr(1));
   std::uint8_t step = 0;
   std::int32_t error = 0;

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "supervisor/shim_image.h"
+
 namespace muster::supervisor {
 
 // Who a process is, see credentials(7). What is not set stays as it is.
@@ -40,47 +42,18 @@ struct ShimOrder {
       -1;  // to be joined by the shim; -1: it was born in its cgroup, or there is none
   bool operator==(const ShimOrder&) const = default;
 };
-std::string encode(const ShimOrder& order);
+std::string encode(const ShimOrder& order);                // a ShimImage and what it points to
 [[nodiscard]] bool needs_look_up(const ShimOrder& order);  // of names that nobody has looked up yet
-std::optional<ShimOrder> decode_shim_order(std::string_view bytes);
 
-// The steps in their order. A failed one is reported with its errno.
-enum class ShimStep : std::uint8_t {
-  shim = 1,  // exec of the shim itself
-  order,
-  streams,
-  session,
-  cgroup,
-  files_max,
-  core_max,
-  nice,
-  user,   // look-up
-  group,  // look-up
-  groups,
-  gid,
-  uid,
-  ids_kept,  // the change reported success and did not happen
-  capabilities,
-  no_new_privs,
-  end_with_parent,
-  dir,
-  descriptors,
-  exec,
-  interpreter,  // exec said "no such file", but the file is there
-};
 struct ShimFailure {
   ShimStep step = ShimStep::shim;
   int error = 0;
 };
 
-// The answer is, in this order: the credentials when the shim looked them up, `shim_ready` (the next call is exec), a
-// failure; each of them or not. Nothing at all: the shim died.
-inline constexpr char shim_ready = 'R';
 // More groups than these are looked up at each start.
 inline constexpr std::size_t reported_groups_max = 256;
 inline constexpr std::size_t shim_report_bytes_max = 2048;
 std::string encode(const Credentials& found);
-inline constexpr std::size_t shim_failure_bytes = 6;
 std::string encode(const ShimFailure& failure);
 
 struct ShimReport {

@@ -26,4 +26,17 @@ for holds, what in [
 ]:
     if not holds:
         problems.append(what)
+
+if len(sys.argv) > 2:  # the small shim: no C library, so nothing else may load, relocate or interpret it either
+    binary = sys.argv[2]
+    dynamic, headers, relocations = readelf("-d"), readelf("-h", "-l"), readelf("-r")
+    for holds, what in [
+        ("DYN (" in headers and "PIE" in dynamic, "not position independent (PIE)"),
+        ("GNU_RELRO" in headers and "BIND_NOW" in dynamic, "not fully read-only after relocation (RELRO, now)"),
+        (re.search(r"GNU_STACK.*RWE", headers) is None, "executable stack"),
+        ("(NEEDED)" not in dynamic and "INTERP" not in headers, "needs a library or an interpreter"),
+        ("no relocations" in relocations, "has relocations, which nobody would apply"),
+    ]:
+        if not holds:
+            problems.append(f"muster-shim: {what}")
 tree.finish(problems)

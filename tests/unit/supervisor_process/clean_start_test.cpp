@@ -45,14 +45,33 @@ std::string own_status(const ProcessOrder& like, HostRig& rig) {
   return seen.out;
 }
 
-// Both ways to make a child: clone3, and clone as on kernels and under filters without it.
-class CleanStart : public testing::TestWithParam<bool> {
+// All ways to make a child: clone3, clone as on kernels and under filters without it, and through the small shim.
+enum class Way { clone3, clone, small_shim };
+class CleanStart : public testing::TestWithParam<Way> {
  protected:
-  void SetUp() override { forbid_clone3(GetParam()); }
-  void TearDown() override { forbid_clone3(false); }
+  void SetUp() override {
+    forbid_clone3(GetParam() == Way::clone);
+    if (GetParam() != Way::small_shim) return;
+    HostRig::shim = built_small_shim();
+    if (HostRig::shim.empty()) GTEST_SKIP() << "this build has no small shim";
+  }
+  void TearDown() override {
+    forbid_clone3(false);
+    HostRig::shim.clear();
+  }
 };
-INSTANTIATE_TEST_SUITE_P(By, CleanStart, testing::Bool(),
-                         [](const auto& of) { return of.param ? "Clone" : "Clone3"; });
+INSTANTIATE_TEST_SUITE_P(By, CleanStart, testing::Values(Way::clone3, Way::clone, Way::small_shim),
+                         [](const auto& of) {
+                           switch (of.param) {
+                             case Way::clone3:
+                               return "Clone3";
+                             case Way::clone:
+                               return "Clone";
+                             case Way::small_shim:
+                               return "SmallShim";
+                           }
+                           return "";
+                         });
 
 TEST_P(CleanStart, DescriptorsAreTheStandardOnes) {
   // Inherited on purpose if the shim were careless.

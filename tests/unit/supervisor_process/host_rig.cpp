@@ -28,12 +28,21 @@ void drain(Fd& pipe, std::string& into) {
 
 }  // namespace
 
+std::string built_small_shim() {
+#ifdef MUSTER_SMALL_SHIM
+  return MUSTER_SMALL_SHIM;
+#else
+  return {};
+#endif
+}
+
 bool Seen::has(const std::string& what) const {
   return std::find(order.begin(), order.end(), what) != order.end();
 }
 
 HostRig::HostRig(ProcessHostOptions options) {
   uv_loop_init(&loop_);
+  if (!options.shim) options.shim = shim;
   ProcessHooks hooks;
   hooks.on_started = [this](InstanceId id, int pid) {
     seen_[id].pid = pid;
@@ -149,6 +158,12 @@ std::string text_of(const std::string& path) {
   std::ostringstream text;
   text << std::ifstream(path).rdbuf();
   return text.str();
+}
+
+ProcessHostOptions by_shim(std::string path) {
+  ProcessHostOptions options;
+  options.shim = std::move(path);
+  return options;
 }
 
 ProcessHostOptions by_token() {

@@ -30,6 +30,7 @@ struct Seen {  // of one instance, in order: "started", "failed", "exited", "gon
 class HostRig {
  public:
   explicit HostRig(ProcessHostOptions options = {});
+  static inline std::string shim;  // of hosts whose options name none: "" = this program itself
   ~HostRig();
   HostRig(const HostRig&) = delete;
   HostRig& operator=(const HostRig&) = delete;
@@ -59,11 +60,15 @@ class HostRig {
   std::uint64_t next_ = 1;
 };
 
+// The small shim of this build; "" where there is none.
+std::string built_small_shim();
+
 ProcessOrder order_of(std::vector<std::string> argv);
 ProcessOrder shell_order(const std::string& script);  // /bin/sh -c, a clean environment with a PATH
 bool alive(int pid);                                  // exists and is no zombie
 std::string text_of(const std::string& path);
 ProcessHostOptions by_token();  // no cgroup
+ProcessHostOptions by_shim(std::string path);
 bool cgroups_possible();
 std::vector<int> own_zombies();
 std::size_t open_descriptors();

@@ -9,8 +9,7 @@
 
 int main(int argc, char** argv) {
   using namespace muster::supervisor;
-  if (argc > 1 && std::strcmp(argv[1], exec_shim_flag) == 0)
-    return exec_shim_main(argc, argv, look_up_credentials);
+  if (argc > 1 && std::strcmp(argv[1], exec_shim_flag) == 0) return exec_shim_main(argc, argv);
   if (argc > 3 && std::strcmp(argv[1], victim_flag) == 0)
     return victim_main(argv[2], argv[3], argc > 4 ? argv[4] : "");
   testing::InitGoogleTest(&argc, argv);

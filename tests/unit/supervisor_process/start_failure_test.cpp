@@ -20,8 +20,12 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
 
-class StartFailure : public testing::Test {
+// By this program as its own shim, and by the small one.
+class StartFailure : public testing::TestWithParam<bool> {
  protected:
+  void SetUp() override {
+    if (GetParam() && built_small_shim().empty()) GTEST_SKIP() << "this build has no small shim";
+  }
   void TearDown() override {
     EXPECT_EQ(rig_.host().running(), 0U);
     EXPECT_THAT(own_zombies(), IsEmpty());
@@ -42,17 +46,20 @@ class StartFailure : public testing::Test {
     return path;
   }
 
-  HostRig rig_;
+  HostRig rig_{by_shim(GetParam() ? built_small_shim() : "")};
   const std::string folder_ = testing::TempDir() + "muster-start-" + std::to_string(getpid());
 };
 
-TEST_F(StartFailure, NoSuchFolder) {
+INSTANTIATE_TEST_SUITE_P(By, StartFailure, testing::Bool(),
+                         [](const auto& of) { return of.param ? "SmallShim" : "OwnShim"; });
+
+TEST_P(StartFailure, NoSuchFolder) {
   ProcessOrder order = order_of({"true"});
   order.dir = "/nonexistent/x";
   EXPECT_EQ(fail(order).sentence, "chdir /nonexistent/x: No such file or directory");
 }
 
-TEST_F(StartFailure, FolderOfSomebodyElse) {
+TEST_P(StartFailure, FolderOfSomebodyElse) {
   if (geteuid() != 0) GTEST_SKIP() << "only root may change the user";
   ProcessOrder order = order_of({"true"});
   order.user = "nobody";
@@ -62,7 +69,7 @@ TEST_F(StartFailure, FolderOfSomebodyElse) {
   EXPECT_EQ(fail(order).sentence, "chdir " + folder_ + ": Permission denied");
 }
 
-TEST_F(StartFailure, NoSuchUserOrGroup) {
+TEST_P(StartFailure, NoSuchUserOrGroup) {
   ProcessOrder order = order_of({"true"});
   order.user = "bob-is-not-here";
   EXPECT_EQ(fail(order).sentence, "user \"bob-is-not-here\": no such user");
@@ -71,7 +78,7 @@ TEST_F(StartFailure, NoSuchUserOrGroup) {
   EXPECT_EQ(fail(order).sentence, "group \"no-such-group\": no such group");
 }
 
-TEST_F(StartFailure, ProgramThatIsNone) {
+TEST_P(StartFailure, ProgramThatIsNone) {
   EXPECT_EQ(fail(order_of({"no-such-program-x"})).sentence,
             "exec no-such-program-x: No such file or directory");
   EXPECT_EQ(fail(order_of({"/etc"})).sentence, "exec /etc: Permission denied");
@@ -85,33 +92,64 @@ TEST_F(StartFailure, ProgramThatIsNone) {
             "exec " + script + ": its interpreter: No such file or directory");
 }
 
-TEST_F(StartFailure, LimitAboveWhatIsAllowed) {
+TEST_P(StartFailure, LimitAboveWhatIsAllowed) {
   ProcessOrder order = order_of({"true"});
   order.files_max = ~std::uint64_t{0} >> 1U;  // above fs.nr_open, for everybody
   EXPECT_EQ(fail(order).sentence, "limit of open files: Operation not permitted");
 }
 
-TEST_F(StartFailure, ArgumentsThatAreTooLong) {
+TEST_P(StartFailure, ArgumentsThatAreTooLong) {
   EXPECT_EQ(fail(order_of({"true", std::string(200'000, 'x')})).sentence,
             "exec true: Argument list too long");
 }
 
-TEST_F(StartFailure, ShimThatIsNotThere) {
+TEST(Shim, ThatIsNotThere) {
+  HostRig rig;
   set_shim_path("/nonexistent/muster");
-  const Seen& seen = fail(order_of({"true"}), SpawnFailure::resources);
+  const Seen& seen = rig.run(order_of({"true"}));
   set_shim_path("/proc/self/exe");
+  EXPECT_EQ(seen.failure, SpawnFailure::resources);
   EXPECT_EQ(seen.sentence, "exec of muster's own start helper: No such file or directory");
 }
 
-TEST_F(StartFailure, ShimThatSaysNothing) {
+TEST(Shim, ThatSaysNothing) {
+  HostRig rig;
   set_shim_path("/bin/true");
-  const Seen& seen = fail(order_of({"true"}), SpawnFailure::resources);
+  const Seen& seen = rig.run(order_of({"true"}));
   set_shim_path("/proc/self/exe");
+  EXPECT_EQ(seen.failure, SpawnFailure::resources);
   EXPECT_THAT(seen.sentence, HasSubstr("ended before it could start the process"));
 }
 
+// One of another version, say. It costs one try.
+TEST(Shim, SmallOneThatSaysNothingIsNotUsedAgain) {
+  HostRig rig(by_shim("/bin/true"));
+  const Seen& first = rig.run(order_of({"true"}));
+  EXPECT_EQ(first.failure, SpawnFailure::resources);
+  EXPECT_THAT(first.sentence, HasSubstr("ended before it could start the process"));
+  EXPECT_THAT(rig.run(order_of({"true"})).order, ElementsAre("started", "exited", "gone"));
+}
+
+TEST(Shim, SmallOneThatOthersMayWriteIsNotUsed) {
+  const std::string path = testing::TempDir() + "muster-shim-" + std::to_string(getpid());
+  std::filesystem::copy_file("/bin/true", path, std::filesystem::copy_options::overwrite_existing);
+  chmod(path.c_str(), 0775);
+  HostRig rig(by_shim(path));
+  EXPECT_THAT(rig.run(order_of({"true"})).order, ElementsAre("started", "exited", "gone"));
+  std::filesystem::remove(path);
+}
+
+TEST(Shim, SmallOneEndsAtOnceWithoutAnOrder) {
+  if (built_small_shim().empty()) GTEST_SKIP() << "this build has no small shim";
+  HostRig rig;
+  for (const std::string argument :
+       {"", " --exec-shim", " --exec-shim 0", " --exec-shim 77", " --exec-shim x"})
+    EXPECT_EQ(rig.run(shell_order(built_small_shim() + argument + " </etc/passwd")).status.code, 127)
+        << argument;
+}
+
 // However far the descriptors reach: no crash, nothing left behind, and afterwards it works again.
-TEST_F(StartFailure, DescriptorsRunOut) {
+TEST_P(StartFailure, DescriptorsRunOut) {
   rlimit before{};
   getrlimit(RLIMIT_NOFILE, &before);
   const Fd probe(open("/dev/null", O_RDONLY | O_CLOEXEC));
@@ -137,7 +175,7 @@ TEST_F(StartFailure, DescriptorsRunOut) {
   EXPECT_GT(successes, 3);
 }
 
-TEST_F(StartFailure, IsNeverToldInsideOfTheCall) {
+TEST_P(StartFailure, IsNeverToldInsideOfTheCall) {
   const InstanceId id = rig_.start(order_of({"./nothing"}));
   EXPECT_THAT(rig_.seen(id).order, IsEmpty());
   EXPECT_TRUE(rig_.until(id, "failed"));

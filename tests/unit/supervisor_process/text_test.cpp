@@ -1,14 +1,20 @@
 // The pure half: orders and reports of the shim, texts of procfs and cgroupfs, marks of trees.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
+#include <cstring>
 #include <map>
 #include <set>
 
+#include "base/fd.h"
 #include "supervisor/credential_cache.h"
 #include "supervisor/proc_files.h"
 #include "supervisor/shim_order.h"
+#include "supervisor/shim_steps.h"
 #include "supervisor/tree_marks.h"
 
 namespace muster::supervisor {
@@ -22,7 +28,7 @@ using namespace std::string_literals;
 ShimOrder full_order() {
   ShimOrder order;
   order.argv = {"prog", "", std::string(70000, 'x')};
-  order.environment = {"A=1", "B=\n\t"};
+  order.environment = {"A=1", "PATH=/a:/b", "B=\n\t"};
   order.dir = "/srv";
   order.user = "bob";
   order.group = "staff";
@@ -40,26 +46,104 @@ ShimOrder full_order() {
   return order;
 }
 
-TEST(ShimOrder, ComesBackAsItWasSent) {
-  EXPECT_EQ(decode_shim_order(encode(full_order())), full_order());
+// As the shim reads it.
+class Image {
+ public:
+  explicit Image(const std::string& bytes) : bytes_(bytes) { std::memcpy(&head, bytes.data(), sizeof head); }
+  [[nodiscard]] std::string text(std::uint64_t offset) const {
+    return offset == 0 ? "" : std::string(bytes_.c_str() + offset);
+  }
+  [[nodiscard]] std::vector<std::string> texts(std::uint32_t offset, std::uint32_t count) const {
+    EXPECT_EQ(offset % sizeof(std::uint64_t), 0U);
+    std::vector<std::string> found;
+    std::uint64_t slot = 0;
+    for (std::uint32_t i = 0; i <= count; ++i) {
+      std::memcpy(&slot, bytes_.data() + offset + i * sizeof slot, sizeof slot);
+      if (i < count) found.push_back(text(slot));
+    }
+    EXPECT_EQ(slot, 0U);  // execve(2) wants a null pointer at the end
+    return found;
+  }
+  ShimImage head{};
+
+ private:
+  const std::string bytes_;
+};
+
+TEST(ShimOrder, IsLaidOutForTheShim) {
+  const ShimOrder order = full_order();
+  const std::string bytes = encode(order);
+  const Image image(bytes);
+  EXPECT_EQ(image.head.bytes, bytes.size());
+  EXPECT_EQ(image.texts(image.head.argv, image.head.argc), order.argv);
+  EXPECT_EQ(image.texts(image.head.envp, image.head.envc), order.environment);
+  EXPECT_EQ(image.text(image.head.search_path), "/a:/b");
+  EXPECT_EQ(image.text(image.head.dir), "/srv");
+  EXPECT_EQ(image.text(image.head.user), "bob");
+  EXPECT_EQ(image.text(image.head.group), "staff");
+  EXPECT_EQ(image.head.has_credentials, 1);
+  EXPECT_EQ(image.head.has_uid, 1);
+  EXPECT_EQ(image.head.uid, 1000U);
+  EXPECT_EQ(image.head.has_gid, 0);
+  EXPECT_EQ(image.head.group_count, 2U);
+  std::uint32_t last_group = 0;
+  std::memcpy(&last_group, bytes.data() + image.head.groups + 4, sizeof last_group);
+  EXPECT_EQ(last_group, 4294967294U);
+  EXPECT_EQ(image.head.umask, 0077U);
+  EXPECT_EQ(image.head.nice, -20);
+  EXPECT_EQ(image.head.no_new_privs, 1);
+  EXPECT_EQ(image.head.end_with_parent, 1);
+  EXPECT_EQ(image.head.parent_pid, 4711);
+  EXPECT_EQ(image.head.files_soft, 1024U);
+  EXPECT_EQ(image.head.has_files_max, 1);
+  EXPECT_EQ(image.head.files_max, ~std::uint64_t{0});
+  EXPECT_EQ(image.head.has_core_bytes_max, 0);
+  EXPECT_EQ(image.head.report_fd, 7);
+  EXPECT_EQ(image.head.out_fd, 0);
+  EXPECT_EQ(image.head.err_fd, 2147483647);
+  EXPECT_EQ(image.head.cgroup_procs_fd, -1);
+}
+
+TEST(ShimOrder, WithoutTheOptionalParts) {
   ShimOrder small;
   small.argv = {"x"};
   small.core_bytes_max = 0;
-  EXPECT_EQ(decode_shim_order(encode(small)), small);
+  const Image image(encode(small));
+  EXPECT_EQ(image.texts(image.head.argv, image.head.argc), small.argv);
+  EXPECT_EQ(image.texts(image.head.envp, image.head.envc), small.environment);
+  for (const std::uint32_t offset :
+       {image.head.search_path, image.head.dir, image.head.user, image.head.group, image.head.groups})
+    EXPECT_EQ(offset, 0U);
+  EXPECT_EQ(image.head.has_credentials, 0);
+  EXPECT_EQ(image.head.has_files_max, 0);
+  EXPECT_EQ(image.head.has_core_bytes_max, 1);
 }
 
-TEST(ShimOrder, RefusesEveryCutAndEveryAddition) {
+Fd memfd_of(const std::string& bytes) {
+  Fd memfd(memfd_create("image", MFD_CLOEXEC));
+  EXPECT_EQ(write(memfd.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  return memfd;
+}
+
+TEST(ShimOrder, IsRefusedWhenItIsCutOrForeign) {
   ShimOrder order = full_order();
   order.argv = {"prog", "arg"};
   const std::string bytes = encode(order);
-  for (std::size_t i = 0; i < bytes.size(); ++i) EXPECT_FALSE(decode_shim_order(bytes.substr(0, i))) << i;
-  EXPECT_FALSE(decode_shim_order(bytes + "x"));
-  order.argv.clear();
-  EXPECT_FALSE(decode_shim_order(encode(order)));
-  // Sizes that lie ask for no memory.
+  ShimImage* const whole = map_shim_image(memfd_of(bytes).get());
+  ASSERT_NE(whole, nullptr);
+  munmap(whole, bytes.size());
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    EXPECT_EQ(map_shim_image(memfd_of(bytes.substr(0, i)).get()), nullptr) << i;
+  EXPECT_EQ(map_shim_image(memfd_of(bytes + '\0').get()), nullptr);
+  std::string other_build = bytes;
+  other_build[0] = static_cast<char>(other_build[0] ^ 1);
+  EXPECT_EQ(map_shim_image(memfd_of(other_build).get()), nullptr);
   std::string lying = bytes;
-  for (std::size_t i = 4; i < 8; ++i) lying[i] = '\xff';
-  EXPECT_FALSE(decode_shim_order(lying));
+  std::memset(lying.data() + offsetof(ShimImage, dir), 0x7f, sizeof(ShimImage::dir));
+  EXPECT_EQ(map_shim_image(memfd_of(lying).get()), nullptr);
+  order.argv.clear();
+  EXPECT_EQ(map_shim_image(memfd_of(encode(order)).get()), nullptr);
+  EXPECT_EQ(map_shim_image(-1), nullptr);
 }
 
 TEST(ShimReport, AllFourAnswers) {
