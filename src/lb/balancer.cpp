@@ -87,6 +87,11 @@ std::shared_ptr<Publication> Balancer::Impl::make_publication(std::shared_ptr<co
     if (!shared) shared = std::make_shared<SharedListener>(listener.name, workers.size());
     named.emplace(listener.name, shared);
     publication->listeners.push_back(shared);
+    auto router = std::make_shared<const Router>(listener.routes);
+    auto& turns = publication->turns.emplace_back();
+    for (const Router::Group& group : router->groups())
+      turns.push_back(shared->turns_of(group.host + " " + group.path));
+    publication->routers.push_back(std::move(router));
     auto& of_listener = publication->addresses.emplace_back();
     for (const spec::BindAddress& bind : listener.bind) of_listener.push_back(find_address(bind.text));
   }

@@ -75,7 +75,7 @@ void Exchange::end_answer() {
 
 // The rest of an answer whose head was passed on. False: it broke off, on either side.
 Task<bool> Exchange::relay_answer() {
-  const spec::ListenTimeouts& timeout = route_->listener.timeout;
+  const spec::ListenTimeouts timeout = timeouts();
   for (int reads = 0;;) {
     const bool sent = blocked_.empty() || co_await flush(client_.socket, blocked_, timeout.send);
     if (!sent) co_return false;
@@ -113,7 +113,7 @@ Task<bool> Exchange::run_tunnel() {
   Buffer to_client = std::move(blocked_);
   to_client.append(upstream_->pending().view());
   co_await tunnel(worker_, client_.socket, upstream_->socket(), std::move(client_.pending),
-                  std::move(to_client), in_flight_->endpoint().counters(), route_->listener.timeout);
+                  std::move(to_client), in_flight_->endpoint().counters(), timeouts());
   co_return false;
 }
 

@@ -16,7 +16,7 @@ constexpr int interim_answers_max = 100;     // 1xx of one request
 Exchange::Exchange(HttpClient& client)
     : client_(client),
       worker_(client.worker),
-      route_(client.listener->route),
+      frontend_(client.listener->frontend),
       staged_(worker_.take_buffer()) {}
 
 Exchange::~Exchange() {
@@ -26,26 +26,53 @@ Exchange::~Exchange() {
 
 void Exchange::begin(std::string_view input) {
   RequestHead& head = worker_.request_head();
-  route_->counters->requests.add();
+  frontend_->counters->requests.add();
   idempotent_ = is_idempotent(head.method);
   answers_head_ = head.method == "HEAD";
   minor_1_ = head.minor == 1;
   keep_alive_ = head.framing.keep_alive;
   wants_upgrade_ = head.framing.upgrade;
   body_ = BodyReader(head.framing.body, head.framing.length);
-  const auto& body_max = route_->listener.body_max;
+  const auto& body_max = frontend_->listener.body_max;
   if (body_max && head.framing.has_length && head.framing.length > *body_max) {
     refusal_ = {.status = 413, .text = "the request body is larger than this listener takes"};
     return;
   }
+  choice_ = frontend_->choose(head.authority, head.target);
   write_request_head(staged_, head, client_.address);
   head_bytes_ = staged_.size();
+  if (!choice_.pool) refusal_ = answer_of_route();
   take_body(input.substr(head.bytes));
 }
 
+// The routing may have changed since the head was read; what it said is staged.
+void Exchange::choose() {
+  frontend_ = client_.listener->frontend;
+  const StagedHead asked = read_staged_head(staged_.view());
+  choice_ = frontend_->choose(asked.authority, asked.target);
+}
+
+// What is said without a replica.
+Exchange::Refusal Exchange::answer_of_route() {
+  if (choice_.route == nullptr) return {.status = 404, .text = "no route leads from here"};
+  if (const auto& respond = choice_.route->respond)
+    return {.status = respond->status, .text = respond->body, .type = respond->type, .verbatim = true};
+  const StagedHead asked = read_staged_head(staged_.view());
+  location_ = choice_.route->redirect->expand([&asked](const spec::TemplateVariable& variable) {
+    return std::string(variable.name == "host" ? host_of(asked.authority) : asked.target);
+  });
+  return {.status = 308, .text = "moved", .location = location_};
+}
+
+bool Exchange::has_replica() {
+  if (frontend_.get() != client_.listener->frontend.get() || !choice_.pool || choice_.pool->endpoints.empty())
+    choose();
+  return !choice_.pool || !choice_.pool->endpoints.empty();
+}
+
 bool Exchange::pick_replica() {
-  route_ = client_.listener->route;
-  Ref<LocalEndpoint> endpoint = Worker::pick(*route_->pool, tried_);
+  if (!has_replica() || !choice_.pool) return false;
+  Ref<LocalEndpoint> endpoint = Worker::pick(*choice_.pool, tried_);
   if (!endpoint) return false;
   in_flight_.emplace(std::move(endpoint));
   return true;
@@ -64,8 +91,9 @@ bool Exchange::parked_is_dead() {
 }
 
 Task<std::optional<Exchange::Refusal>> Exchange::wait_in_queue() {
-  if (queue_deadline_ == Instant{}) queue_deadline_ = worker_.loop().now() + route_->listener.queue_timeout;
-  const bool there = co_await worker_.wait_for_replica(*client_.listener, queue_deadline_);
+  if (queue_deadline_ == Instant{})
+    queue_deadline_ = worker_.loop().now() + frontend_->listener.queue_timeout;
+  const bool there = co_await worker_.wait_for_replica(*client_.listener, *this, queue_deadline_);
   if (there) co_return std::nullopt;
   co_return Refusal{.status = 503, .text = "no replica is ready", .retry_after_seconds = 1};
 }
@@ -74,7 +102,8 @@ Task<Exchange::Refusal> Exchange::reach_replica() {
   constexpr Refusal all_failed{.status = 502, .text = "no replica could be reached"};
   for (;;) {
     if (!in_flight_ && !pick_replica()) {
-      if (client_.listener->route->pool->endpoints.empty()) {
+      if (!choice_.pool) co_return answer_of_route();
+      if (choice_.pool->endpoints.empty()) {
         const std::optional<Refusal> refusal = co_await wait_in_queue();
         if (refusal) co_return *refusal;
       } else {  // each was tried: once more from the beginning
@@ -85,17 +114,17 @@ Task<Exchange::Refusal> Exchange::reach_replica() {
     }
     LocalEndpoint& endpoint = in_flight_->endpoint();
     if (!only_new_connection_)
-      upstream_ = endpoint.take_parked(reuse_limit(route_->listener.timeout.keepalive, idempotent_));
+      upstream_ = endpoint.take_parked(reuse_limit(timeouts().keepalive, idempotent_));
     if (upstream_ && (idempotent_ || !parked_is_dead())) co_return Refusal{};
     if (upstream_) continue;  // the next parked one
     std::string why;
-    upstream_ = co_await endpoint.connect(route_->listener.timeout.connect, why);
+    upstream_ = co_await endpoint.connect(timeouts().connect, why);
     only_new_connection_ = false;
     if (upstream_) co_return Refusal{};
     replica_failed("connect: " + why);
     tried_.push_back(endpoint.id());
     in_flight_.reset();
-    if (++tries_ > route_->listener.retries || worker_.loop().shut()) co_return all_failed;
+    if (++tries_ > frontend_->listener.retries || worker_.loop().shut()) co_return all_failed;
   }
 }
 
@@ -108,7 +137,7 @@ bool Exchange::may_try_again() const {
 }
 
 Millis Exchange::answer_limit() const {
-  return route_->listener.timeout.response;
+  return timeouts().response;
 }
 
 // Reads until a final answer's head is there and has been passed on, with what came behind it.
@@ -176,7 +205,7 @@ Task<bool> Exchange::forward_interim(std::string_view bytes) {
   Buffer interim;
   if (minor_1_) write_response_head(interim, head, {});
   upstream_->pending() = std::move(rest);
-  const bool sent = interim.empty() || co_await flush(client_.socket, interim, route_->listener.timeout.send);
+  const bool sent = interim.empty() || co_await flush(client_.socket, interim, timeouts().send);
   if (!sent) {
     upload_ = Upload::client_failed;
     co_return false;
@@ -220,11 +249,14 @@ Task<bool> Exchange::refuse(Refusal refusal) {
   Buffer bytes;
   write_own_answer(bytes, {.status = refusal.status,
                            .text = refusal.text,
+                           .verbatim = refusal.verbatim,
+                           .type = refusal.type,
+                           .location = refusal.location,
                            .close = close,
                            .head_only = answers_head_,
                            .retry_after_seconds = refusal.retry_after_seconds});
   client_.linger = !whole;
-  const bool sent = co_await flush(client_.socket, bytes, route_->listener.timeout.send);
+  const bool sent = co_await flush(client_.socket, bytes, timeouts().send);
   co_return sent && !close;
 }
 
@@ -254,7 +286,7 @@ Task<bool> Exchange::run() {
     replica_failed("closed the connection without an answer");
     tried_.push_back(in_flight_->endpoint().id());
     in_flight_.reset();
-    if (++tries_ > route_->listener.retries) co_return co_await refuse(refusal_of(heard));
+    if (++tries_ > frontend_->listener.retries) co_return co_await refuse(refusal_of(heard));
   }
   const bool over = answer_.done() && blocked_.empty() && !answer_malformed_;
   const bool whole = over || co_await relay_answer();
@@ -266,7 +298,7 @@ Task<bool> Exchange::run() {
 bool Exchange::finish() {
   const bool uploaded = upload_ == Upload::done;
   if (uploaded && upstream_keep_alive_ && upstream_clean_)
-    in_flight_->endpoint().park(std::move(upstream_), route_->listener.timeout.keepalive);
+    in_flight_->endpoint().park(std::move(upstream_), timeouts().keepalive);
   upstream_.reset();
   in_flight_.reset();
   client_.linger = !uploaded || !client_.pending.empty();

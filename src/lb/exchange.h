@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -25,7 +26,7 @@ struct HttpClient {
   ~HttpClient();
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
-  [[nodiscard]] const spec::ListenTimeouts& timeouts() const { return listener->route->listener.timeout; }
+  [[nodiscard]] const spec::ListenTimeouts& timeouts() const { return listener->frontend->listener.timeout; }
 
   Worker& worker;
   Ref<LocalListener> listener;
@@ -37,7 +38,7 @@ struct HttpClient {
   ClientLink link;
 };
 
-class Exchange {
+class Exchange final : WaitsForReplica {
  public:
   explicit Exchange(HttpClient& client);
   ~Exchange();
@@ -66,12 +67,21 @@ class Exchange {
     int status = 0;
     std::string_view text;
     int retry_after_seconds = 0;
+    std::string_view type = "text/plain";
+    std::string_view location = {};
+    bool verbatim = false;  // the text is a whole body, not a sentence
   };
 
   // exchange.cpp: getting a replica and an answer out of it.
   Task<Refusal> reach_replica();
   Task<std::optional<Refusal>> wait_in_queue();
   bool pick_replica();
+  void choose();
+  bool has_replica() override;
+  [[nodiscard]] Refusal answer_of_route();
+  [[nodiscard]] const spec::ListenTimeouts& timeouts() const {
+    return choice_.route != nullptr ? choice_.route->timeout : frontend_->listener.timeout;
+  }
   void replica_failed(std::string_view what);
   [[nodiscard]] bool may_try_again() const;
   [[nodiscard]] bool parked_is_dead();
@@ -102,7 +112,8 @@ class Exchange {
 
   HttpClient& client_;
   Worker& worker_;
-  Ref<Route> route_;
+  Ref<Frontend> frontend_;
+  Choice choice_;  // of frontend_
 
   // The request.
   Buffer staged_;  // its head as sent, then its body while that fits the replay buffer
@@ -111,6 +122,7 @@ class Exchange {
   BodyReader body_;
   std::uint64_t body_bytes_ = 0;
   Refusal refusal_;  // set by begin(): never reaches a replica
+  std::string location_;
   bool idempotent_ = false;
   bool answers_head_ = false;
   bool minor_1_ = true;

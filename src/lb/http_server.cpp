@@ -9,7 +9,7 @@ HttpClient::HttpClient(Worker& w, Ref<LocalListener> l, Fd fd, std::string clien
     : worker(w),
       listener(std::move(l)),
       address(std::move(client_address)),
-      counted_at(listener->route->shared),
+      counted_at(listener->frontend->shared),
       socket(w.loop(), std::move(fd)) {
   counted_at->per_thread[worker.index()].connections.add();
   link.socket = &socket;
@@ -43,7 +43,7 @@ Got take_arrived(HttpClient& client, std::string_view& bytes) {
 Task<> refuse_head(HttpClient& client, int status, std::string_view text) {
   Buffer answer;
   write_own_answer(answer, {.status = status, .text = text});
-  client.linger = co_await flush(client.socket, answer, client.listener->route->listener.timeout.send);
+  client.linger = co_await flush(client.socket, answer, client.listener->frontend->listener.timeout.send);
 }
 
 Task<bool> serve_request(HttpClient& client, std::string_view input) {

@@ -21,6 +21,32 @@ void append_number(Buffer& out, std::uint64_t number, int base = 10) {
 
 std::string_view reason_of(int status) {
   switch (status) {
+    case 200:
+      return "OK";
+    case 204:
+      return "No Content";
+    case 301:
+      return "Moved Permanently";
+    case 302:
+      return "Found";
+    case 304:
+      return "Not Modified";
+    case 307:
+      return "Temporary Redirect";
+    case 308:
+      return "Permanent Redirect";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 410:
+      return "Gone";
+    case 429:
+      return "Too Many Requests";
+    case 500:
+      return "Internal Server Error";
     case 400:
       return "Bad Request";
     case 405:
@@ -46,7 +72,7 @@ std::string_view reason_of(int status) {
     case 505:
       return "HTTP Version Not Supported";
     default:
-      return "Error";
+      return status < 400 ? "OK" : "Error";
   }
 }
 
@@ -112,6 +138,15 @@ void write_request_head(Buffer& out, const RequestHead& head, std::string_view c
   out.append("\r\n");
 }
 
+StagedHead read_staged_head(std::string_view head) {
+  constexpr std::string_view host = "\r\nHost: ";
+  const std::size_t target = head.find(' ') + 1;
+  const std::size_t target_end = head.find(' ', target);
+  const std::size_t authority = head.find(host) + host.size();
+  return {.target = head.substr(target, target_end - target),
+          .authority = head.substr(authority, head.find('\r', authority) - authority)};
+}
+
 void write_response_head(Buffer& out, const ResponseHead& head, const AnswerForm& form) {
   out.reserve(out.size() + head.bytes + 96);
   out.append("HTTP/1.1 ");
@@ -136,12 +171,23 @@ void write_chunk_size(Buffer& out, std::size_t size) {
 
 void write_own_answer(Buffer& out, const OwnAnswer& answer) {
   const std::string_view reason = reason_of(answer.status);
+  const bool without_body = answer.status == 204 || answer.status == 304;  // RFC 9110 8.6
   out.append("HTTP/1.1 ");
   append_number(out, static_cast<std::uint64_t>(answer.status));
   out.append(" ");
   out.append(reason);
-  out.append("\r\nContent-Type: text/plain\r\nContent-Length: ");
-  append_number(out, answer.text.size() + 1);
+  if (!answer.type.empty() && !without_body) {
+    out.append("\r\nContent-Type: ");
+    out.append(answer.type);
+  }
+  if (!without_body) {
+    out.append("\r\nContent-Length: ");
+    append_number(out, answer.text.size() + (answer.verbatim ? 0 : 1));
+  }
+  if (!answer.location.empty()) {
+    out.append("\r\nLocation: ");
+    out.append(answer.location);
+  }
   if (answer.retry_after_seconds > 0) {
     out.append("\r\nRetry-After: ");
     append_number(out, static_cast<std::uint64_t>(answer.retry_after_seconds));
@@ -149,9 +195,9 @@ void write_own_answer(Buffer& out, const OwnAnswer& answer) {
   if (answer.status == 405) out.append("\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE");
   if (answer.close) out.append("\r\nConnection: close");
   out.append("\r\n\r\n");
-  if (answer.head_only) return;
+  if (answer.head_only || without_body) return;
   out.append(answer.text);
-  out.append("\n");
+  if (!answer.verbatim) out.append("\n");
 }
 
 }  // namespace muster::lb

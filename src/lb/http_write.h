@@ -25,10 +25,20 @@ void write_response_head(Buffer& out, const ResponseHead& head, const AnswerForm
 // One line that opens a chunk of `size` bytes; the chunk itself ends with CRLF.
 void write_chunk_size(Buffer& out, std::size_t size);
 
-// What muster says itself: text/plain, one sentence.
+// What a head written by write_request_head() asked for.
+struct StagedHead {
+  std::string_view target;
+  std::string_view authority;
+};
+StagedHead read_staged_head(std::string_view head);
+
+// What muster says itself: a sentence, or a body of the spec.
 struct OwnAnswer {
   int status = 500;
   std::string_view text;
+  bool verbatim = false;  // as it is; else a line
+  std::string_view type = "text/plain";
+  std::string_view location = {};
   bool close = true;
   bool head_only = false;       // answers HEAD
   int retry_after_seconds = 0;  // 0: none

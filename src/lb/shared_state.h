@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -69,8 +70,17 @@ struct SharedListener {
   SharedListener(std::string n, std::size_t threads) : name(std::move(n)), per_thread(threads) {}
   const std::string name;
   std::vector<ListenerCounters> per_thread;
+  // Whose turn it is among the routes of a host and path. Of the control thread.
+  std::shared_ptr<RoundRobin> turns_of(const std::string& host_and_path) {
+    std::shared_ptr<RoundRobin>& turns = turns_[host_and_path];
+    if (!turns) turns = std::make_shared<RoundRobin>();
+    return turns;
+  }
   alignas(cache_line_bytes) std::atomic<int> queued{
       0};  // requests that wait for a ready replica, on all threads
+
+ private:
+  std::map<std::string, std::shared_ptr<RoundRobin>> turns_;
 };
 
 // Calls `done` when every traffic thread has reported.

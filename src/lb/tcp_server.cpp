@@ -4,11 +4,11 @@
 namespace muster::lb {
 
 namespace {
-struct TcpClient {
+struct TcpClient final : WaitsForReplica {
   TcpClient(Worker& w, Ref<LocalListener> l, Fd fd)
       : worker(w),
         listener(std::move(l)),
-        counted_at(listener->route->shared),
+        counted_at(listener->frontend->shared),
         socket(w.loop(), std::move(fd)) {
     ListenerCounters& counters = counted_at->per_thread[worker.index()];
     counters.connections.add();
@@ -24,6 +24,10 @@ struct TcpClient {
   }
   TcpClient(const TcpClient&) = delete;
   TcpClient& operator=(const TcpClient&) = delete;
+  bool has_replica() override {
+    const Ref<LocalPool>& pool = listener->frontend->pool;
+    return pool && !pool->endpoints.empty();
+  }
 
   Worker& worker;
   Ref<LocalListener> listener;
@@ -43,22 +47,23 @@ constexpr Millis pause_when_all_failed{50};
 // No byte was sent yet, so every failure may be followed by another replica.
 Task<bool> reach_replica(TcpClient& client, Connected& connected) {
   Worker& worker = client.worker;
-  const Instant queue_deadline = worker.loop().now() + client.listener->route->listener.queue_timeout;
+  const Instant queue_deadline = worker.loop().now() + client.listener->frontend->listener.queue_timeout;
   std::vector<InstanceId> tried;
   for (int tries = 0; !worker.loop().shut();) {
-    const Ref<Route> route = client.listener->route;
-    Ref<LocalEndpoint> endpoint = Worker::pick(*route->pool, tried);
+    const Ref<Frontend> frontend = client.listener->frontend;
+    Ref<LocalEndpoint> endpoint;
+    if (frontend->pool) endpoint = Worker::pick(*frontend->pool, tried);
     if (endpoint) {
       connected.in_flight.emplace(endpoint);
       std::string why;
-      connected.upstream = co_await endpoint->connect(route->listener.timeout.connect, why);
+      connected.upstream = co_await endpoint->connect(frontend->listener.timeout.connect, why);
       if (connected.upstream) co_return true;
       endpoint->report_failure(endpoint->label() + ": connect: " + why);
       tried.push_back(endpoint->id());
       connected.in_flight.reset();
-      if (++tries > route->listener.retries) co_return false;
-    } else if (route->pool->endpoints.empty()) {
-      const bool there = co_await worker.wait_for_replica(*client.listener, queue_deadline);
+      if (++tries > frontend->listener.retries) co_return false;
+    } else if (!client.has_replica()) {
+      const bool there = co_await worker.wait_for_replica(*client.listener, client, queue_deadline);
       if (!there) co_return false;
     } else {
       tried.clear();
@@ -79,7 +84,7 @@ Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd) {
     co_return;
   }
   co_await tunnel(worker, client.socket, connected.upstream->socket(), {}, {},
-                  connected.in_flight->endpoint().counters(), client.listener->route->listener.timeout);
+                  connected.in_flight->endpoint().counters(), client.listener->frontend->listener.timeout);
 }
 
 }  // namespace muster::lb

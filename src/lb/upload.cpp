@@ -30,7 +30,7 @@ void Exchange::take_body(std::string_view input) {
     const BodyPiece piece = body_.next(input);
     input.remove_prefix(piece.consumed);
     encode_body(piece.payload);
-    const auto& body_max = route_->listener.body_max;
+    const auto& body_max = frontend_->listener.body_max;
     if (piece.state == BodyState::bad) {
       upload_ = Upload::malformed;
     } else if (body_max && body_bytes_ > *body_max) {
@@ -69,7 +69,7 @@ Task<bool> Exchange::upload_staged() {
     const std::ptrdiff_t sent = send_some(upstream_->socket(), staged_.view().substr(written_));
     if (sent == io_failed) co_return false;
     if (sent == io_blocked) {
-      const Waited waited = co_await upstream_->socket().writable(route_->listener.timeout.send);
+      const Waited waited = co_await upstream_->socket().writable(timeouts().send);
       if (waited != Waited::ready) co_return false;
       continue;
     }
@@ -99,7 +99,7 @@ Task<> Exchange::upload() {
     }
     const std::ptrdiff_t got = receive(client_.socket, worker_.scratch());
     if (got == io_blocked) {
-      const Waited waited = co_await client_.socket.readable(route_->listener.timeout.idle);
+      const Waited waited = co_await client_.socket.readable(timeouts().idle);
       if (waited == Waited::ready) continue;
       if (waited == Waited::aborted) co_return;  // stop_upload()
       upload_ = Upload::client_too_slow;

@@ -87,6 +87,24 @@ void Worker::remove_client(ClientLink& link) {
   finish_when_done();
 }
 
+Choice Frontend::choose(std::string_view authority, std::string_view target) const {
+  const auto number =
+      router->groups().empty() ? std::nullopt : router->find(host_of(authority), path_of(target));
+  if (!number) return Choice{.route = nullptr, .pool = pool};
+  const Router::Group& group = router->groups()[*number];
+  std::size_t member = group.turns[turns[*number]->next(group.turns.size())];
+  const auto pool_of_member = [&](std::size_t m) { return pools[group.members[m]]; };
+  for (std::size_t tried = 0; tried < group.members.size(); ++tried) {
+    const std::size_t other = (member + tried) % group.members.size();
+    const Ref<LocalPool> its = pool_of_member(other);
+    const bool takes_part = tried == 0 || listener.routes[group.members[other]].weight > 0;
+    if (!takes_part || (its && its->endpoints.empty())) continue;
+    member = other;
+    break;
+  }
+  return Choice{.route = &listener.routes[group.members[member]], .pool = pool_of_member(member)};
+}
+
 Ref<LocalEndpoint> Worker::pick(LocalPool& pool, const std::vector<InstanceId>& tried) {
   const std::size_t count = pool.endpoints.size();
   if (count == 0) return {};
@@ -103,19 +121,21 @@ Ref<LocalEndpoint> Worker::pick(LocalPool& pool, const std::vector<InstanceId>& 
   }
 }
 
-Task<bool> Worker::wait_for_replica(LocalListener& listener, Instant deadline) {
+Task<bool> Worker::wait_for_replica(LocalListener& listener, WaitsForReplica& waiter, Instant deadline) {
   // Counted at the listener it came by, on all threads together.
-  const Ref<Route> route = listener.route;
-  std::atomic<int>& queued = route->shared->queued;
-  if (queued.fetch_add(1, std::memory_order_relaxed) >= route->listener.queue_size) {
+  const Ref<Frontend> frontend = listener.frontend;
+  std::atomic<int>& queued = frontend->shared->queued;
+  if (queued.fetch_add(1, std::memory_order_relaxed) >= frontend->listener.queue_size) {
     queued.fetch_sub(1, std::memory_order_relaxed);
     co_return false;
   }
-  while (listener.route->pool->endpoints.empty() && loop_->now() < deadline && !loop_->shut() &&
-         !(listener.closing || stopping_))
+  bool found = waiter.has_replica();
+  while (!found && loop_->now() < deadline && !loop_->shut() && !(listener.closing || stopping_)) {
     co_await QueueWait(*this, deadline);
+    found = waiter.has_replica();
+  }
   queued.fetch_sub(1, std::memory_order_relaxed);
-  co_return !listener.route->pool->endpoints.empty();
+  co_return found;
 }
 
 void Worker::wake_queue() {
@@ -177,16 +197,25 @@ void Worker::update_pools(const Publication& publication) {
   pools_ = std::move(pools);
 }
 
+// An app without a pool has no replicas yet.
+Ref<LocalPool> Worker::pool_of(const std::string& app) {
+  if (app.empty()) return {};
+  Ref<LocalPool>& pool = pools_[app];
+  if (!pool) pool = make_ref<LocalPool>();
+  return pool;
+}
+
 void Worker::update_listeners(const Publication& publication) {
   const auto& wanted = publication.snapshot->listeners;
   for (std::size_t i = 0; i < wanted.size(); ++i) {
-    auto route = make_ref<Route>();
-    route->listener = wanted[i];
-    route->shared = publication.listeners[i];
-    route->counters = &route->shared->per_thread[index_];
-    Ref<LocalPool>& pool = pools_[wanted[i].app];
-    if (!pool) pool = make_ref<LocalPool>();  // an app without a pool has no replicas yet
-    route->pool = pool;
+    auto frontend = make_ref<Frontend>();
+    frontend->listener = wanted[i];
+    frontend->shared = publication.listeners[i];
+    frontend->counters = &frontend->shared->per_thread[index_];
+    frontend->pool = pool_of(wanted[i].app);
+    frontend->router = publication.routers[i];
+    frontend->turns = publication.turns[i];
+    for (const spec::Route& route : wanted[i].routes) frontend->pools.push_back(pool_of(route.app));
     for (const auto& address : publication.addresses[i]) {
       if (address == nullptr) continue;
       Ref<LocalListener>& listener = listeners_[address.get()];
@@ -195,7 +224,7 @@ void Worker::update_listeners(const Publication& publication) {
         listener = make_ref<LocalListener>();
         listener->address = address;
       }
-      listener->route = route;
+      listener->frontend = frontend;
       if (is_new) accept_loop(listener);
     }
   }
@@ -273,7 +302,7 @@ bool Worker::accept_some(LocalListener& listener) {
 }
 
 void Worker::begin_connection(LocalListener& listener, Fd fd, std::string client_address) {
-  switch (listener.route->listener.mode) {
+  switch (listener.frontend->listener.mode) {
     case spec::ListenMode::http:
       serve_http(*this, Ref<LocalListener>(&listener), std::move(fd), std::move(client_address));
       break;

@@ -17,6 +17,7 @@
 #include "lb/listen_sockets.h"
 #include "lb/local_ref.h"
 #include "lb/loop.h"
+#include "lb/router.h"
 #include "lb/shared_state.h"
 #include "lb/task.h"
 
@@ -27,6 +28,8 @@ struct Publication {
   std::shared_ptr<const Snapshot> snapshot;
   std::vector<std::shared_ptr<SharedListener>> listeners;               // as snapshot->listeners
   std::vector<std::vector<std::shared_ptr<BoundAddress>>> addresses;    // the same, by bind; null: not open
+  std::vector<std::shared_ptr<const Router>> routers;                   // as snapshot->listeners
+  std::vector<std::vector<std::shared_ptr<RoundRobin>>> turns;          // the same, by group of its router
   std::vector<std::shared_ptr<RoundRobin>> cursors;                     // as snapshot->pools
   std::vector<std::vector<std::shared_ptr<SharedInstance>>> instances;  // as snapshot->pools[i].endpoints
 };
@@ -36,19 +39,31 @@ struct LocalPool : LocalCounted {
   std::vector<Ref<LocalEndpoint>> endpoints;
 };
 
+// Where a request goes.
+struct Choice {
+  const spec::Route* route = nullptr;  // of the frontend it was made by; null: the listener's own `to`
+  Ref<LocalPool> pool;                 // null: no replica answers it
+};
+
 // A listener's settings and where it leads, fixed. A request holds on to the one it began with.
-struct Route : LocalCounted {
+struct Frontend : LocalCounted {
   spec::Listener listener;
   std::shared_ptr<SharedListener> shared;
   ListenerCounters* counters = nullptr;
-  Ref<LocalPool> pool;
+  Ref<LocalPool> pool;  // of `to`; null: there is none
+  std::shared_ptr<const Router> router;
+  std::vector<std::shared_ptr<RoundRobin>> turns;  // as router->groups()
+  std::vector<Ref<LocalPool>> pools;               // as listener.routes; null: the route leads to no app
+
+  // Takes a turn among routes of one host and path. One whose app has no ready replica passes its turn on.
+  [[nodiscard]] Choice choose(std::string_view authority, std::string_view target) const;
 };
 
 // One open address. Its connections follow it to whatever route the last snapshot gave it.
 struct LocalListener : LocalCounted {
   std::shared_ptr<BoundAddress> address;
   Socket socket;
-  Ref<Route> route;
+  Ref<Frontend> frontend;
   bool closing = false;  // no listener names it any more: connections end after the request they carry
 };
 
@@ -59,6 +74,15 @@ struct ClientLink {
   Socket* socket = nullptr;
   const LocalListener* listener = nullptr;
   bool idle = false;
+};
+
+// Asked again after each change of the routing.
+class WaitsForReplica {
+ public:
+  virtual bool has_replica() = 0;
+
+ protected:
+  ~WaitsForReplica() = default;
 };
 
 class Worker {
@@ -94,8 +118,8 @@ class Worker {
 
   // The next replica in turn that is not in `tried`; none when the pool has no other.
   static Ref<LocalEndpoint> pick(LocalPool& pool, const std::vector<InstanceId>& tried);
-  // Waits until the listener's pool has a replica. False: its queue is full, or its time is over at `deadline`.
-  Task<bool> wait_for_replica(LocalListener& listener, Instant deadline);
+  // Waits in the listener's queue until there is a replica. False: it is full, or its time is over at `deadline`.
+  Task<bool> wait_for_replica(LocalListener& listener, WaitsForReplica& waiter, Instant deadline);
   void on_endpoint_idle(LocalEndpoint& endpoint);
 
  private:
@@ -103,6 +127,7 @@ class Worker {
   void update_endpoints(const Publication& publication);
   void update_pools(const Publication& publication);
   void update_listeners(const Publication& publication);
+  Ref<LocalPool> pool_of(const std::string& app);
   void close_unnamed_listeners(const Publication& publication);
   Detached accept_loop(Ref<LocalListener> listener);
   bool accept_some(LocalListener& listener);

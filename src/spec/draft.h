@@ -35,7 +35,9 @@ struct ListenerDraft {
   Listener listener;
   Mark at;  // of the name, or of the value of the short form
   Mark to_at;
-  std::vector<Mark> bind_at;  // as listener.bind
+  std::vector<Mark> routes_at;     // as listener.routes; line 0 = its host or path is wrong
+  std::vector<Mark> routes_to_at;  // their `to`
+  std::vector<Mark> bind_at;       // as listener.bind
 };
 
 struct DaemonDraft {
@@ -52,6 +54,10 @@ struct Draft {
 // One for each section of the file; they report what is wrong and read on.
 AppDraft read_app(const Reader& reader, const Member& member);
 HealthCheck read_health(const Reader& reader, const Node& node, bool live, std::vector<VariableUse>& uses);
+// `timeout` of a listener or of a route.
+void read_timeouts(const Reader& reader, const Node& node, ListenTimeouts& timeouts);
+// The routes of a listener whose own timeouts are known.
+void read_routes(const Reader& reader, const Node& node, ListenerDraft& draft);
 ListenerDraft read_listener(const Reader& reader, const Member& member);
 // The `listen` of an app: app, app-2, app-3 …
 std::vector<ListenerDraft> read_short_listeners(const Reader& reader, const std::string& app,

@@ -117,13 +117,15 @@ constexpr std::array table{
            "\"addr:port\", \"unix:/path\", \"systemd:NAME\"."},
     KeyRow{Section::listen, "mode", "\"http\", \"tcp\"", "\"http\"",
            "What is balanced: requests or connections."},
-    KeyRow{Section::listen, "to", "app", "required", "The app whose replicas answer."},
+    KeyRow{Section::listen, "to", "app", "required without routes",
+           "The app whose replicas answer what no route matches."},
     KeyRow{Section::listen, "balance", "\"round-robin\"", "\"round-robin\"", "Which replica is next."},
     KeyRow{Section::listen, "timeout", "table", "{}", "Longest waits."},
     KeyRow{Section::listen, "retries", "0..10", "2", "Further replicas that a request may be tried on."},
     KeyRow{Section::listen, "queue", "table", "{}", "Where requests wait while no replica is ready."},
     KeyRow{Section::listen, "body_max", "size", "none", "Largest body of a request; 413 above."},
-    KeyRow{Section::listen, "route", "[table]", "none", "Apps by host and path.", later},
+    KeyRow{Section::listen, "route", "[table]", "none",
+           "Apps by host and path: the most exact host, then the longest path."},
     KeyRow{Section::listen, "sticky", "table", "none", "One client, one replica.", later},
     KeyRow{Section::listen, "eject", "table", "none", "Replicas that answer badly are left out for a while.",
            later},
@@ -142,6 +144,22 @@ constexpr std::array table{
     KeyRow{Section::listen, "http2", "bool", "false", "HTTP/2.", later},
     KeyRow{Section::listen, "compress", "bool", "false", "Compressed answers.", later},
     KeyRow{Section::listen, "rate", "table", "none", "Requests per client and time.", later},
+
+    KeyRow{Section::route, "host", "\"example.org\", \"*.example.org\"", "any",
+           "Host of the request, without a port."},
+    KeyRow{Section::route, "path", "\"/path\"", "\"/\"", "Whole segments at the beginning of the path."},
+    KeyRow{Section::route, "to", "app", "none", "The app whose replicas answer."},
+    KeyRow{Section::route, "weight", "0..1000", "1",
+           "Share of the requests among routes of the same host and path."},
+    KeyRow{Section::route, "redirect", "\"https://{host}{uri}\"", "none",
+           "Where the client is sent, by 308."},
+    KeyRow{Section::route, "respond", "table", "none", "An answer without a replica."},
+    KeyRow{Section::route, "timeout", "duration or table", "the listener's",
+           "As the listener's `timeout`; a duration is that of the response."},
+
+    KeyRow{Section::respond, "status", "200..599", "200", "Status code."},
+    KeyRow{Section::respond, "body", "string", "\"\"", "What is sent."},
+    KeyRow{Section::respond, "type", "string", "\"text/plain; charset=utf-8\"", "Its Content-Type."},
 
     KeyRow{Section::timeout, "connect", "duration", "1s", "For a connection to a replica."},
     KeyRow{Section::timeout, "head", "duration", "10s", "For the head of a request."},
@@ -223,6 +241,10 @@ std::string_view where_it_belongs(Section section) {
       return "`timeout` of a listener";
     case Section::queue:
       return "`queue` of a listener";
+    case Section::route:
+      return "[[listen.NAME.route]]";
+    case Section::respond:
+      return "`respond` of a route";
   }
   return "";
 }

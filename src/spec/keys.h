@@ -20,6 +20,8 @@ enum class Section : std::uint8_t {
   limits,
   log,
   listen,
+  route,
+  respond,
   timeout,
   queue,
   daemon,

@@ -19,7 +19,11 @@ class ListenerReader {
     reader_.each_key(Section::listen, member_.value,
                      [this](std::string_view key, const Node& value) { set(key, value); });
     if (!bind_given_) reader_.missing(member_.at, fmt::format("listener '{}' has no `bind`", member_.key));
-    if (!to_given_) reader_.missing(member_.at, fmt::format("listener '{}' has no `to`", member_.key));
+    if (route_ != nullptr) read_routes(reader_, *route_, draft_);  // once the listener's timeouts are known
+    if (!to_given_ && route_ == nullptr)
+      reader_.missing(member_.at, fmt::format("listener '{}' has neither `to` nor `route`", member_.key));
+    if (draft_.listener.mode == ListenMode::tcp && route_ != nullptr)
+      reader_.error(route_->at, "'route' is for mode \"http\": a tcp stream has no hosts and paths");
     if (draft_.listener.mode == ListenMode::tcp && draft_.listener.body_max)
       reader_.error(body_max_at_, "'body_max' is for mode \"http\": a tcp stream has no requests");
     return std::move(draft_);
@@ -40,8 +44,7 @@ class ListenerReader {
       balance(value);
     } else if (key == "timeout") {
       if (!reader_.table(value, "a table")) return;
-      reader_.each_key(Section::timeout, value,
-                       [this](std::string_view name, const Node& node) { timeout(name, node); });
+      read_timeouts(reader_, value, listener.timeout);
     } else if (key == "retries") {
       listener.retries = static_cast<int>(reader_.integer(value, 0, 10).value_or(listener.retries));
     } else if (key == "queue") {
@@ -51,6 +54,8 @@ class ListenerReader {
     } else if (key == "body_max") {
       listener.body_max = reader_.size(value);
       body_max_at_ = value.at;
+    } else if (key == "route") {
+      route_ = &value;
     }
   }
 
@@ -75,19 +80,6 @@ class ListenerReader {
     static_cast<void>(reader_.word(value, {"round-robin"}, {"least-conn", "p2c", "least-time"}));
   }
 
-  void timeout(std::string_view key, const Node& value) {
-    const auto duration = reader_.duration(value, Millis(1));
-    if (!duration) return;
-    ListenTimeouts& timeouts = draft_.listener.timeout;
-    if (key == "connect") timeouts.connect = *duration;
-    if (key == "head") timeouts.head = *duration;
-    if (key == "idle") timeouts.idle = *duration;
-    if (key == "keepalive") timeouts.keepalive = *duration;
-    if (key == "response") timeouts.response = *duration;
-    if (key == "tunnel") timeouts.tunnel = *duration;
-    if (key == "send") timeouts.send = *duration;
-  }
-
   void queue(std::string_view key, const Node& value) {
     Listener& listener = draft_.listener;
     if (key == "size") {
@@ -104,6 +96,7 @@ class ListenerReader {
   Mark body_max_at_;
   bool bind_given_ = false;
   bool to_given_ = false;
+  const Node* route_ = nullptr;
 };
 
 std::optional<ListenerDraft> read_short(const Reader& reader, const Node& node) {

@@ -18,7 +18,8 @@ class Rules {
  public:
   Rules(const Reader& reader, Draft& draft) : reader_(reader), draft_(draft) {
     for (AppDraft& app : draft.apps) apps_.emplace(app.app.name, &app);
-    for (const ListenerDraft& listener : draft.listeners) targets_.insert(listener.listener.app);
+    for (const ListenerDraft& listener : draft.listeners)
+      for (std::string& app : listener.listener.apps()) targets_.insert(std::move(app));
   }
 
   void run() {
@@ -43,9 +44,15 @@ class Rules {
   void listeners_have_apps() {
     for (const ListenerDraft& listener : draft_.listeners) {
       const std::string& to = listener.listener.app;
-      if (!to.empty() && !apps_.contains(to))
-        reader_.error(listener.to_at, fmt::format("there is no app '{}'", to), suggest_app(to));
+      app_exists(to, listener.to_at);
+      for (std::size_t i = 0; i < listener.listener.routes.size(); ++i)
+        app_exists(listener.listener.routes[i].app, listener.routes_to_at[i]);
     }
+  }
+
+  void app_exists(const std::string& name, Mark at) {
+    if (!name.empty() && !apps_.contains(name))
+      reader_.error(at, fmt::format("there is no app '{}'", name), suggest_app(name));
   }
 
   void automatic_ports() {

@@ -16,8 +16,9 @@ auto compared(const App& app) {
 }
 
 auto compared(const Listener& listener) {
-  return std::tie(listener.name, listener.bind, listener.mode, listener.app, listener.timeout,
-                  listener.retries, listener.queue_size, listener.queue_timeout, listener.body_max);
+  return std::tie(listener.name, listener.bind, listener.mode, listener.app, listener.routes,
+                  listener.timeout, listener.retries, listener.queue_size, listener.queue_timeout,
+                  listener.body_max);
 }
 
 template <typename T>
@@ -46,6 +47,20 @@ const App* Spec::find_app(std::string_view name) const {
 }
 const Listener* Spec::find_listener(std::string_view name) const {
   return find_named(listeners, name);
+}
+
+std::vector<std::string> Listener::apps() const {
+  std::vector<std::string> all;
+  const auto add = [&all](const std::string& name_of_app) {
+    if (!name_of_app.empty() && std::ranges::find(all, name_of_app) == all.end()) all.push_back(name_of_app);
+  };
+  add(app);
+  for (const Route& route : routes) add(route.app);
+  return all;
+}
+
+bool Listener::leads_to(std::string_view app_name) const {
+  return app == app_name || std::ranges::find(routes, app_name, &Route::app) != routes.end();
 }
 
 }  // namespace muster::spec

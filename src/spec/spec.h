@@ -193,17 +193,41 @@ struct ListenTimeouts {
   bool operator==(const ListenTimeouts&) const = default;
 };
 
+struct Respond {  // an answer without a replica
+  int status = 200;
+  std::string body;
+  std::string type;  // Content-Type; empty = none
+  bool operator==(const Respond&) const = default;
+};
+
+// One rule of a listener. The longest path among the rules of the most exact host wins; rules of the same host and
+// path share their requests by weight.
+struct Route {
+  std::string host;        // lower case, no port; "" = any, "*.example.org" = whatever is below it
+  std::string path = "/";  // whole segments: "/api" is "/api" and "/api/…"
+  std::string app;         // `to`; empty with one of the next two
+  int weight = 1;
+  std::optional<Template> redirect;  // variables host and uri; 308
+  std::optional<Respond> respond;
+  ListenTimeouts timeout;  // the listener's where the route says nothing
+  bool operator==(const Route&) const = default;
+};
+
 struct Listener {
   std::string name;  // the short form `listen` of an app gives app, app-2, app-3 …
   Position position;
   std::vector<BindAddress> bind;
   ListenMode mode = ListenMode::http;
-  std::string app;  // target of `to`
+  std::string app;            // `to`: gets what no route matches; may be empty where there are routes
+  std::vector<Route> routes;  // http only
   ListenTimeouts timeout;
   int retries = 2;
   int queue_size = 1024;
   Millis queue_timeout{5000};
-  std::optional<std::uint64_t> body_max;   // bytes; 413 above
+  std::optional<std::uint64_t> body_max;  // bytes; 413 above
+
+  [[nodiscard]] std::vector<std::string> apps() const;  // all it leads to, each once, `to` first
+  [[nodiscard]] bool leads_to(std::string_view app_name) const;
   bool operator==(const Listener&) const;  // positions are not compared
 };
 

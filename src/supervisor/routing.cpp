@@ -43,7 +43,9 @@ void add_names(const spec::Template& text, std::set<std::string>& names) {
 void Planner::publish_if_changed() {
   if (!world_.spec || !std::exchange(routes_dirty_, false)) return;
   std::set<std::string> names;
-  for (const spec::Listener& listener : world_.spec->listeners) names.insert(listener.app);
+  for (const spec::Listener& listener : world_.spec->listeners) {
+    for (std::string& app : listener.apps()) names.insert(std::move(app));
+  }
   std::vector<PoolState> pools;
   for (const std::string& name : names) {
     const auto at = world_.apps.find(name);
@@ -79,7 +81,7 @@ std::string Planner::address_of(const std::string& name) const {
   std::string text;
   const auto append = [&text](const std::string& address) { text += (text.empty() ? "" : ",") + address; };
   for (const spec::Listener& listener : world_.spec->listeners) {
-    if (listener.app != name || !text.empty()) continue;
+    if (!listener.leads_to(name) || !text.empty()) continue;
     for (const spec::BindAddress& bind : listener.bind) {
       if (bind.kind != spec::BindAddress::Kind::systemd) append(bind.text);
     }

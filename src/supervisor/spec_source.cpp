@@ -39,8 +39,13 @@ Result<spec::Spec> only_apps(spec::Spec spec, const std::vector<std::string>& na
     }
   }
   std::erase_if(spec.apps, [&](const spec::App& app) { return !wanted.contains(app.name); });
-  std::erase_if(spec.listeners,
-                [&](const spec::Listener& listener) { return !wanted.contains(listener.app); });
+  const auto is_left_out = [&](const std::string& app) { return !app.empty() && !wanted.contains(app); };
+  std::erase_if(spec.listeners, [&](spec::Listener& listener) {
+    const bool leads_somewhere = !listener.apps().empty();
+    if (is_left_out(listener.app)) listener.app.clear();
+    std::erase_if(listener.routes, [&](const spec::Route& route) { return is_left_out(route.app); });
+    return leads_somewhere && listener.apps().empty();
+  });
   return spec;
 }
 

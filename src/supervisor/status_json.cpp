@@ -119,7 +119,9 @@ json::object listener_row(const spec::Listener& listener, const lb::Stats& stats
   row["name"] = listener.name;
   row["bind"] = binds;
   row["mode"] = listener.mode == spec::ListenMode::http ? "http" : "tcp";
-  row["app"] = listener.app;
+  std::string apps;
+  for (const std::string& app : listener.apps()) apps += (apps.empty() ? "" : ", ") + app;
+  row["app"] = apps;
   const auto at = std::ranges::find(stats.listeners, listener.name, &lb::ListenerStats::name);
   row["connections"] = at == stats.listeners.end() ? 0 : at->connections;
   row["requests"] = at == stats.listeners.end() ? 0 : at->requests;

@@ -105,7 +105,7 @@ void Traffic::publish(const Publish& publish, bool leaving) {
   }
   const auto is_empty = [&](const spec::Listener& listener) {
     return std::ranges::none_of(snapshot->pools, [&](const lb::Pool& pool) {
-      return pool.app == listener.app && !pool.endpoints.empty();
+      return listener.leads_to(pool.app) && !pool.endpoints.empty();
     });
   };
   for (const spec::Listener& listener : publish.spec->listeners) {

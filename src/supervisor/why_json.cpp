@@ -66,7 +66,7 @@ void tell_traffic(Chain& chain, const AppWorld& app, const WhyInput& input) {
   std::string listeners;
   if (input.world->spec) {
     for (const spec::Listener& listener : input.world->spec->listeners) {
-      if (listener.app == app.app->name) listeners += (listeners.empty() ? "" : ", ") + listener.name;
+      if (listener.leads_to(app.app->name)) listeners += (listeners.empty() ? "" : ", ") + listener.name;
     }
   }
   if (listeners.empty()) return;

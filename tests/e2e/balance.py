@@ -208,6 +208,39 @@ def websocket_through_the_proxy() -> None:
 
 
 @scenario
+def routes_by_host_and_path() -> None:
+    """Each request goes where its host and path lead; weights move by a reload without a failed request."""
+    with Stack() as stack:
+        spec = ("".join(f'[app.{name}]\nrun = "<REPLICA> {{port}}"\nhealth = "/healthz"\n' for name in ("old", "new", "img")) +
+                '[listen.front]\nbind = "127.0.0.1:<L0>"\n'
+                '[[listen.front.route]]\npath = "/"\nto = "old"\nweight = %d\n'
+                '[[listen.front.route]]\npath = "/"\nto = "new"\nweight = %d\n'
+                '[[listen.front.route]]\nhost = "*.img.test"\nto = "img"\n'
+                '[[listen.front.route]]\npath = "/moved"\nredirect = "https://{host}{uri}"\n'
+                '[[listen.front.route]]\nhost = "closed.test"\nrespond = { status = 410, body = "gone\\n" }\n')
+        stack.write(spec % (9, 1))
+        stack.daemon()
+        stack.ready()
+        port = stack.ports.listen(0)
+        equal(get(port, "/", fields={"Host": "a.img.test"}).replica, "img/0", "a wildcard host")
+        moved = get(port, "/moved/x?y")
+        equal((moved.status, moved.fields["location"]), (308, "https://localhost/moved/x?y"), "a redirect")
+        gone = get(port, "/", fields={"Host": "CLOSED.test:80"})
+        equal((gone.status, gone.text), (410, "gone\n"), "an answer without a replica")
+        with Load(port, keep=4, fresh=2, total=1000) as load:
+            load.join()
+        equal((load.failures, dict(load.replicas)), ([], {"old/0": 900, "new/0": 100}), "9 : 1")
+        with Load(port, keep=4, fresh=2) as load:
+            for weights in ((1, 1), (0, 1)):
+                stack.write(spec % weights)
+                stack.run("reload")
+            done = load.done
+            wait_for("requests by the new weights", lambda: load.done > done + 100)
+        equal(load.failures, [], "failed requests while the weights moved")
+        equal({get(port).replica for _ in range(20)}, {"new/0"}, "all to the new one")
+
+
+@scenario
 def tcp_round_robin() -> None:
     """Per connection, exact, and a reset from the replica reaches the client."""
     with Stack() as stack:

@@ -47,7 +47,7 @@ class Connection:
         self.socket.close()
 
     def send(self, method: str, target: str, body: bytes = b"", close: bool = False, fields: dict[str, str] | None = None) -> None:
-        head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n"
+        head = f"{method} {target} HTTP/1.1\r\n" + ("" if "Host" in (fields or {}) else "Host: localhost\r\n")
         if body or method in ("POST", "PUT"):
             head += f"Content-Length: {len(body)}\r\n"
         if close:

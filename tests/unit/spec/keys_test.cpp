@@ -34,6 +34,10 @@ std::string spec_with(Section section, const std::string& line) {
       return app + "[listen.l.timeout]\n" + line + "\n";
     case Section::queue:
       return app + "[listen.l.queue]\n" + line + "\n";
+    case Section::route:
+      return app + "[[listen.l.route]]\n" + line + "\n";
+    case Section::respond:
+      return app + "[[listen.l.route]]\n[listen.l.route.respond]\n" + line + "\n";
     case Section::daemon:
       return "[daemon]\n" + line + "\n";
     case Section::update:

@@ -101,6 +101,34 @@ struct Wrong {
   const char* complaint;
 };
 
+TEST(Listener, Routes) {
+  const Spec spec = good(
+      "[app.web]\nrun='x'\n[app.api]\nrun='y'\n[listen.f]\nbind='127.0.0.1:80'\ntimeout={response='7s',send='"
+      "8s'}\n"
+      "[[listen.f.route]]\nhost='Example.ORG.'\npath='/api/'\nto='api'\nweight=9\ntimeout='3s'\n"
+      "[[listen.f.route]]\nhost='*.example.org'\nredirect='https://{host}{uri}'\n"
+      "[[listen.f.route]]\nhost='*'\nrespond={status=404,body='no'}\n"
+      "[[listen.f.route]]\npath='/x'\nto='web'\ntimeout={connect='5s'}\n");
+  const Listener& front = spec.listeners[0];
+  EXPECT_EQ(front.app, "");
+  EXPECT_THAT(front.apps(), ElementsAre("api", "web"));
+  ASSERT_EQ(front.routes.size(), 4U);
+  EXPECT_EQ(front.routes[0].host, "example.org");
+  EXPECT_EQ(front.routes[0].path, "/api");
+  EXPECT_EQ(front.routes[0].weight, 9);
+  EXPECT_EQ(front.routes[0].timeout.response, Millis(3000));
+  EXPECT_EQ(front.routes[0].timeout.send, Millis(8000));
+  EXPECT_EQ(front.routes[1].redirect->text(), "https://{host}{uri}");
+  EXPECT_EQ(front.routes[1].path, "/");
+  EXPECT_EQ(front.routes[2].host, "");
+  EXPECT_EQ(front.routes[2].respond->status, 404);
+  EXPECT_EQ(front.routes[2].respond->type, "text/plain; charset=utf-8");
+  EXPECT_EQ(front.routes[3].timeout.connect, Millis(5000));
+  EXPECT_EQ(front.routes[3].timeout.response, Millis(7000));
+  // An app that only a route leads to needs a port like any other.
+  EXPECT_EQ(spec.find_app("api")->port.kind, PortKind::automatic);
+}
+
 TEST(Listener, WrongValues) {
   const std::string head = "[app.web]\nrun='x'\n[listen.f]\nbind='127.0.0.1:80'\nto='web'\n";
   for (const auto& [keys, complaint] : {
@@ -110,7 +138,8 @@ TEST(Listener, WrongValues) {
            Wrong{"balance = 'hash:path'", "6:11 'hash:path' is not in this version"},
            Wrong{"balance = 'random'", "6:11 'random' is not one of \"round-robin\""},
            Wrong{"tls = {}", "6:1 'tls' is not in this version"},
-           Wrong{"route = []", "6:1 'route' is not in this version"},
+           Wrong{"route = {}", "6:9 expected a list of tables: [[listen.NAME.route]], found a table"},
+           Wrong{"route = [{}]", "6:10 the route has none of `to`, `redirect` and `respond`"},
            Wrong{"sticky = {}", "6:1 'sticky' is not in this version"},
            Wrong{"eject = {}", "6:1 'eject' is not in this version"},
            Wrong{"headers = {}", "6:1 'headers' is not in this version"},
@@ -126,7 +155,7 @@ TEST(Listener, WrongValues) {
            Wrong{"body_max = 100", "6:12 a size needs a unit | did you mean \"100MiB\" or \"100B\"?"},
            Wrong{"[listen.g]\nbind = []\nto = 'web'", "7:8 a listener needs an address"},
            Wrong{"[listen.g]\nto = 'web'", "6:9 listener 'g' has no `bind`"},
-           Wrong{"[listen.g]\nbind = '127.0.0.1:81'", "6:9 listener 'g' has no `to`"},
+           Wrong{"[listen.g]\nbind = '127.0.0.1:81'", "6:9 listener 'g' has neither `to` nor `route`"},
            Wrong{"[listen.g]\nbind = '127.0.0.1:81'\nto = 'wbe'",
                  "8:6 there is no app 'wbe' | did you mean 'web'?"},
            Wrong{"[listen.g]\nbind = '127.0.0.1:80'\nto = 'web'",
