@@ -1,11 +1,25 @@
 // Which of its three roles this process has. The shim comes first: every start of a replica pays for what is before it.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstring>
 
 #include "cli/run.h"
 #include "supervisor/exec_shim.h"
 
+namespace {
+// Closed ones would be given to the next file that is opened, and what is printed would go there.
+void fill_standard_streams() {
+  int fd = -1;
+  do fd = open("/dev/null", O_RDWR);
+  while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) close(fd);
+}
+}  // namespace
+
 int main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], muster::supervisor::exec_shim_flag) == 0)
     return muster::supervisor::exec_shim_main(argc, argv);
+  fill_standard_streams();
   return muster::cli::run(argc, argv);
 }

@@ -8,14 +8,20 @@
 #include "supervisor/raw_syscall.h"
 #include "supervisor/shim_steps.h"
 
-// The compiler may call these wherever it likes.
+// The compiler may call these wherever it likes, but must not make a call of their own loops.
 extern "C" {
 void* memcpy(void* to, const void* from, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) static_cast<char*>(to)[i] = static_cast<const char*>(from)[i];
+  for (std::size_t i = 0; i < count; ++i) {
+    static_cast<char*>(to)[i] = static_cast<const char*>(from)[i];
+    asm volatile("" ::: "memory");
+  }
   return to;
 }
 void* memset(void* to, int byte, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) static_cast<char*>(to)[i] = static_cast<char>(byte);
+  for (std::size_t i = 0; i < count; ++i) {
+    static_cast<char*>(to)[i] = static_cast<char>(byte);
+    asm volatile("" ::: "memory");
+  }
   return to;
 }
 }

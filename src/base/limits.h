@@ -26,6 +26,8 @@ inline constexpr std::size_t events_kept_max = 1000;                 // ring of 
 inline constexpr std::size_t mailbox_letters_max = 65536;            // traffic threads -> control loop
 inline constexpr std::size_t upstream_failures_max = 1024;           // reports of failed tries, per loop turn
 inline constexpr std::size_t probe_output_bytes_max = 4U << 10U;     // kept of a probe's answer
+// From the order to the app's exec: a user database or a file system may hang.
+inline constexpr std::chrono::milliseconds start_max{60'000};
 inline constexpr std::chrono::milliseconds listen_check_every{
     1000};  // a busy numbered port is looked at again
 

@@ -33,7 +33,7 @@ constexpr std::array everywhere{FlagKey::file,   FlagKey::socket,   FlagKey::sta
                                 FlagKey::output, FlagKey::no_color, FlagKey::help};
 
 // Made at first use: the exec shim is this same binary and must not pay for it.
-const std::vector<CommandRow>& rows() {
+const std::vector<CommandRow>& rows() {  // NOLINT(readability-function-size): a table
   static const std::vector<FlagKey> waits{FlagKey::timeout, FlagKey::no_wait};
   static const std::vector<FlagKey> waits_or_now{FlagKey::now, FlagKey::timeout, FlagKey::no_wait};
   static const std::vector<FlagKey> applies{FlagKey::timeout, FlagKey::no_wait, FlagKey::plan,
@@ -250,6 +250,7 @@ std::optional<std::string> nearest_command(std::string_view typed) {
     if (typed == theirs) return std::string(ours);
   }
   std::vector<std::string_view> names;
+  names.reserve(rows().size());
   for (const CommandRow& row : rows()) names.push_back(row.name);
   return nearest(typed, names);
 }

@@ -35,7 +35,7 @@ bool Exchange::begin_answer(std::string_view bytes) {
   if (head.status >= 500) in_flight_->endpoint().counters().responses_5xx.add();
   answer_begun_ = true;
   worker_.serialised().clear();
-  write_response_head(worker_.serialised(), head, form_);
+  write_response_head(worker_.serialised(), head, form_, &frontend_->listener.response_headers);
   return pass_on(bytes);
 }
 
@@ -110,10 +110,12 @@ Task<bool> Exchange::relay_answer() {
 
 // After a 101 that answers the Upgrade that was forwarded.
 Task<bool> Exchange::run_tunnel() {
-  Buffer to_client = std::move(blocked_);
-  to_client.append(upstream_->pending().view());
-  co_await tunnel(worker_, client_.socket, upstream_->socket(), std::move(client_.pending),
-                  std::move(to_client), in_flight_->endpoint().counters(), timeouts());
+  EarlyBytes early;
+  early.from_client = std::move(client_.pending);
+  early.from_replica = std::move(blocked_);
+  early.from_replica.append(upstream_->pending().view());
+  co_await tunnel(worker_, client_.socket, upstream_->socket(), early, in_flight_->endpoint().counters(),
+                  timeouts());
   co_return false;
 }
 

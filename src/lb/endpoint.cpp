@@ -97,14 +97,18 @@ bool is_connected_to_itself(const Socket& socket, const SocketAddress& peer) {
 }
 }  // namespace
 
-Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, std::string& why) {
+Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, ConnectFailure& failure) {
   if (!address_) {
-    why = "not a numeric address";
+    failure.why = "not a numeric address";
     co_return nullptr;
   }
   Fd fd(::socket(address_->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) {
-    why = errno_text(errno);
+    failure.why = errno_text(errno);
+    co_return nullptr;
+  }
+  if (!worker_.may_hold(fd)) {
+    failure.why = "muster is near its limit of open files";
     co_return nullptr;
   }
   const int on = 1;
@@ -112,23 +116,24 @@ Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, std::string
   if (::connect(fd.get(), address_->raw(), address_->length()) == 0) {
     Socket socket(worker_.loop(), std::move(fd));
     if (!socket.valid()) {
-      why = "the kernel watches no more sockets";
+      failure.why = "the kernel watches no more sockets";
       co_return nullptr;
     }
     co_return std::make_unique<Upstream>(*this, std::move(socket));
   }
   if (errno != EINPROGRESS) {
-    why = errno_text(errno);
+    failure.refused = errno == ECONNREFUSED;
+    failure.why = errno_text(errno);
     co_return nullptr;
   }
   Socket socket(worker_.loop(), std::move(fd), Socket::Kind::connecting);
   if (!socket.valid()) {
-    why = "the kernel watches no more sockets";
+    failure.why = "the kernel watches no more sockets";
     co_return nullptr;
   }
   const Waited waited = co_await socket.writable(limit);
   if (waited != Waited::ready) {
-    why = "no connection in time";
+    failure.why = "no connection in time";
     co_return nullptr;
   }
   int error = 0;
@@ -139,7 +144,8 @@ Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, std::string
     error = ECONNREFUSED;
   }
   if (error != 0) {
-    why = errno_text(error);
+    failure.why = errno_text(error);
+    failure.refused = error == ECONNREFUSED;
     co_return nullptr;
   }
   co_return std::make_unique<Upstream>(*this, std::move(socket));

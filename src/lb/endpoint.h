@@ -44,6 +44,11 @@ class Upstream : private WheelNode {
   bool reused_ = false;
 };
 
+struct ConnectFailure {
+  std::string why;
+  bool refused = false;  // at once, by the host: nobody listens there
+};
+
 class LocalEndpoint : public LocalCounted {
  public:
   LocalEndpoint(Worker& worker, std::shared_ptr<SharedInstance> shared);
@@ -61,8 +66,8 @@ class LocalEndpoint : public LocalCounted {
   void park(std::unique_ptr<Upstream> upstream, Millis keepalive);
   void close_parked();
 
-  // A new connection. Null: it failed; `why` says how.
-  Task<std::unique_ptr<Upstream>> connect(Millis limit, std::string& why);
+  // A new connection. Null: it failed.
+  Task<std::unique_ptr<Upstream>> connect(Millis limit, ConnectFailure& failure);
   void report_failure(std::string text);  // counted always, told to the control thread now and then
 
  private:

@@ -17,11 +17,13 @@ Exchange::Exchange(HttpClient& client)
     : client_(client),
       worker_(client.worker),
       frontend_(client.listener->frontend),
+      asked_(worker_.take_buffer()),
       staged_(worker_.take_buffer()) {}
 
 Exchange::~Exchange() {
   upstream_.reset();  // before its endpoint may go
   worker_.give_buffer(std::move(staged_));
+  worker_.give_buffer(std::move(asked_));
 }
 
 void Exchange::begin(std::string_view input) {
@@ -38,18 +40,24 @@ void Exchange::begin(std::string_view input) {
     refusal_ = {.status = 413, .text = "the request body is larger than this listener takes"};
     return;
   }
-  choice_ = frontend_->choose(head.authority, head.target);
-  write_request_head(staged_, head, client_.address);
+  asked_.append(head.authority);
+  authority_bytes_ = asked_.size();
+  asked_.append(head.target);
+  choose();
+  const auto& edits = frontend_->listener.headers;
+  write_request_head(staged_, head,
+                     {.address = client_.address.text,
+                      .is_trusted_proxy = frontend_->trusts(client_.address),
+                      .request_id = worker_.new_request_id(),
+                      .edits = &edits});
   head_bytes_ = staged_.size();
   if (!choice_.pool) refusal_ = answer_of_route();
   take_body(input.substr(head.bytes));
 }
 
-// The routing may have changed since the head was read; what it said is staged.
 void Exchange::choose() {
   frontend_ = client_.listener->frontend;
-  const StagedHead asked = read_staged_head(staged_.view());
-  choice_ = frontend_->choose(asked.authority, asked.target);
+  choice_ = frontend_->choose(authority(), target());
 }
 
 // What is said without a replica.
@@ -57,9 +65,8 @@ Exchange::Refusal Exchange::answer_of_route() {
   if (choice_.route == nullptr) return {.status = 404, .text = "no route leads from here"};
   if (const auto& respond = choice_.route->respond)
     return {.status = respond->status, .text = respond->body, .type = respond->type, .verbatim = true};
-  const StagedHead asked = read_staged_head(staged_.view());
-  location_ = choice_.route->redirect->expand([&asked](const spec::TemplateVariable& variable) {
-    return std::string(variable.name == "host" ? host_of(asked.authority) : asked.target);
+  location_ = choice_.route->redirect->expand([this](const spec::TemplateVariable& variable) {
+    return std::string(variable.name == "host" ? host_of(authority()) : target());
   });
   return {.status = 308, .text = "moved", .location = location_};
 }
@@ -90,10 +97,15 @@ bool Exchange::parked_is_dead() {
          (errno != EAGAIN && errno != EWOULDBLOCK);
 }
 
-Task<std::optional<Exchange::Refusal>> Exchange::wait_in_queue() {
+// How long this request may wait for a replica, from its first wait on.
+Instant Exchange::queue_deadline() {
   if (queue_deadline_ == Instant{})
     queue_deadline_ = worker_.loop().now() + frontend_->listener.queue_timeout;
-  const bool there = co_await worker_.wait_for_replica(*client_.listener, *this, queue_deadline_);
+  return queue_deadline_;
+}
+
+Task<std::optional<Exchange::Refusal>> Exchange::wait_in_queue() {
+  const bool there = co_await worker_.wait_for_replica(*client_.listener, *this, queue_deadline());
   if (there) co_return std::nullopt;
   co_return Refusal{.status = 503, .text = "no replica is ready", .retry_after_seconds = 1};
 }
@@ -117,14 +129,17 @@ Task<Exchange::Refusal> Exchange::reach_replica() {
       upstream_ = endpoint.take_parked(reuse_limit(timeouts().keepalive, idempotent_));
     if (upstream_ && (idempotent_ || !parked_is_dead())) co_return Refusal{};
     if (upstream_) continue;  // the next parked one
-    std::string why;
-    upstream_ = co_await endpoint.connect(timeouts().connect, why);
+    ConnectFailure failure;
+    upstream_ = co_await endpoint.connect(timeouts().connect, failure);
     only_new_connection_ = false;
     if (upstream_) co_return Refusal{};
-    replica_failed("connect: " + why);
+    replica_failed("connect: " + failure.why);
     tried_.push_back(endpoint.id());
     in_flight_.reset();
-    if (++tries_ > frontend_->listener.retries || worker_.loop().shut()) co_return all_failed;
+    // A refusal costs no time and no risk: while all refuse, it is as if none was ready.
+    const bool over =
+        failure.refused ? worker_.loop().now() >= queue_deadline() : ++tries_ > frontend_->listener.retries;
+    if (over || worker_.loop().shut()) co_return all_failed;
   }
 }
 
@@ -140,6 +155,40 @@ Millis Exchange::answer_limit() const {
   return timeouts().response;
 }
 
+// Why a wait brought nothing to read; none: it goes on.
+std::optional<Exchange::Heard> Exchange::unheard(Waited waited) const {
+  if (waited == Waited::aborted) return upload_ == Upload::going_on ? Heard::nothing : Heard::upload_ended;
+  const bool still_sending =
+      upload_ == Upload::going_on || worker_.loop().now() - upload_progress_ < answer_limit();
+  return still_sending ? std::nullopt : std::optional(Heard::too_late);
+}
+
+// The next head in `bytes`. None, and complete: a 1xx, to be passed on.
+std::optional<Exchange::Heard> Exchange::take_head(std::string_view bytes, HeadState& state) {
+  ResponseHead& head = worker_.response_head();
+  const HeadVerdict verdict = parse_response(bytes, head);
+  state = verdict.state;
+  if (state == HeadState::need_more) return std::nullopt;
+  if (state == HeadState::bad) {
+    replica_failed(verdict.reason);
+    return Heard::malformed;
+  }
+  Buffer& pending = upstream_->pending();
+  if (head.status == 101) {
+    if (!wants_upgrade_ || !head.framing.upgrade) return Heard::malformed;
+    Buffer rest;
+    rest.append(bytes.substr(head.bytes));
+    if (!begin_answer({})) return Heard::upload_ended;
+    pending = std::move(rest);
+    return Heard::tunnel;
+  }
+  if (head.status < 200)
+    return ++interim_answers_ > interim_answers_max ? std::optional(Heard::malformed) : std::nullopt;
+  if (!begin_answer(bytes.substr(head.bytes))) return Heard::upload_ended;
+  pending.clear();
+  return Heard::answer;
+}
+
 // Reads until a final answer's head is there and has been passed on, with what came behind it.
 Task<Exchange::Heard> Exchange::hear() {
   Socket& socket = upstream_->socket();
@@ -147,13 +196,10 @@ Task<Exchange::Heard> Exchange::hear() {
   for (;;) {
     if (upload_ > Upload::done) co_return Heard::upload_ended;  // it failed while nothing was waited for here
     const Waited waited = co_await socket.readable(answer_limit());
-    if (waited == Waited::aborted)
-      co_return upload_ == Upload::going_on ? Heard::nothing : Heard::upload_ended;
-    if (waited == Waited::timed_out) {
-      const bool still_sending =
-          upload_ == Upload::going_on || worker_.loop().now() - upload_progress_ < answer_limit();
-      if (still_sending) continue;
-      co_return Heard::too_late;
+    if (waited != Waited::ready) {
+      const std::optional<Heard> over = unheard(waited);
+      if (over) co_return *over;
+      continue;
     }
     const std::ptrdiff_t got = receive(socket, worker_.scratch());
     if (got == io_blocked) continue;
@@ -166,32 +212,15 @@ Task<Exchange::Heard> Exchange::hear() {
       bytes = pending.view();
     }
     for (bool more = false; !more;) {
-      ResponseHead& head = worker_.response_head();
-      const HeadVerdict verdict = parse_response(bytes, head);
-      if (verdict.state == HeadState::bad) {
-        replica_failed(verdict.reason);
-        co_return Heard::malformed;
-      }
-      if (verdict.state == HeadState::need_more) {
-        more = true;
-      } else if (head.status == 101) {
-        if (!wants_upgrade_ || !head.framing.upgrade) co_return Heard::malformed;
-        Buffer rest;
-        rest.append(bytes.substr(head.bytes));
-        if (!begin_answer({})) co_return Heard::upload_ended;
-        pending = std::move(rest);
-        co_return Heard::tunnel;
-      } else if (head.status < 200) {
-        const bool forwarded = ++interim_answers_ <= interim_answers_max && co_await forward_interim(bytes);
-        if (interim_answers_ > interim_answers_max) co_return Heard::malformed;
-        if (!forwarded) co_return Heard::upload_ended;
-        bytes = pending.view();
-        more = bytes.empty();
-      } else {
-        if (!begin_answer(bytes.substr(head.bytes))) co_return Heard::upload_ended;
-        pending.clear();
-        co_return Heard::answer;
-      }
+      HeadState state{};
+      const std::optional<Heard> over = take_head(bytes, state);
+      if (over) co_return *over;
+      more = state == HeadState::need_more;
+      if (more) break;
+      const bool forwarded = co_await forward_interim(bytes);
+      if (!forwarded) co_return Heard::upload_ended;
+      bytes = pending.view();
+      more = bytes.empty();
     }
     if (pending.empty()) pending.append(bytes);
   }
@@ -254,7 +283,8 @@ Task<bool> Exchange::refuse(Refusal refusal) {
                            .location = refusal.location,
                            .close = close,
                            .head_only = answers_head_,
-                           .retry_after_seconds = refusal.retry_after_seconds});
+                           .retry_after_seconds = refusal.retry_after_seconds,
+                           .edits = &frontend_->listener.response_headers});
   client_.linger = !whole;
   const bool sent = co_await flush(client_.socket, bytes, timeouts().send);
   co_return sent && !close;

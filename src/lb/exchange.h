@@ -22,7 +22,7 @@ namespace muster::lb {
 
 // A client's connection, for its whole life.
 struct HttpClient {
-  HttpClient(Worker& w, Ref<LocalListener> l, Fd fd, std::string client_address);
+  HttpClient(Worker& w, Ref<LocalListener> l, Fd fd, Peer client_address);
   ~HttpClient();
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
@@ -30,7 +30,7 @@ struct HttpClient {
 
   Worker& worker;
   Ref<LocalListener> listener;
-  std::string address;  // for X-Forwarded-For
+  Peer address;
   std::shared_ptr<SharedListener> counted_at;
   Socket socket;
   Buffer pending;       // received and not consumed: a partial head, or the next request
@@ -76,7 +76,10 @@ class Exchange final : WaitsForReplica {
   Task<Refusal> reach_replica();
   Task<std::optional<Refusal>> wait_in_queue();
   bool pick_replica();
+  Instant queue_deadline();
   void choose();
+  [[nodiscard]] std::string_view authority() const { return asked_.view().substr(0, authority_bytes_); }
+  [[nodiscard]] std::string_view target() const { return asked_.view().substr(authority_bytes_); }
   bool has_replica() override;
   [[nodiscard]] Refusal answer_of_route();
   [[nodiscard]] const spec::ListenTimeouts& timeouts() const {
@@ -88,6 +91,8 @@ class Exchange final : WaitsForReplica {
   Refusal refusal_of(Heard heard) const;
   Task<bool> refuse(Refusal refusal);
   Task<Heard> hear();
+  [[nodiscard]] std::optional<Heard> unheard(Waited waited) const;
+  std::optional<Heard> take_head(std::string_view bytes, HeadState& state);
   Task<bool> forward_interim(std::string_view bytes);
   Millis answer_limit() const;
   bool finish();
@@ -114,6 +119,8 @@ class Exchange final : WaitsForReplica {
   Worker& worker_;
   Ref<Frontend> frontend_;
   Choice choice_;  // of frontend_
+  Buffer asked_;   // the authority and the target, for another choice when the routing has changed
+  std::size_t authority_bytes_ = 0;
 
   // The request.
   Buffer staged_;  // its head as sent, then its body while that fits the replay buffer
@@ -142,6 +149,7 @@ class Exchange final : WaitsForReplica {
 
   // The upload, beside the wait for the answer.
   Branch uploading_;
+  bool ending_upload_ = false;
   Upload upload_ = Upload::done;
   Instant upload_progress_{};
 
@@ -157,7 +165,12 @@ class Exchange final : WaitsForReplica {
 };
 
 // Both ways until both sides have ended, or nothing moved for `limit`. Takes what was received too early.
-Task<> tunnel(Worker& worker, Socket& client, Socket& replica, Buffer from_client, Buffer from_replica,
-              InstanceCounters& counters, spec::ListenTimeouts timeouts);
+// What each side sent before the tunnel began.
+struct EarlyBytes {
+  Buffer from_client;
+  Buffer from_replica;
+};
+Task<> tunnel(Worker& worker, Socket& client, Socket& replica, EarlyBytes& early, InstanceCounters& counters,
+              spec::ListenTimeouts timeouts);
 
 }  // namespace muster::lb

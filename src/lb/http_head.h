@@ -26,7 +26,11 @@ enum class FieldKind : std::uint8_t {
   expect,
   hop_by_hop,  // Keep-Alive, Proxy-Connection, TE: RFC 9110 7.6.1
   trailer,     // announces the fields after a chunked body
-  forwarded,   // X-Forwarded-For, -Proto, -Host, Forwarded: what the client says of itself; ours replace it
+  forwarded,   // Forwarded and the next three: what the client says of itself; ours replace it
+  forwarded_for,
+  forwarded_host,
+  forwarded_proto,
+  request_id,
   named_by_connection,
 };
 

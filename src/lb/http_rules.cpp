@@ -212,16 +212,18 @@ FieldKind kind_of_field(std::string_view name) {
       return is("keep-alive") ? FieldKind::hop_by_hop : FieldKind::other;
     case 9:
       return is("forwarded") ? FieldKind::forwarded : FieldKind::other;
+    case 12:
+      return is("x-request-id") ? FieldKind::request_id : FieldKind::other;
     case 14:
       return is("content-length") ? FieldKind::content_length : FieldKind::other;
     case 15:
-      return is("x-forwarded-for") ? FieldKind::forwarded : FieldKind::other;
+      return is("x-forwarded-for") ? FieldKind::forwarded_for : FieldKind::other;
     case 16:
       if (is("proxy-connection")) return FieldKind::hop_by_hop;
-      return is("x-forwarded-host") ? FieldKind::forwarded : FieldKind::other;
+      return is("x-forwarded-host") ? FieldKind::forwarded_host : FieldKind::other;
     case 17:
       if (is("transfer-encoding")) return FieldKind::transfer_encoding;
-      return is("x-forwarded-proto") ? FieldKind::forwarded : FieldKind::other;
+      return is("x-forwarded-proto") ? FieldKind::forwarded_proto : FieldKind::other;
     default:
       return FieldKind::other;
   }

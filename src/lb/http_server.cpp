@@ -5,12 +5,12 @@
 
 namespace muster::lb {
 
-HttpClient::HttpClient(Worker& w, Ref<LocalListener> l, Fd fd, std::string client_address)
+HttpClient::HttpClient(Worker& w, Ref<LocalListener> l, Fd fd, Peer client_address)
     : worker(w),
       listener(std::move(l)),
       address(std::move(client_address)),
       counted_at(listener->frontend->shared),
-      socket(w.loop(), std::move(fd)) {
+      socket(w.loop(), std::move(fd), listener->kind()) {
   counted_at->per_thread[worker.index()].connections.add();
   link.socket = &socket;
   link.listener = listener.get();
@@ -24,6 +24,8 @@ HttpClient::~HttpClient() {
 }
 
 namespace {
+constexpr int requests_in_a_row = 16;
+
 enum class Got : std::uint8_t { bytes, nothing_yet, end };
 
 // Bytes of `head` or none: what arrived lies in the scratch when nothing was pending, else behind it.
@@ -42,7 +44,9 @@ Got take_arrived(HttpClient& client, std::string_view& bytes) {
 // Says what is wrong with the request and ends the connection.
 Task<> refuse_head(HttpClient& client, int status, std::string_view text) {
   Buffer answer;
-  write_own_answer(answer, {.status = status, .text = text});
+  write_own_answer(
+      answer,
+      {.status = status, .text = text, .edits = &client.listener->frontend->listener.response_headers});
   client.linger = co_await flush(client.socket, answer, client.listener->frontend->listener.timeout.send);
 }
 
@@ -62,11 +66,12 @@ bool must_end(const HttpClient& client) {
 }
 }  // namespace
 
-Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, std::string client_address) {
+Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer client_address) {
   HttpClient client(worker, std::move(listener), std::move(fd), std::move(client_address));
   if (!client.socket.valid()) co_return;
   Instant deadline = worker.loop().now() + client.timeouts().head;  // of the next head
   bool pipelined = false;
+  int in_a_row = 0;
   bool wait = false;  // a new connection mostly brings its first request along: look before waiting
   for (;;) {
     if (wait) {
@@ -101,6 +106,11 @@ Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, std::str
     if (!goes_on) break;
     pipelined = !client.pending.empty();
     wait = !pipelined;
+    // A client that always has another request there must not keep the thread for itself.
+    if (++in_a_row == requests_in_a_row) {
+      in_a_row = 0;
+      co_await worker.loop().turn();
+    }
     deadline = worker.loop().now() + (pipelined ? client.timeouts().head : client.timeouts().idle);
   }
   if (client.linger && !worker.loop().shut()) co_await linger(client.socket, worker.scratch());

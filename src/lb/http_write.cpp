@@ -1,5 +1,6 @@
 #include "lb/http_write.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -83,12 +84,16 @@ bool passes_to_replica(const Field& field) {
     case FieldKind::trailer:
     case FieldKind::content_length:
       return true;
+    case FieldKind::request_id:         // written here
     case FieldKind::host:               // written from the authority
     case FieldKind::transfer_encoding:  // written from the framing
     case FieldKind::upgrade:            // written when it is forwarded
     case FieldKind::connection:
     case FieldKind::hop_by_hop:
     case FieldKind::forwarded:
+    case FieldKind::forwarded_for:
+    case FieldKind::forwarded_host:
+    case FieldKind::forwarded_proto:
     case FieldKind::named_by_connection:
       return false;
   }
@@ -103,6 +108,10 @@ bool passes_to_client(const Field& field, const AnswerForm& form) {
     case FieldKind::host:
     case FieldKind::expect:
     case FieldKind::forwarded:
+    case FieldKind::forwarded_for:
+    case FieldKind::forwarded_host:
+    case FieldKind::forwarded_proto:
+    case FieldKind::request_id:
       return true;
     case FieldKind::trailer:
       return form.body == BodyKind::chunked;
@@ -118,36 +127,119 @@ bool passes_to_client(const Field& field, const AnswerForm& form) {
 }
 }  // namespace
 
-void write_request_head(Buffer& out, const RequestHead& head, std::string_view client_address) {
-  out.reserve(out.size() + head.bytes + 2 * head.authority.size() + client_address.size() + 160);
+namespace {
+const spec::HeaderEdits no_edits;
+
+// Left out, or replaced by what is set.
+bool is_edited(std::string_view name, const spec::HeaderEdits& edits) {
+  const auto same = [name](std::string_view other) {
+    return name.size() == other.size() && std::ranges::equal(name, other, [](char a, char b) {
+             const auto lower = [](char c) {
+               return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+             };
+             return lower(a) == lower(b);
+           });
+  };
+  return std::ranges::any_of(edits.remove, same) ||
+         std::ranges::any_of(edits.set, same, &spec::HeaderField::name);
+}
+
+void append_edits(Buffer& out, const spec::HeaderEdits& edits) {
+  for (const spec::HeaderField& field : edits.set) append_field(out, field.name, field.value);
+  for (const spec::HeaderField& field : edits.add) append_field(out, field.name, field.value);
+}
+
+// What the hop before says of the client where it is believed, else what we know.
+class Forwarding {
+ public:
+  Forwarding(Buffer& out, const RequestHead& head, const Origin& origin, const spec::HeaderEdits& edits)
+      : out_(out), head_(head), origin_(origin), edits_(edits) {}
+
+  void write() {
+    say("X-Forwarded-For", FieldKind::forwarded_for, origin_.address);
+    say("X-Forwarded-Proto", FieldKind::forwarded_proto, "http");
+    say("X-Forwarded-Host", FieldKind::forwarded_host, head_.authority);
+    if (origin_.is_trusted_proxy && !is_edited("Forwarded", edits_)) {
+      for (const Field& field : head_.fields.all()) {
+        if (field.kind == FieldKind::forwarded) append_field(out_, field.name, field.value);
+      }
+    }
+    request_id();
+  }
+
+ private:
+  void say(std::string_view name, FieldKind kind, std::string_view ours) {
+    if (is_edited(name, edits_)) return;
+    bool begun = false;
+    for (const Field& field : head_.fields.all()) {
+      if (field.kind != kind || !origin_.is_trusted_proxy || field.value.empty()) continue;
+      if (begun && kind != FieldKind::forwarded_for) break;  // the first counts
+      out_.append(begun ? ", " : name);
+      if (!begun) out_.append(": ");
+      out_.append(field.value);
+      begun = true;
+    }
+    if (begun && kind == FieldKind::forwarded_for) {
+      out_.append(", ");
+      out_.append(ours);
+    }
+    if (begun) {
+      out_.append("\r\n");
+    } else if (!ours.empty()) {
+      append_field(out_, name, ours);
+    }
+  }
+
+  void request_id() {
+    if (is_edited("X-Request-Id", edits_)) return;
+    std::string_view id = origin_.request_id;
+    for (const Field& field : head_.fields.all()) {
+      if (field.kind == FieldKind::request_id && is_valid_request_id(field.value)) id = field.value;
+    }
+    if (!id.empty()) append_field(out_, "X-Request-Id", id);
+  }
+
+  Buffer& out_;
+  const RequestHead& head_;
+  const Origin& origin_;
+  const spec::HeaderEdits& edits_;
+};
+}  // namespace
+
+bool is_valid_request_id(std::string_view text) {
+  constexpr std::size_t bytes_max = 128;
+  constexpr std::string_view others = "-._~+/=:@";
+  return !text.empty() && text.size() <= bytes_max && std::ranges::all_of(text, [&](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+           others.find(c) != std::string_view::npos;
+  });
+}
+
+void write_request_head(Buffer& out, const RequestHead& head, const Origin& origin) {
+  const spec::HeaderEdits& edits = origin.edits == nullptr ? no_edits : *origin.edits;
+  out.reserve(out.size() + head.bytes + 2 * head.authority.size() + origin.address.size() + 256);
   out.append(head.method);
   out.append(" ");
   out.append(head.target);
   out.append(" HTTP/1.1\r\n");
-  append_field(out, "Host", head.authority);
+  if (!is_edited("Host", edits)) append_field(out, "Host", head.authority);
+  const bool edited = !edits.empty();
   for (const Field& field : head.fields.all()) {
+    if (edited && is_edited(field.name, edits)) continue;
     const bool expects_of_1_0 = field.kind == FieldKind::expect && !head.expect_continue;
     if (passes_to_replica(field) && !expects_of_1_0) append_field(out, field.name, field.value);
     if (field.kind == FieldKind::upgrade && head.framing.upgrade) append_field(out, field.name, field.value);
   }
   if (head.framing.body == BodyKind::chunked) out.append("Transfer-Encoding: chunked\r\n");
   if (head.framing.upgrade) out.append("Connection: upgrade\r\n");
-  append_field(out, "X-Forwarded-For", client_address);
-  out.append("X-Forwarded-Proto: http\r\n");
-  if (!head.authority.empty()) append_field(out, "X-Forwarded-Host", head.authority);
+  Forwarding(out, head, origin, edits).write();
+  if (edited) append_edits(out, edits);
   out.append("\r\n");
 }
 
-StagedHead read_staged_head(std::string_view head) {
-  constexpr std::string_view host = "\r\nHost: ";
-  const std::size_t target = head.find(' ') + 1;
-  const std::size_t target_end = head.find(' ', target);
-  const std::size_t authority = head.find(host) + host.size();
-  return {.target = head.substr(target, target_end - target),
-          .authority = head.substr(authority, head.find('\r', authority) - authority)};
-}
-
-void write_response_head(Buffer& out, const ResponseHead& head, const AnswerForm& form) {
+void write_response_head(Buffer& out, const ResponseHead& head, const AnswerForm& form,
+                         const spec::HeaderEdits* edits) {
+  const bool edited = edits != nullptr && !edits->empty();
   out.reserve(out.size() + head.bytes + 96);
   out.append("HTTP/1.1 ");
   append_number(out, static_cast<std::uint64_t>(head.status));
@@ -155,8 +247,10 @@ void write_response_head(Buffer& out, const ResponseHead& head, const AnswerForm
   out.append(head.reason);
   out.append("\r\n");
   for (const Field& field : head.fields.all()) {
+    if (edited && is_edited(field.name, *edits)) continue;
     if (passes_to_client(field, form)) append_field(out, field.name, field.value);
   }
+  if (edited) append_edits(out, *edits);
   if (form.body == BodyKind::chunked) out.append("Transfer-Encoding: chunked\r\n");
   if (form.upgrade) out.append("Connection: upgrade\r\n");
   if (form.close) out.append("Connection: close\r\n");
@@ -194,7 +288,9 @@ void write_own_answer(Buffer& out, const OwnAnswer& answer) {
   }
   if (answer.status == 405) out.append("\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE");
   if (answer.close) out.append("\r\nConnection: close");
-  out.append("\r\n\r\n");
+  out.append("\r\n");
+  if (answer.edits != nullptr) append_edits(out, *answer.edits);
+  out.append("\r\n");
   if (answer.head_only || without_body) return;
   out.append(answer.text);
   if (!answer.verbatim) out.append("\n");

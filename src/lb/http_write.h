@@ -7,11 +7,19 @@
 
 #include "lb/buffer.h"
 #include "lb/http_head.h"
+#include "spec/spec.h"
 
 namespace muster::lb {
 
+// Whose request it is.
+struct Origin {
+  std::string_view address;          // of the client
+  bool is_trusted_proxy = false;     // what it says in X-Forwarded-* and Forwarded is kept, its address added
+  std::string_view request_id = {};  // for a request that brings no valid one
+  const spec::HeaderEdits* edits = nullptr;
+};
 // Request to a replica: HTTP/1.1, hop-by-hop fields dropped, X-Forwarded-* ours.
-void write_request_head(Buffer& out, const RequestHead& head, std::string_view client_address);
+void write_request_head(Buffer& out, const RequestHead& head, const Origin& origin);
 
 struct AnswerForm {
   BodyKind body = BodyKind::none;  // how the body goes to the client; `sized` keeps Content-Length as it came
@@ -20,17 +28,14 @@ struct AnswerForm {
   bool keep_alive_1_0 = false;     // "Connection: keep-alive", which an HTTP/1.0 client must be told
   bool upgrade = false;            // the 101 that opens a tunnel
 };
-void write_response_head(Buffer& out, const ResponseHead& head, const AnswerForm& form);
+void write_response_head(Buffer& out, const ResponseHead& head, const AnswerForm& form,
+                         const spec::HeaderEdits* edits = nullptr);
 
 // One line that opens a chunk of `size` bytes; the chunk itself ends with CRLF.
 void write_chunk_size(Buffer& out, std::size_t size);
 
-// What a head written by write_request_head() asked for.
-struct StagedHead {
-  std::string_view target;
-  std::string_view authority;
-};
-StagedHead read_staged_head(std::string_view head);
+// 1 to 128 letters, digits and the marks of UUIDs, ULIDs and base64: nothing that could forge a line of a log.
+bool is_valid_request_id(std::string_view text);
 
 // What muster says itself: a sentence, or a body of the spec.
 struct OwnAnswer {
@@ -42,6 +47,7 @@ struct OwnAnswer {
   bool close = true;
   bool head_only = false;       // answers HEAD
   int retry_after_seconds = 0;  // 0: none
+  const spec::HeaderEdits* edits = nullptr;
 };
 void write_own_answer(Buffer& out, const OwnAnswer& answer);
 

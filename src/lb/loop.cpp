@@ -35,8 +35,8 @@ class SocketCore {
     if (::epoll_ctl(loop_.epoll_.get(), EPOLL_CTL_ADD, fd.get(), &event) != 0) return false;
     fd_ = std::move(fd);
     is_shared_ = kind == Socket::Kind::listening;
-    ready_ = {false, kind == Socket::Kind::connected};
-    short_means_empty_ = true;
+    ready_ = {false, kind == Socket::Kind::connected || kind == Socket::Kind::connected_local};
+    short_means_empty_ = kind != Socket::Kind::connected_local;
     return true;
   }
 
@@ -45,7 +45,7 @@ class SocketCore {
     // close(2) takes it out of the epoll set only when it was the last descriptor of the socket.
     if (is_shared_) ::epoll_ctl(loop_.epoll_.get(), EPOLL_CTL_DEL, fd_.get(), nullptr);
     fd_.reset();
-    event_ = nullptr;
+    unwatch();
     ++generation_;
     loop_.free_cores_.push_back(this);
   }
@@ -82,6 +82,8 @@ class SocketCore {
     }
     if (!writable || generation != generation_) return;  // the reader may have closed it
     if (SocketWait* const wait = waiting_[at(Direction::write)]) wait->finish(Waited::ready);
+    if ((events & EPOLLERR) == 0 || generation != generation_ || reset_event_ == nullptr) return;
+    std::exchange(reset_event_, nullptr)(reset_argument_);
   }
 
   void blocked(Direction direction) noexcept { ready_[at(direction)] = false; }
@@ -92,7 +94,11 @@ class SocketCore {
     event_ = event;
     argument_ = argument;
   }
-  void unwatch() noexcept { event_ = nullptr; }
+  void watch_reset(void (*event)(void*), void* argument) {
+    reset_event_ = event;
+    reset_argument_ = argument;
+  }
+  void unwatch() noexcept { event_ = reset_event_ = nullptr; }
 
   [[nodiscard]] bool ready(Direction direction) const noexcept { return ready_[at(direction)]; }
   [[nodiscard]] bool is_open() const noexcept { return static_cast<bool>(fd_); }
@@ -112,6 +118,8 @@ class SocketCore {
   bool is_shared_ = false;
   void (*event_)(void*) = nullptr;
   void* argument_ = nullptr;
+  void (*reset_event_)(void*) = nullptr;
+  void* reset_argument_ = nullptr;
 };
 
 bool SocketWait::await_ready() {
@@ -178,6 +186,9 @@ void Socket::abort_wait(Direction direction) {
 
 void Socket::watch(void (*event)(void*), void* argument) {
   core_->watch(event, argument);
+}
+void Socket::watch_reset(void (*event)(void*), void* argument) {
+  core_->watch_reset(event, argument);
 }
 void Socket::unwatch() noexcept {
   core_->unwatch();

@@ -60,8 +60,9 @@ class Socket {
  public:
   enum class Kind : std::uint8_t {
     connected,
-    connecting,  // connect(2) said EINPROGRESS: writable once that is over
-    listening,   // other descriptors may share it
+    connected_local,  // of a unix socket: a read stops short at a message with descriptors, and no edge follows
+    connecting,       // connect(2) said EINPROGRESS: writable once that is over
+    listening,        // other descriptors may share it
   };
   Socket() noexcept = default;
   Socket(Loop& loop, Fd fd, Kind kind = Kind::connected);  // not valid() when the kernel takes no more
@@ -95,6 +96,8 @@ class Socket {
   // A socket nobody reads from: `event` is called once when the peer sends or closes from now on, until unwatch().
   void watch(void (*event)(void*), void* argument);
   void unwatch() noexcept;
+  // `event` is called once when the connection is reset from now on, until unwatch(): for a socket that is read no more.
+  void watch_reset(void (*event)(void*), void* argument);
   void reset_on_close() noexcept;  // close() sends RST instead of FIN
   void close() noexcept;
 

@@ -22,14 +22,21 @@ std::optional<SocketAddress> SocketAddress::parse(const std::string& host, std::
   return address;
 }
 
-std::string host_text(const sockaddr_storage& address) {
-  std::array<char, INET6_ADDRSTRLEN> text{};
+Peer::Peer(const sockaddr_storage& address) {
+  std::array<char, INET6_ADDRSTRLEN> written{};
   const void* raw = nullptr;
-  if (address.ss_family == AF_INET) raw = &reinterpret_cast<const sockaddr_in&>(address).sin_addr;
-  if (address.ss_family == AF_INET6) raw = &reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
-  if (raw == nullptr || ::inet_ntop(address.ss_family, raw, text.data(), text.size()) == nullptr)
-    return "unknown";
-  return text.data();
+  if (address.ss_family == AF_INET) {
+    raw = &reinterpret_cast<const sockaddr_in&>(address).sin_addr;
+    bytes[10] = bytes[11] = 0xff;
+    std::memcpy(bytes.data() + 12, raw, 4);
+  } else if (address.ss_family == AF_INET6) {
+    raw = &reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
+    std::memcpy(bytes.data(), raw, bytes.size());
+  }
+  if (raw == nullptr || ::inet_ntop(address.ss_family, raw, written.data(), written.size()) == nullptr)
+    return;
+  text = written.data();
+  known = true;
 }
 
 }  // namespace muster::lb

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,7 +26,13 @@ class SocketAddress {
   sockaddr_in6 storage_{};  // the larger of the two
 };
 
-// The host part in text; "unknown" for a peer without one (a unix socket).
-std::string host_text(const sockaddr_storage& address);
+// Who is at the other end of a connection.
+struct Peer {
+  Peer() = default;
+  explicit Peer(const sockaddr_storage& address);
+  std::string text = "unknown";          // the host part; a peer of a unix socket has none
+  std::array<std::uint8_t, 16> bytes{};  // of the address; IPv4 as ::ffff:a.b.c.d
+  bool known = false;
+};
 
 }  // namespace muster::lb

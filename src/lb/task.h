@@ -25,6 +25,7 @@ class FrameCache {
 };
 
 struct CachedFrame {
+  // NOLINTNEXTLINE(misc-new-delete-overloads): the sized delete below is its counterpart
   static void* operator new(std::size_t size) { return FrameCache::take(size); }
   static void operator delete(void* frame, std::size_t size) noexcept { FrameCache::give(frame, size); }
 };

@@ -9,7 +9,7 @@ struct TcpClient final : WaitsForReplica {
       : worker(w),
         listener(std::move(l)),
         counted_at(listener->frontend->shared),
-        socket(w.loop(), std::move(fd)) {
+        socket(w.loop(), std::move(fd), listener->kind()) {
     ListenerCounters& counters = counted_at->per_thread[worker.index()];
     counters.connections.add();
     counters.requests.add();
@@ -55,13 +55,15 @@ Task<bool> reach_replica(TcpClient& client, Connected& connected) {
     if (frontend->pool) endpoint = Worker::pick(*frontend->pool, tried);
     if (endpoint) {
       connected.in_flight.emplace(endpoint);
-      std::string why;
-      connected.upstream = co_await endpoint->connect(frontend->listener.timeout.connect, why);
+      ConnectFailure failure;
+      connected.upstream = co_await endpoint->connect(frontend->listener.timeout.connect, failure);
       if (connected.upstream) co_return true;
-      endpoint->report_failure(endpoint->label() + ": connect: " + why);
+      endpoint->report_failure(endpoint->label() + ": connect: " + failure.why);
       tried.push_back(endpoint->id());
       connected.in_flight.reset();
-      if (++tries > frontend->listener.retries) co_return false;
+      const bool over =
+          failure.refused ? worker.loop().now() >= queue_deadline : ++tries > frontend->listener.retries;
+      if (over) co_return false;
     } else if (!client.has_replica()) {
       const bool there = co_await worker.wait_for_replica(*client.listener, client, queue_deadline);
       if (!there) co_return false;
@@ -83,7 +85,8 @@ Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd) {
     client.socket.reset_on_close();
     co_return;
   }
-  co_await tunnel(worker, client.socket, connected.upstream->socket(), {}, {},
+  EarlyBytes none;
+  co_await tunnel(worker, client.socket, connected.upstream->socket(), none,
                   connected.in_flight->endpoint().counters(), client.listener->frontend->listener.timeout);
 }
 

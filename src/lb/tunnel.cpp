@@ -25,6 +25,7 @@ struct Tunnel {
     client.abort_waits();
     replica.abort_waits();
   }
+  static void on_reset(void* self) { static_cast<Tunnel*>(self)->break_off(); }
   // Nothing moved in either direction for the whole limit.
   [[nodiscard]] bool is_idle() const { return worker.loop().now() - last_moved >= timeout.tunnel; }
 };
@@ -72,6 +73,7 @@ Task<> relay(OneWay& way) {
     if (got == io_blocked) continue;
     if (got == 0) {
       ::shutdown(way.to.fd(), SHUT_WR);
+      way.from.watch_reset(&Tunnel::on_reset, &tunnel);  // nobody reads it any more
       co_return;
     }
     if (got == io_failed) break;
@@ -86,8 +88,8 @@ Task<> relay(OneWay& way) {
 }
 }  // namespace
 
-Task<> tunnel(Worker& worker, Socket& client, Socket& replica, Buffer from_client, Buffer from_replica,
-              InstanceCounters& counters, spec::ListenTimeouts timeouts) {
+Task<> tunnel(Worker& worker, Socket& client, Socket& replica, EarlyBytes& early, InstanceCounters& counters,
+              spec::ListenTimeouts timeouts) {
   Tunnel both{.worker = worker,
               .client = client,
               .replica = replica,
@@ -97,17 +99,19 @@ Task<> tunnel(Worker& worker, Socket& client, Socket& replica, Buffer from_clien
   OneWay up{.tunnel = both,
             .from = client,
             .to = replica,
-            .waiting = std::move(from_client),
+            .waiting = std::move(early.from_client),
             .bytes = counters.bytes_to};
   OneWay down{.tunnel = both,
               .from = replica,
               .to = client,
-              .waiting = std::move(from_replica),
+              .waiting = std::move(early.from_replica),
               .bytes = counters.bytes_from};
   Branch back;
   back.start(relay(down));
   co_await relay(up);
   co_await back.join();
+  client.unwatch();
+  replica.unwatch();
 }
 
 }  // namespace muster::lb

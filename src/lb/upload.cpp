@@ -4,6 +4,10 @@
 
 namespace muster::lb {
 
+namespace {
+constexpr int reads_in_a_row = 16;  // then other connections get their turn
+}
+
 void Exchange::encode_body(std::string_view payload) {
   if (payload.empty()) return;
   body_bytes_ += payload.size();
@@ -82,7 +86,12 @@ Task<bool> Exchange::upload_staged() {
 }
 
 Task<> Exchange::upload() {
-  for (;;) {
+  for (int reads = 0;;) {
+    if (++reads > reads_in_a_row) {
+      reads = 0;
+      co_await worker_.loop().turn();
+      if (ending_upload_) co_return;
+    }
     const bool written = co_await upload_staged();
     if (!written) {
       if (upload_ == Upload::going_on) upload_ = Upload::replica_failed;
@@ -119,9 +128,11 @@ Task<> Exchange::upload() {
 // Ends the branch where it waits. What was read is staged, so another try can go on from there.
 Task<> Exchange::stop_upload() {
   if (!uploading_.running()) co_return;
+  ending_upload_ = true;  // it may also wait for its turn
   client_.socket.abort_wait(Direction::read);
   if (upstream_) upstream_->socket().abort_wait(Direction::write);
   co_await uploading_.join();
+  ending_upload_ = false;
   if (upload_ == Upload::replica_failed) upload_ = Upload::going_on;
 }
 

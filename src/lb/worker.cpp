@@ -1,10 +1,18 @@
 #include "lb/worker.h"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+
+#include <climits>
 
 #include "base/check.h"
 
@@ -15,6 +23,18 @@ constexpr int accepts_per_turn = 32;        // then the connections that are the
 constexpr Millis pause_after_failure{100};  // EMFILE and its kin
 constexpr std::size_t spare_buffers_max = 64;
 constexpr std::size_t spare_buffer_bytes_max = 8U << 10U;
+}  // namespace
+
+namespace {
+constexpr int last_accepts_max = 4096;
+
+// tcp(7): of a listening socket tcpi_unacked counts what waits to be accepted.
+int waiting_connections(int fd) {
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return last_accepts_max;  // a unix socket
+  return std::min(static_cast<int>(info.tcpi_unacked) + accepts_per_turn, last_accepts_max);
+}
 }  // namespace
 
 struct Worker::GraceOver : WheelNode {
@@ -58,7 +78,30 @@ struct Worker::QueueWait : WheelNode {
 };
 
 Worker::Worker(std::size_t index, std::unique_ptr<Loop> loop, const Callbacks& callbacks)
-    : index_(index), callbacks_(callbacks), loop_(std::move(loop)), scratch_(new char[scratch_bytes]) {}
+    : index_(index), callbacks_(callbacks), loop_(std::move(loop)), scratch_(new char[scratch_bytes]) {
+  // Without entropy (a very early boot) the ids of two processes may be alike: better than no service.
+  [[maybe_unused]] const ssize_t got =
+      ::getrandom(request_id_state_.data(), sizeof request_id_state_, GRND_NONBLOCK);
+  request_id_state_[1] += index_;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT_MAX) limit.rlim_cur = INT_MAX;
+  const auto all = static_cast<int>(limit.rlim_cur);
+  descriptors_max_ = all - std::clamp(all / 20, 64, 1024);
+}
+
+// A random half of this thread, and a count that is scrambled by splitmix64 (each value once).
+std::string_view Worker::new_request_id() {
+  std::uint64_t mixed = request_id_state_[1] += 0x9e3779b97f4a7c15U;
+  mixed = (mixed ^ (mixed >> 30U)) * 0xbf58476d1ce4e5b9U;
+  mixed = (mixed ^ (mixed >> 27U)) * 0x94d049bb133111ebU;
+  mixed ^= mixed >> 31U;
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::size_t at = 0;
+  for (std::uint64_t half : {request_id_state_[0], mixed}) {
+    for (int digit = 0; digit < 16; ++digit, half <<= 4U) request_id_[at++] = digits[half >> 60U];
+  }
+  return {request_id_.data(), request_id_.size()};
+}
 
 Worker::~Worker() = default;
 
@@ -85,6 +128,13 @@ void Worker::remove_client(ClientLink& link) {
   (link.previous == nullptr ? clients_ : link.previous->next) = link.next;
   if (link.next != nullptr) link.next->previous = link.previous;
   finish_when_done();
+}
+
+bool Frontend::trusts(const Peer& client) const {
+  return client.known &&
+         std::ranges::any_of(listener.trusted_proxies, [&client](const spec::Network& network) {
+           return network.contains(client.bytes);
+         });
 }
 
 Choice Frontend::choose(std::string_view authority, std::string_view target) const {
@@ -250,7 +300,10 @@ void Worker::close_unnamed_listeners(const Publication& publication) {
 
 void Worker::accept_last(LocalListener& listener) {
   listener.closing = true;
-  while (listener.socket.valid() && accept_some(listener)) {
+  // What has come by now and no more: connections that keep coming must not hold up the end.
+  for (int left = listener.socket.valid() ? waiting_connections(listener.socket.fd()) : 0; left > 0;
+       left -= accepts_per_turn) {
+    if (!accept_some(listener)) break;
   }
   listener.socket.abort_wait(Direction::read);  // the accept loop closes the socket and ends
   // Connections that wait for their next request have none in flight.
@@ -265,7 +318,13 @@ Detached Worker::accept_loop(Ref<LocalListener> listener) {
   ++accepting_;
   while (!listener->closing) {
     listener->socket = Socket(*loop_, listener->address->duplicate(index_), Socket::Kind::listening);
-    if (listener->socket.valid()) break;
+    if (listener->socket.valid()) {
+      int domain = 0;
+      socklen_t length = sizeof domain;
+      ::getsockopt(listener->socket.fd(), SOL_SOCKET, SO_DOMAIN, &domain, &length);
+      listener->is_local = domain == AF_UNIX;
+      break;
+    }
     co_await loop_->sleep(pause_after_failure);
   }
   while (!listener->closing) {
@@ -286,6 +345,10 @@ Detached Worker::accept_loop(Ref<LocalListener> listener) {
 // True: there may be more. False: errno says why not.
 bool Worker::accept_some(LocalListener& listener) {
   for (int i = 0; i < accepts_per_turn; ++i) {
+    if (!has_room()) {
+      errno = EMFILE;
+      return false;
+    }
     sockaddr_storage peer{};
     socklen_t length = sizeof peer;
     Fd fd(::accept4(listener.socket.fd(), reinterpret_cast<sockaddr*>(&peer), &length,
@@ -295,13 +358,23 @@ bool Worker::accept_some(LocalListener& listener) {
       if (errno == EAGAIN) listener.socket.blocked(Direction::read);
       return false;
     }
-    begin_connection(listener, std::move(fd), host_text(peer));
+    near_limit_ = fd.get() >= descriptors_max_;
+    begin_connection(listener, std::move(fd), Peer(peer));
   }
   errno = 0;
   return true;
 }
 
-void Worker::begin_connection(LocalListener& listener, Fd fd, std::string client_address) {
+// The kernel gives out the lowest free number, so a number says how many are in use. What is kept back serves the
+// control thread: probes, new processes, the control socket.
+bool Worker::has_room() {
+  if (!near_limit_) return true;
+  const Fd lowest(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0));
+  near_limit_ = !lowest || lowest.get() >= descriptors_max_;
+  return !near_limit_;
+}
+
+void Worker::begin_connection(LocalListener& listener, Fd fd, Peer client_address) {
   switch (listener.frontend->listener.mode) {
     case spec::ListenMode::http:
       serve_http(*this, Ref<LocalListener>(&listener), std::move(fd), std::move(client_address));

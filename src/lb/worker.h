@@ -2,6 +2,7 @@
 // the thread itself, except the constructor and what says otherwise.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <map>
 #include <memory>
@@ -19,6 +20,7 @@
 #include "lb/loop.h"
 #include "lb/router.h"
 #include "lb/shared_state.h"
+#include "lb/socket_address.h"
 #include "lb/task.h"
 
 namespace muster::lb {
@@ -55,6 +57,7 @@ struct Frontend : LocalCounted {
   std::vector<std::shared_ptr<RoundRobin>> turns;  // as router->groups()
   std::vector<Ref<LocalPool>> pools;               // as listener.routes; null: the route leads to no app
 
+  [[nodiscard]] bool trusts(const Peer& client) const;
   // Takes a turn among routes of one host and path. One whose app has no ready replica passes its turn on.
   [[nodiscard]] Choice choose(std::string_view authority, std::string_view target) const;
 };
@@ -64,6 +67,10 @@ struct LocalListener : LocalCounted {
   std::shared_ptr<BoundAddress> address;
   Socket socket;
   Ref<Frontend> frontend;
+  bool is_local = false;                     // a unix socket
+  [[nodiscard]] Socket::Kind kind() const {  // of its connections
+    return is_local ? Socket::Kind::connected_local : Socket::Kind::connected;
+  }
   bool closing = false;  // no listener names it any more: connections end after the request they carry
 };
 
@@ -103,12 +110,16 @@ class Worker {
 
   [[nodiscard]] std::size_t index() const { return index_; }
   [[nodiscard]] Loop& loop() { return *loop_; }
+  // Whether traffic may hold a descriptor of this number.
+  [[nodiscard]] bool may_hold(const Fd& fd) const { return fd.get() < descriptors_max_; }
   [[nodiscard]] const Callbacks& callbacks() const { return callbacks_; }
   [[nodiscard]] bool stopping() const { return stopping_; }
   // Received bytes and parsed heads live here between two suspensions, never across one.
   [[nodiscard]] std::span<char> scratch() { return {scratch_.get(), scratch_bytes}; }
   [[nodiscard]] RequestHead& request_head() { return request_head_; }
   [[nodiscard]] ResponseHead& response_head() { return response_head_; }
+  // 32 hexadecimal digits, unlike any other for all practical purposes; valid until the next call.
+  [[nodiscard]] std::string_view new_request_id();
   [[nodiscard]] Buffer& serialised() { return serialised_; }
   Buffer take_buffer();
   void give_buffer(Buffer buffer);
@@ -131,8 +142,9 @@ class Worker {
   void close_unnamed_listeners(const Publication& publication);
   Detached accept_loop(Ref<LocalListener> listener);
   bool accept_some(LocalListener& listener);
+  bool has_room();
   void accept_last(LocalListener& listener);
-  void begin_connection(LocalListener& listener, Fd fd, std::string client_address);
+  void begin_connection(LocalListener& listener, Fd fd, Peer client_address);
   void wake_queue();
   void finish_when_done();
 
@@ -143,6 +155,8 @@ class Worker {
   RequestHead request_head_;
   ResponseHead response_head_;
   Buffer serialised_;
+  std::array<std::uint64_t, 2> request_id_state_{};  // chosen at random, then counted on
+  std::array<char, 32> request_id_{};
   std::vector<Buffer> spare_buffers_;
 
   std::shared_ptr<const Publication> publication_;
@@ -154,6 +168,8 @@ class Worker {
   QueueWait* queue_last_ = nullptr;
   ClientLink* clients_ = nullptr;
   std::size_t accepting_ = 0;  // accept loops that have not ended
+  int descriptors_max_ = 0;    // no connection above it
+  bool near_limit_ = false;
   bool stopping_ = false;
   bool finished_ = false;
   struct GraceOver;
@@ -161,7 +177,7 @@ class Worker {
 };
 
 // Carry one client connection to its end (http_server.cpp, tcp_server.cpp).
-Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, std::string client_address);
+Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer client_address);
 Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd);
 
 }  // namespace muster::lb

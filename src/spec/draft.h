@@ -58,6 +58,10 @@ HealthCheck read_health(const Reader& reader, const Node& node, bool live, std::
 void read_timeouts(const Reader& reader, const Node& node, ListenTimeouts& timeouts);
 // The routes of a listener whose own timeouts are known.
 void read_routes(const Reader& reader, const Node& node, ListenerDraft& draft);
+// `headers` and `response_headers`.
+HeaderEdits read_headers(const Reader& reader, const Node& node, bool request);
+// "10.0.0.0/8", "192.0.2.7", "fd00::/8".
+Parsed<Network> parse_network(const std::string& text);
 ListenerDraft read_listener(const Reader& reader, const Member& member);
 // The `listen` of an app: app, app-2, app-3 …
 std::vector<ListenerDraft> read_short_listeners(const Reader& reader, const std::string& app,

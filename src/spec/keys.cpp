@@ -133,11 +133,10 @@ constexpr std::array table{
     KeyRow{Section::listen, "max_in_flight", "integer", "none", "Requests at once for each replica.", later},
     KeyRow{Section::listen, "proxy_protocol", "table", "none", "The client's address in front of the stream.",
            later},
-    KeyRow{Section::listen, "headers", "table", "none", "Header fields of the request to the replica.",
-           later},
-    KeyRow{Section::listen, "response_headers", "table", "none", "Header fields of the answer.", later},
-    KeyRow{Section::listen, "trusted_proxies", "[network]", "none", "Whose X-Forwarded-For is believed.",
-           later},
+    KeyRow{Section::listen, "headers", "table", "none", "Header fields of the request to the replica."},
+    KeyRow{Section::listen, "response_headers", "table", "none", "Header fields of the answer."},
+    KeyRow{Section::listen, "trusted_proxies", "network or [network]", "none",
+           "Whose X-Forwarded-For, -Proto and -Host are believed."},
     KeyRow{Section::listen, "access_log", "\"off\", \"common\", \"combined\", \"json\"", "\"off\"",
            "A line for each request.", later},
     KeyRow{Section::listen, "tls", "table", "none", "Certificate and key.", later},
@@ -160,6 +159,10 @@ constexpr std::array table{
     KeyRow{Section::respond, "status", "200..599", "200", "Status code."},
     KeyRow{Section::respond, "body", "string", "\"\"", "What is sent."},
     KeyRow{Section::respond, "type", "string", "\"text/plain; charset=utf-8\"", "Its Content-Type."},
+
+    KeyRow{Section::headers, "set", "table name -> value", "{}", "In place of all fields of this name."},
+    KeyRow{Section::headers, "add", "table name -> value or [value]", "{}", "Beside those that are there."},
+    KeyRow{Section::headers, "remove", "name or [name]", "[]", "Left out."},
 
     KeyRow{Section::timeout, "connect", "duration", "1s", "For a connection to a replica."},
     KeyRow{Section::timeout, "head", "duration", "10s", "For the head of a request."},
@@ -245,6 +248,8 @@ std::string_view where_it_belongs(Section section) {
       return "[[listen.NAME.route]]";
     case Section::respond:
       return "`respond` of a route";
+    case Section::headers:
+      return "`headers` and `response_headers` of a listener";
   }
   return "";
 }

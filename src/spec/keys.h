@@ -22,6 +22,7 @@ enum class Section : std::uint8_t {
   listen,
   route,
   respond,
+  headers,  // also `response_headers`
   timeout,
   queue,
   daemon,

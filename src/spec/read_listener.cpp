@@ -22,10 +22,11 @@ class ListenerReader {
     if (route_ != nullptr) read_routes(reader_, *route_, draft_);  // once the listener's timeouts are known
     if (!to_given_ && route_ == nullptr)
       reader_.missing(member_.at, fmt::format("listener '{}' has neither `to` nor `route`", member_.key));
-    if (draft_.listener.mode == ListenMode::tcp && route_ != nullptr)
-      reader_.error(route_->at, "'route' is for mode \"http\": a tcp stream has no hosts and paths");
-    if (draft_.listener.mode == ListenMode::tcp && draft_.listener.body_max)
-      reader_.error(body_max_at_, "'body_max' is for mode \"http\": a tcp stream has no requests");
+    if (draft_.listener.mode == ListenMode::tcp) {
+      for (const NamedMark& key : http_only_)
+        reader_.error(key.at,
+                      fmt::format("'{}' is for mode \"http\": a tcp stream has no requests", key.name));
+    }
     return std::move(draft_);
   }
 
@@ -53,9 +54,31 @@ class ListenerReader {
                        [this](std::string_view name, const Node& node) { queue(name, node); });
     } else if (key == "body_max") {
       listener.body_max = reader_.size(value);
-      body_max_at_ = value.at;
+      http_only(key, value);
     } else if (key == "route") {
+      http_only(key, value);
       route_ = &value;
+    } else if (key == "headers") {
+      http_only(key, value);
+      listener.headers = read_headers(reader_, value, true);
+    } else if (key == "response_headers") {
+      http_only(key, value);
+      listener.response_headers = read_headers(reader_, value, false);
+    } else if (key == "trusted_proxies") {
+      http_only(key, value);
+      networks(value, listener.trusted_proxies);
+    }
+  }
+
+  void http_only(std::string_view key, const Node& value) {
+    http_only_.push_back({std::string(key), value.at});
+  }
+
+  void networks(const Node& value, std::vector<Network>& into) const {
+    for (const Node* item : Reader::listed(value)) {
+      const auto text = reader_.text_not_empty(*item);
+      const auto network = text ? reader_.checked(parse_network(*text), item->at) : std::nullopt;
+      if (network) into.push_back(*network);
     }
   }
 
@@ -93,7 +116,7 @@ class ListenerReader {
   const Reader& reader_;
   const Member& member_;
   ListenerDraft draft_;
-  Mark body_max_at_;
+  std::vector<NamedMark> http_only_;  // keys that were given and mean nothing to a stream
   bool bind_given_ = false;
   bool to_given_ = false;
   const Node* route_ = nullptr;

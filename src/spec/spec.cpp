@@ -18,7 +18,7 @@ auto compared(const App& app) {
 auto compared(const Listener& listener) {
   return std::tie(listener.name, listener.bind, listener.mode, listener.app, listener.routes,
                   listener.timeout, listener.retries, listener.queue_size, listener.queue_timeout,
-                  listener.body_max);
+                  listener.body_max, listener.headers, listener.response_headers, listener.trusted_proxies);
 }
 
 template <typename T>
@@ -47,6 +47,16 @@ const App* Spec::find_app(std::string_view name) const {
 }
 const Listener* Spec::find_listener(std::string_view name) const {
   return find_named(listeners, name);
+}
+
+bool Network::contains(const std::array<std::uint8_t, 16>& other) const {
+  for (int bit = 0; bit < bits; bit += 8) {
+    const auto at = static_cast<std::size_t>(bit / 8);
+    const int counted = std::min(8, bits - bit);
+    const auto mask = static_cast<std::uint8_t>(0xffU << static_cast<unsigned>(8 - counted));
+    if (((address[at] ^ other[at]) & mask) != 0) return false;
+  }
+  return true;
 }
 
 std::vector<std::string> Listener::apps() const {

@@ -3,6 +3,7 @@
 // executor and the balancer.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -213,6 +214,29 @@ struct Route {
   bool operator==(const Route&) const = default;
 };
 
+struct HeaderField {
+  std::string name;
+  std::string value;
+  bool operator==(const HeaderField&) const = default;
+};
+
+// Changes to the fields of a message: first `remove`, then `set` (in place of all of that name), then `add`.
+struct HeaderEdits {
+  std::vector<HeaderField> set;
+  std::vector<HeaderField> add;
+  std::vector<std::string> remove;
+  [[nodiscard]] bool empty() const { return set.empty() && add.empty() && remove.empty(); }
+  bool operator==(const HeaderEdits&) const = default;
+};
+
+// "10.0.0.0/8", "::1": an address and how many of its first bits count.
+struct Network {
+  std::array<std::uint8_t, 16> address{};  // IPv4 as ::ffff:a.b.c.d
+  int bits = 128;                          // IPv4: 96 more than written
+  [[nodiscard]] bool contains(const std::array<std::uint8_t, 16>& other) const;
+  bool operator==(const Network&) const = default;
+};
+
 struct Listener {
   std::string name;  // the short form `listen` of an app gives app, app-2, app-3 …
   Position position;
@@ -225,6 +249,9 @@ struct Listener {
   int queue_size = 1024;
   Millis queue_timeout{5000};
   std::optional<std::uint64_t> body_max;  // bytes; 413 above
+  HeaderEdits headers;                    // of the request to the replica
+  HeaderEdits response_headers;           // of the answer to the client, muster's own answers too
+  std::vector<Network> trusted_proxies;   // whose X-Forwarded-* is believed
 
   [[nodiscard]] std::vector<std::string> apps() const;  // all it leads to, each once, `to` first
   [[nodiscard]] bool leads_to(std::string_view app_name) const;

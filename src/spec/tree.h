@@ -13,8 +13,8 @@ namespace muster::spec {
 struct Mark {
   std::uint32_t file = 0;
   std::int32_t line = 0;
-  std::int32_t column = 0;  // in code points
-  auto operator<=>(const Mark&) const = default;
+  std::int32_t column = 0;                        // in code points
+  auto operator<=>(const Mark&) const = default;  // NOLINT(modernize-use-nullptr): of its making
 };
 
 struct Member;

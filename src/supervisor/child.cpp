@@ -143,9 +143,9 @@ void Child::finish_report() {
   report_poll_.close();
   report_.reset();
   const ShimReport report = decode_shim_report(report_bytes_);
-  // Of another version, or not allowed to run: the next start goes without it.
-  const bool shim_broke = !report.reached_exec && (!report.failure || report.failure->step == ShimStep::shim);
-  if (by_small_shim_ && shim_broke) use_small_shim("");
+  if (by_small_shim_ && report.failure && report.failure->step == ShimStep::shim &&
+      !is_shortage_errno(report.failure->error))
+    use_small_shim("");  // not allowed to run: the next start goes without it
   if (report.failure) {
     failure_ = report.failure;
     failure_sentence_ = describe(*report.failure, names_);
@@ -170,6 +170,8 @@ void Child::reap() {
   pidfd_.reset();
   read_report();
   if (report_.valid()) finish_report();
+  if (by_small_shim_ && !started_ && !failure_ && status->code)
+    use_small_shim("");  // it ended by itself without a word: of another version
   if (started_) {
     status->oom = status->signal == SIGKILL && tree_->oom_killed();
     hooks_.exited(*status);

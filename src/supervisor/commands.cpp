@@ -343,7 +343,6 @@ void Planner::on(const ShutdownRequested& event) {
         for (Tenant& tenant : slot.tenants) {
           if (!tenant.exited) tenant.leaving = std::max(tenant.leaving, Leaving::shutdown);
           set_phase(tenant, Phase::stopping, event.why);
-          if (!tenant.started) continue;
           tenant.step = StopStep::kill;
           tenant.step_due = now_.mono;
         }

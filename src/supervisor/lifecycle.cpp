@@ -58,6 +58,7 @@ void Planner::spawn(AppWorld& app, Slot& slot, const std::string& why) {
   tenant.since = now_.wall;
   tenant.reason = "starting";
   tenant.spawned_at = now_.mono;
+  tenant.start_due = now_.mono + limits::start_max;
   tenant.watchdog = app.app->watchdog;
   tenant.ready_verdict = health::Verdict(app.app->health, false);
   if (app.app->live) tenant.live_verdict = health::Verdict(*app.app->live, true);
@@ -86,8 +87,11 @@ void Planner::leave(Place place, Leaving leaving, const std::string& why) {
   if (!first) return;
   note(Severity::info, "stopping", tenant.replica, tenant.id, why);
   if (!tenant.started) {
+    // ProcessStarted or SpawnFailed will tell whether there is something to stop; a start that hangs tells nothing.
     set_phase(tenant, Phase::stopping, why);
-    return;  // ProcessStarted or SpawnFailed will tell whether there is something to stop
+    tenant.step = StopStep::kill;
+    tenant.step_due = now_.mono + (world_.at_once ? Millis{0} : tenant.app->stop.timeout);
+    return;
   }
   if (tenant.routed || (tenant.left_in != SnapshotVersion{0} && !tenant.idle)) {
     set_phase(tenant, Phase::draining, why);
@@ -115,6 +119,8 @@ void Planner::begin_signal(Tenant& tenant) {
 }
 
 void Planner::begin_kill(Tenant& tenant, const std::string& why) {
+  const bool is_first = tenant.step != StopStep::kill || !tenant.started;
+  if (is_first && !tenant.exited) note(Severity::warning, "killing", tenant.replica, tenant.id, why);
   set_phase(tenant, Phase::stopping, why);
   tenant.step = StopStep::kill;
   tenant.step_due = now_.mono + kill_again_after;
@@ -260,6 +266,17 @@ void Planner::probe_deadlines(Place place) {
   if (tenant.watchdog_due && now_.mono >= *tenant.watchdog_due) watchdog_missed(place);
 }
 
+void Planner::start_deadline(Tenant& tenant) {
+  if (now_.mono < tenant.start_due) return;
+  const std::string why =
+      fmt::format("not started within {}: the user database, its folder or its program does not answer",
+                  seconds(limits::start_max));
+  note(Severity::warning, "start-hangs", tenant.replica, tenant.id, why);
+  set_phase(tenant, Phase::starting, why);
+  tenant.start_due = now_.mono + kill_again_after;
+  act(KillTree{.instance = tenant.id, .why = why});
+}
+
 void Planner::stop_deadlines(Tenant& tenant) {
   if (tenant.step == StopStep::drain) {
     const bool acknowledged = !tenant.routed && world_.in_use >= tenant.left_in;
@@ -294,8 +311,8 @@ void Planner::stop_deadlines(Tenant& tenant) {
 
 void Planner::deadlines(Place place) {
   Tenant& tenant = *place.tenant;
-  if (!tenant.started) return;
   if (tenant.is_leaving()) return stop_deadlines(tenant);
+  if (!tenant.started) return start_deadline(tenant);
   if (const auto due = readiness_due(tenant); due && now_.mono >= *due) update_readiness(place);
   probe_deadlines(place);
   Slot& slot = *place.slot;

@@ -122,6 +122,7 @@ class Planner {
   void watchdog_missed(Place place);
   void deadlines(Place place);
   void probe_deadlines(Place place);
+  void start_deadline(Tenant& tenant);
   void stop_deadlines(Tenant& tenant);
 
   // reconcile.cpp: what is wanted against what is

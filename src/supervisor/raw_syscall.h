@@ -13,6 +13,7 @@
 namespace muster::supervisor {
 
 #if defined(__x86_64__)
+// NOLINTNEXTLINE(readability-function-size): as many as the kernel takes
 inline long raw_call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) {
   register long r10 asm("r10") = d;
   register long r8 asm("r8") = e;
@@ -25,6 +26,7 @@ inline long raw_call(long number, long a = 0, long b = 0, long c = 0, long d = 0
   return result;
 }
 #elif defined(__aarch64__)
+// NOLINTNEXTLINE(readability-function-size): as many as the kernel takes
 inline long raw_call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) {
   register long x8 asm("x8") = number;
   register long x0 asm("x0") = a;
@@ -37,6 +39,7 @@ inline long raw_call(long number, long a = 0, long b = 0, long c = 0, long d = 0
   return x0;
 }
 #else
+// NOLINTNEXTLINE(readability-function-size): as many as the kernel takes
 inline long raw_call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) {
   const long result = ::syscall(number, a, b, c, d, e, f);
   return result < 0 ? -errno : result;

@@ -111,7 +111,7 @@ void Planner::compute_wakeup() {
     if (!wakeup_ || at < *wakeup_) wakeup_ = at;
   };
   const auto tenant_due = [&](const AppWorld& app, const Tenant& tenant, const Slot& slot) {
-    if (!tenant.started) return;
+    if (!tenant.started && !tenant.is_leaving()) return due(tenant.start_due);
     if (tenant.is_leaving()) {
       // A drain that is over but not acknowledged waits for the event, not for the clock.
       if (tenant.step == StopStep::drain && now_.mono >= tenant.step_due) return;

@@ -264,16 +264,13 @@ std::string describe(const ShimFailure& failure, const ShimNames& names) {
   return fmt::format("step {} of muster's start helper: {}", static_cast<int>(failure.step), why);
 }
 
+bool is_shortage_errno(int error) {
+  return error == EAGAIN || error == ENOMEM || error == EMFILE || error == ENFILE;
+}
+
 bool is_shortage(const ShimFailure& failure) {
-  switch (failure.error) {
-    case EAGAIN:
-    case ENOMEM:
-    case EMFILE:
-    case ENFILE:
-      return true;
-    default:
-      return failure.step == ShimStep::shim || failure.step == ShimStep::order;
-  }
+  return is_shortage_errno(failure.error) || failure.step == ShimStep::shim ||
+         failure.step == ShimStep::order;
 }
 
 }  // namespace muster::supervisor

@@ -71,6 +71,7 @@ struct ShimNames {  // what a sentence about a failure needs to know
 };
 // "exec ./db: No such file or directory", `user "bob": no such user`
 std::string describe(const ShimFailure& failure, const ShimNames& names);
+bool is_shortage_errno(int error);
 // Memory, descriptors or processes ran out: not the app's fault.
 bool is_shortage(const ShimFailure& failure);
 

@@ -95,8 +95,11 @@ class Shim {
     const long gid = image_.gid;
     // Whoever is that user already needs no privilege to stay it.
     if (ids_are_set() && raw_call(SYS_geteuid) != 0) return;
-    if (image_.has_uid != 0)
-      must(ShimStep::groups, raw_call(SYS_setgroups, group_count, raw_address(groups)));
+    if (image_.has_uid != 0) {
+      const long set = raw_call(SYS_setgroups, group_count, raw_address(groups));
+      // user_namespaces(7): where setgroups is denied, nobody may change them, and who stays itself need not.
+      if (!(set == -EPERM && ids_are_set())) must(ShimStep::groups, set);
+    }
     if (image_.has_gid != 0) must(ShimStep::gid, raw_call(SYS_setresgid, gid, gid, gid));
     if (image_.has_uid != 0) must(ShimStep::uid, raw_call(SYS_setresuid, uid, uid, uid));
     if (!ids_are_set()) fail(ShimStep::ids_kept, 0);
@@ -149,7 +152,7 @@ class Shim {
       fail(failed_step_, failed_error_);
     }
     if (*program != 0) search(program);
-    fail(ShimStep::exec, worst_);
+    fail(worst_step_, worst_);
   }
 
   void say_ready() { say(image_.report_fd, &shim_ready, 1); }
@@ -236,8 +239,10 @@ class Shim {
       try_path(path, ShimStep::exec);
       const int error = failed_error_;
       const bool absent = error == ENOENT || error == ENOTDIR || error == ELOOP || error == ENAMETOOLONG;
-      if (failed_step_ == ShimStep::interpreter || (!absent && error != EACCES)) fail(failed_step_, error);
-      if (error == EACCES) worst_ = error;
+      if (!absent && error != EACCES) fail(failed_step_, error);
+      if (error != EACCES && failed_step_ != ShimStep::interpreter) continue;
+      worst_ = error;
+      worst_step_ = failed_step_;
     }
   }
 
@@ -247,6 +252,7 @@ class Shim {
   ShimStep failed_step_ = ShimStep::exec;
   int failed_error_ = 0;
   int worst_ = ENOENT;
+  ShimStep worst_step_ = ShimStep::exec;
 };
 
 // The image is our parent's work; this guards against a foreign descriptor.

@@ -85,6 +85,7 @@ struct Tenant {
   std::vector<std::pair<std::string, std::uint16_t>> ports;
   std::string address = "127.0.0.1";
   Instant spawned_at;
+  Instant start_due;  // killed when it has not become the app by then
   Instant started_at;
   WallTime started_wall;
 

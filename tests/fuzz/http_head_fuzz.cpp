@@ -80,7 +80,7 @@ void check_request(std::string_view input) {
   require(head.fields.count <= head.fields.items.size(), "field count", input);
   compare_with_beast<true>(input.substr(0, head.bytes), head.fields, head.framing);
   Buffer written;
-  write_request_head(written, head, "192.0.2.1");
+  write_request_head(written, head, {.address = "192.0.2.1"});
   RequestHead again;
   const HeadVerdict second = parse_request(written.view(), again);
   if (second.state == HeadState::bad && second.status == 431) return;  // ours came on top of a full head

@@ -68,6 +68,7 @@ class Chaos {
   Conduct conduct(const Spawn& spawn) {
     Conduct conduct;
     conduct.start_takes = random_.percent(90) ? random_.millis(0, 10) : random_.millis(0, 2000);
+    if (random_.percent(1)) conduct.start_takes = std::chrono::hours(1);  // its folder hangs, say
     if (random_.percent(5))
       conduct.fails = random_.percent(50) ? SpawnFailure::exec : SpawnFailure::resources;
     conduct.healthy_after = random_.percent(70) ? random_.millis(0, 100) : random_.millis(0, 3000);

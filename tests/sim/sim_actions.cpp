@@ -60,7 +60,9 @@ bool SimHost::port_taken(const Process& wanted) const {
 }
 
 void SimHost::start_process(InstanceId id) {
-  Process& process = processes_.at(id);
+  Process* const starting = find(id);
+  if (starting == nullptr || starting->state != Process::State::spawning) return;  // killed meanwhile
+  Process& process = *starting;
   std::optional<SpawnFailure> fails = faults ? process.conduct.fails : std::nullopt;
   if (port_taken(process)) fails = SpawnFailure::port_busy;
   if (fails) {
@@ -172,6 +174,19 @@ void SimHost::carry_out(const Signal& action) {
 }
 
 void SimHost::carry_out(const KillTree& action) {
+  // A start that hangs is killed too; it never became the app.
+  if (Process* starting = find(action.instance);
+      starting != nullptr && starting->state == Process::State::spawning) {
+    if (log_.size() < log_actions_max) log_.emplace_back(action);
+    if (std::exchange(starting->killed_in_start, true)) return;
+    return at(starting->conduct.kill_takes, [this, id = action.instance] {
+      const Process* found = find(id);
+      if (found == nullptr || found->state != Process::State::spawning) return;
+      const std::string sentence = "muster's start helper ended before it could start the process";
+      send(SpawnFailed{.instance = id, .kind = SpawnFailure::resources, .sentence = sentence});
+      processes_.erase(id);
+    });
+  }
   Process* process = signal_target(action.instance, "kill");
   if (process == nullptr) return;
   if (log_.size() < log_actions_max) log_.emplace_back(action);

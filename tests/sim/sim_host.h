@@ -57,6 +57,7 @@ struct Process {
   bool exit_told = false;       // the planner has been given ProcessExited: the pid is reaped
   int kills = 0;
   bool kill_works = false;
+  bool killed_in_start = false;
   std::set<health::ProbeKind> probes;
 };
 

@@ -8,12 +8,12 @@
 namespace muster::lb {
 namespace {
 
-std::string forwarded(const std::string& bytes, std::string_view client = "192.0.2.7") {
+std::string forwarded(const std::string& bytes, const Origin& origin = {.address = "192.0.2.7"}) {
   RequestHead head;
   const HeadVerdict verdict = parse_request(bytes, head);
   EXPECT_EQ(verdict.state, HeadState::complete) << verdict.reason;
   Buffer out;
-  write_request_head(out, head, client);
+  write_request_head(out, head, origin);
   return std::string(out.view());
 }
 
@@ -46,6 +46,65 @@ TEST(RequestToReplica, ReplacesWhatTheClientSaysOfItself) {
                       "https\r\nX-Forwarded-Host: evil\r\n"
                       "Forwarded: for=1.1.1.1\r\n\r\n"),
             "GET / HTTP/1.1\r\nHost: h\r\n" + ours);
+}
+
+TEST(RequestToReplica, KeepsWhatATrustedProxySaysAndAddsIt) {
+  const Origin proxy{.address = "192.0.2.7", .is_trusted_proxy = true};
+  EXPECT_EQ(forwarded("GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.1.1.1\r\nx-forwarded-proto: https\r\n"
+                      "X-Forwarded-Host: a\r\nX-Forwarded-For: 2.2.2.2\r\nX-Forwarded-Host: b\r\n"
+                      "Forwarded: for=1.1.1.1\r\n\r\n",
+                      proxy),
+            "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.1.1.1, 2.2.2.2, 192.0.2.7\r\n"
+            "X-Forwarded-Proto: https\r\nX-Forwarded-Host: a\r\nForwarded: for=1.1.1.1\r\n\r\n");
+  EXPECT_EQ(forwarded("GET / HTTP/1.1\r\nHost: h\r\n\r\n", proxy), "GET / HTTP/1.1\r\nHost: h\r\n" + ours);
+}
+
+TEST(RequestToReplica, HasAnId) {
+  const Origin origin{.address = "192.0.2.7", .request_id = "0123"};
+  const auto id_of = [&](const std::string& fields) {
+    const std::string out = forwarded("GET / HTTP/1.1\r\nHost: h\r\n" + fields + "\r\n", origin);
+    const std::size_t at = out.find("X-Request-Id: ");
+    EXPECT_EQ(out.find("equest-", at + 14), std::string::npos);  // one only
+    return at == std::string::npos ? "" : out.substr(at + 14, out.find('\r', at) - at - 14);
+  };
+  EXPECT_EQ(id_of(""), "0123");
+  EXPECT_EQ(id_of("x-request-id: 6ba7b810-9dad-11d1\r\n"), "6ba7b810-9dad-11d1");
+  EXPECT_EQ(id_of("X-Request-Id: a b\r\n"), "0123");
+  EXPECT_EQ(id_of("X-Request-Id: \"x\"\r\n"), "0123");
+  EXPECT_EQ(id_of("X-Request-Id:\r\n"), "0123");
+  EXPECT_EQ(id_of("X-Request-Id: " + std::string(128, 'a') + "\r\n"), std::string(128, 'a'));
+  EXPECT_EQ(id_of("X-Request-Id: " + std::string(129, 'a') + "\r\n"), "0123");
+}
+
+TEST(RequestToReplica, IsEditedAsTheSpecSays) {
+  spec::HeaderEdits edits;
+  edits.set = {{"Host", "inner"}, {"X-Set", "new"}, {"X-Forwarded-Proto", "https"}};
+  edits.add = {{"X-Add", "2"}, {"X-Add", "3"}};
+  edits.remove = {"x-secret", "x-forwarded-for"};
+  EXPECT_EQ(
+      forwarded("GET / HTTP/1.1\r\nHost: h\r\nx-set: old\r\nX-SET: older\r\nX-Add: 1\r\nX-Secret: s\r\n\r\n",
+                {.address = "192.0.2.7", .edits = &edits}),
+      "GET / HTTP/1.1\r\nX-Add: 1\r\nX-Forwarded-Host: h\r\nHost: inner\r\nX-Set: new\r\n"
+      "X-Forwarded-Proto: https\r\nX-Add: 2\r\nX-Add: 3\r\n\r\n");
+}
+
+TEST(AnswerToClient, IsEditedAsTheSpecSays) {
+  spec::HeaderEdits edits;
+  edits.set = {{"Server", "muster"}};
+  edits.add = {{"Strict-Transport-Security", "max-age=1"}};
+  edits.remove = {"x-powered-by"};
+  ResponseHead head;
+  const std::string bytes = "HTTP/1.1 200 OK\r\nserver: x\r\nX-Powered-By: y\r\nContent-Length: 0\r\n\r\n";
+  ASSERT_EQ(parse_response(bytes, head).state, HeadState::complete);
+  Buffer out;
+  write_response_head(out, head, {.body = BodyKind::sized}, &edits);
+  EXPECT_EQ(out.view(),
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nServer: muster\r\nStrict-Transport-Security: "
+            "max-age=1\r\n\r\n");
+  Buffer own;
+  write_own_answer(own, {.status = 503, .text = "no", .close = false, .edits = &edits});
+  EXPECT_NE(own.view().find("\r\nServer: muster\r\nStrict-Transport-Security: max-age=1\r\n\r\nno\n"),
+            std::string_view::npos);
 }
 
 TEST(RequestToReplica, KeepsItsFraming) {

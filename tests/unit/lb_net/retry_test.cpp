@@ -50,9 +50,27 @@ TEST(Retry, ARefusedConnectGoesToAnotherReplica) {
   EXPECT_TRUE(rig.wait_failure(InstanceId{dead}));
 }
 
-TEST(Retry, AllRefusedIs502) {
+// As if none was ready: a refusal is no try, however few of them there may be.
+TEST(Retry, WhileAllRefuseTheRequestWaits) {
+  Replica good(http_replica("good"));
   Rig rig;
-  rig.add_listener("web", "web");
+  rig.add_listener("web", "web").retries = 0;
+  const std::uint16_t dead = free_port();
+  rig.set_pool("web", {dead});
+  rig.publish();
+  Wire client = rig.client();
+  client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_TRUE(rig.wait_failure(InstanceId{dead}));
+  rig.set_pool("web", {dead, good.port()});
+  rig.publish();
+  const auto answer = read_message(client);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->body, "good");
+}
+
+TEST(Retry, AllRefusedIs502AfterTheQueuesTime) {
+  Rig rig;
+  rig.add_listener("web", "web").queue_timeout = std::chrono::milliseconds(50);
   rig.set_pool("web", {free_port(), free_port()});
   rig.publish();
   const auto answer = rig.get();

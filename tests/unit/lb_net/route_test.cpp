@@ -162,6 +162,47 @@ TEST_F(Routes, TimeoutOfARoute) {
   EXPECT_EQ(body("/"), "rest");
 }
 
+TEST_F(Routes, HeadersOfTheRequestAndTheAnswer) {
+  Replica echo([](Wire& wire) {
+    while (const auto head = wire.until("\r\n\r\n")) {
+      wire.send("HTTP/1.1 200 OK\r\nX-Inner: 1\r\nContent-Length: " + std::to_string(head->size()) +
+                "\r\n\r\n" + *head);
+    }
+  });
+  rig.set_pool("rest", {echo.port()});
+  spec::Listener& listener = rig.listeners[0];
+  listener.headers.set = {{"X-Env", "prod"}};
+  listener.response_headers.set = {{"X-Frame-Options", "DENY"}};
+  listener.response_headers.remove = {"x-inner"};
+  rig.publish();
+  Wire client = rig.client();
+  const auto stranger = ask(client, "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.1.1.1");
+  ASSERT_TRUE(stranger);
+  EXPECT_NE(stranger->body.find("X-Env: prod\r\n"), std::string::npos);
+  EXPECT_NE(stranger->body.find("X-Forwarded-For: 127.0.0.1\r\n"), std::string::npos);
+  EXPECT_EQ(stranger->field("X-Frame-Options"), "DENY");
+  EXPECT_EQ(stranger->field("X-Inner"), "");
+  // Two requests have two ids, of 32 digits.
+  const auto id = [](const Message& message) {
+    const std::size_t at = message.body.find("X-Request-Id: ");
+    return at == std::string::npos ? "" : message.body.substr(at + 14, 32);
+  };
+  const auto again = ask(client, "GET / HTTP/1.1\r\nHost: h");
+  ASSERT_TRUE(again);
+  EXPECT_EQ(id(*stranger).size(), 32U);
+  EXPECT_NE(id(*stranger), id(*again));
+  // The same client as a trusted proxy, by a reload, on the same connection.
+  spec::Network network;
+  network.address[10] = network.address[11] = 0xff;
+  network.address[12] = 127;
+  network.bits = 96 + 8;
+  listener.trusted_proxies = {network};
+  rig.publish();
+  const auto proxy = ask(client, "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.1.1.1");
+  ASSERT_TRUE(proxy);
+  EXPECT_NE(proxy->body.find("X-Forwarded-For: 1.1.1.1, 127.0.0.1\r\n"), std::string::npos);
+}
+
 // A request in the queue goes where the routes lead when its time has come.
 TEST_F(Routes, AWaitingRequestFollowsAReload) {
   routes() = {route("", "/a", "later")};

@@ -129,6 +129,24 @@ TEST(Listener, Routes) {
   EXPECT_EQ(spec.find_app("api")->port.kind, PortKind::automatic);
 }
 
+TEST(Listener, HeadersAndTrustedProxies) {
+  const Spec spec = good(
+      "[app.web]\nrun='x'\n[listen.f]\nbind='127.0.0.1:80'\nto='web'\ntrusted_proxies=['10.0.0.0/8','::1']\n"
+      "headers={set={Host='inner',X-A='b'},add={X-C=['d','e']},remove=['X-F','Cookie']}\n"
+      "response_headers={add={Set-Cookie='a=b'}}\n");
+  const Listener& front = spec.listeners[0];
+  EXPECT_THAT(front.headers.set, ElementsAre(HeaderField{"Host", "inner"}, HeaderField{"X-A", "b"}));
+  EXPECT_THAT(front.headers.add, ElementsAre(HeaderField{"X-C", "d"}, HeaderField{"X-C", "e"}));
+  EXPECT_THAT(front.headers.remove, ElementsAre("x-f", "cookie"));
+  EXPECT_THAT(front.response_headers.add, ElementsAre(HeaderField{"Set-Cookie", "a=b"}));
+  ASSERT_EQ(front.trusted_proxies.size(), 2U);
+  std::array<std::uint8_t, 16> ten{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 2, 3};
+  EXPECT_TRUE(front.trusted_proxies[0].contains(ten));
+  ten[12] = 11;
+  EXPECT_FALSE(front.trusted_proxies[0].contains(ten));
+  EXPECT_EQ(front.trusted_proxies[1].bits, 128);
+}
+
 TEST(Listener, WrongValues) {
   const std::string head = "[app.web]\nrun='x'\n[listen.f]\nbind='127.0.0.1:80'\nto='web'\n";
   for (const auto& [keys, complaint] : {
@@ -142,7 +160,19 @@ TEST(Listener, WrongValues) {
            Wrong{"route = [{}]", "6:10 the route has none of `to`, `redirect` and `respond`"},
            Wrong{"sticky = {}", "6:1 'sticky' is not in this version"},
            Wrong{"eject = {}", "6:1 'eject' is not in this version"},
-           Wrong{"headers = {}", "6:1 'headers' is not in this version"},
+           Wrong{"headers = { set = { 'a b' = 'x' } }", "6:21 'a b' is no name of a header field"},
+           Wrong{"headers = { set = { Connection = 'x' } }",
+                 "6:21 'Connection' is muster's own: it follows from the message and the connection"},
+           Wrong{"headers = { remove = 'Host' }", "6:22 a request has one Host field: `set` changes it"},
+           Wrong{"headers = { set = { A = 'x', a = 'y' } }", "6:30 'a' is there twice"},
+           Wrong{"headers = { add = { A = \"x\\ny\" } }", "6:25 a header field's value has no control bytes"},
+           Wrong{"headers = { add = { A = ' x' } }", "6:25 a header field's value has no blanks at its ends"},
+           Wrong{"headers = { set = { A = ['x'] } }", "6:25 expected a string, found a list"},
+           Wrong{"headers = { sett = {} }", "6:13 unknown key 'sett' | did you mean 'set'?"},
+           Wrong{"trusted_proxies = '10.0.0.0/33'", "6:19 '10.0.0.0/33': the number of bits is 0 to 32"},
+           Wrong{"trusted_proxies = ['10.0.0.1/8']", "6:20 '10.0.0.1/8' has bits behind the first 8"},
+           Wrong{"mode = 'tcp'\nresponse_headers = {}",
+                 "7:20 'response_headers' is for mode \"http\": a tcp stream has no requests"},
            Wrong{"access_log = 'json'", "6:1 'access_log' is not in this version"},
            Wrong{"max_conns = 5", "6:1 'max_conns' is not in this version"},
            Wrong{"retries = 11", "6:11 11 is not in 0..10"},

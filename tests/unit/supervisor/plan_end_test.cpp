@@ -84,11 +84,43 @@ TEST(End, AProcessThatIsJustBeingSpawnedIsStoppedToo) {
     host.advance(100ms);
     host.shutdown(at_once);
     host.advance(800ms);
-    EXPECT_FALSE(host.ended());
+    EXPECT_EQ(host.ended().has_value(), at_once);  // killed before it became the app
     host.advance(1s);
     EXPECT_TRUE(host.ended());
     EXPECT_EQ(host.count<Signal>(), at_once ? 0 : 1);
   }
+}
+
+// A user database or a folder on a dead file system: nobody knows when the start goes on.
+TEST(End, AStartThatHangsIsKilledAfterTheTimeOfItsStop) {
+  Host host(spec_of({app("web")}));
+  host.conduct = [](const Spawn&) {
+    Conduct conduct;
+    conduct.start_takes = 1h;
+    return conduct;
+  };
+  host.advance(100ms);
+  host.shutdown();
+  host.advance(9s);
+  EXPECT_FALSE(host.ended());
+  host.advance(2s);
+  EXPECT_TRUE(host.ended());
+}
+
+TEST(End, AStartThatHangsIsTriedAgain) {
+  Host host(spec_of({app("web")}));
+  host.conduct = [&host](const Spawn&) {
+    Conduct conduct;
+    if (host.count<Spawn>() <= 1) conduct.start_takes = 1h;
+    return conduct;
+  };
+  host.advance(59s);
+  EXPECT_EQ(host.count<Spawn>(), 1);
+  EXPECT_EQ(host.running("web"), 0);
+  host.advance(10s);
+  EXPECT_EQ(host.count<Spawn>(), 2);
+  EXPECT_EQ(host.running("web"), 1);
+  EXPECT_EQ(host.count<KillTree>(), 1);
 }
 
 TEST(End, WaitingCommandsAreAnswered) {
