@@ -64,7 +64,7 @@ HeadVerdict take_fields(Cursor& in, HeadFields& fields) {
   }
 }
 
-// "HTTP/1.0" or "HTTP/1.1"; a version that is well-formed but not ours is 505.
+// "HTTP/1.0" or "HTTP/1.1". A higher minor version is processed as 1.1 (RFC 9110 2.5), another major one is 505.
 HeadVerdict take_version(Cursor& in, int& minor) {
   constexpr std::string_view prefix = "HTTP/";
   const std::string_view rest(in.at, in.left());
@@ -75,8 +75,8 @@ HeadVerdict take_version(Cursor& in, int& minor) {
   const bool formed = rest.substr(0, prefix.size()) == prefix && scan::is(rest[5], scan::digit) &&
                       rest[6] == '.' && scan::is(rest[7], scan::digit);
   if (!formed) return bad(400, "a malformed HTTP version");
-  if (rest[5] != '1' || rest[7] > '1') return bad(505, "an HTTP version other than 1.0 and 1.1");
-  minor = rest[7] - '0';
+  if (rest[5] != '1') return bad(505, "a major version of HTTP other than 1");
+  minor = rest[7] == '0' ? 0 : 1;
   in.at += prefix.size() + 3;
   return complete;
 }

@@ -61,10 +61,11 @@ struct HeadFields {
 
 struct RequestHead {
   std::string_view method;
-  std::string_view target;  // origin-form or "*": absolute-form is reduced to it
+  // Origin-form or "*": absolute-form is reduced to it. A query alone when that had no path; it is sent behind a "/".
+  std::string_view target;
   std::string_view
       authority;  // of an absolute-form target, else the Host field; empty in HTTP/1.0 without Host
-  int minor = 1;  // HTTP/1.minor
+  int minor = 1;  // HTTP/1.0 or 1.1
   Framing framing;
   bool expect_continue = false;
   std::size_t bytes = 0;  // of the head, its empty line included

@@ -165,10 +165,8 @@ HeadVerdict judge_target(RequestHead& head) {
   if (!is_authority(head.authority)) return bad(400, "a malformed authority in the request target");
   if (path == std::string_view::npos) {
     head.target = head.method == "OPTIONS" ? "*" : "/";  // RFC 9112 3.2.4
-  } else if (target[path] == '/') {
-    head.target = target.substr(path);
   } else {
-    return bad(400, "a request target without a path before its query");
+    head.target = target.substr(path);
   }
   return complete;
 }

@@ -219,7 +219,7 @@ void write_request_head(Buffer& out, const RequestHead& head, const Origin& orig
   const spec::HeaderEdits& edits = origin.edits == nullptr ? no_edits : *origin.edits;
   out.reserve(out.size() + head.bytes + 2 * head.authority.size() + origin.address.size() + 256);
   out.append(head.method);
-  out.append(" ");
+  out.append(head.target.front() == '?' ? " /" : " ");  // RFC 9112 3.2.1: an empty path is sent as "/"
   out.append(head.target);
   out.append(" HTTP/1.1\r\n");
   if (!is_edited("Host", edits)) append_field(out, "Host", head.authority);

@@ -33,6 +33,9 @@ bool is_known_divergence(std::string_view input, const HeadFields& fields) {
   if (line.starts_with("HTTP/") && line.size() == 12)
     return true;                               // "HTTP/1.1 200": many leave out the last space
   if (input.starts_with("\r\n")) return true;  // RFC 9112 2.2: one empty line before a request is skipped
+  const std::size_t version = line.starts_with("HTTP/1.") ? 0 : line.rfind("HTTP/1.");
+  if (version != std::string_view::npos && version + 7 < line.size() && line[version + 7] > '1')
+    return true;  // RFC 9110 2.5: a higher minor version is read as 1.1
   for (const Field& field : fields.all()) {
     if (equals_ignoring_case(field.name, "proxy-connection")) return true;  // dropped unread
   }
@@ -87,7 +90,8 @@ void check_request(std::string_view input) {
   if (head.authority.empty()) return;  // HTTP/1.0 without Host: its Host is empty
   require(second.state == HeadState::complete && again.bytes == written.size(), "written anew it reads",
           input);
-  require(again.method == head.method && again.target == head.target, "the same request", input);
+  const std::string target = (head.target.starts_with('?') ? "/" : "") + std::string(head.target);
+  require(again.method == head.method && again.target == target, "the same request", input);
   require(again.authority == head.authority, "the same authority", input);
   require(same_framing(again.framing, head.framing), "the same framing", input);
 }

@@ -37,19 +37,22 @@ TEST_P(ResponseHeadRules, Hold) {
 
 INSTANTIATE_TEST_SUITE_P(
     StatusLine, ResponseHeadRules,
-    testing::Values(
-        Case{"the plainest", ok(""), true}, Case{"no reason", status("HTTP/1.1 200 "), true},
-        Case{"no reason and no space", status("HTTP/1.1 200"), true},
-        Case{"a reason in UTF-8", status("HTTP/1.1 200 \xc3\xa9t\xc3\xa9"), true},
-        Case{"a control byte in the reason", status("HTTP/1.1 200 a\x01"), false},
-        Case{"HTTP/1.0", status("HTTP/1.0 200 OK"), true}, Case{"HTTP/2", status("HTTP/2.0 200 OK"), false},
-        Case{"ICY", status("ICY 200 OK"), false}, Case{"two digits", status("HTTP/1.1 20 OK"), false},
-        Case{"four digits", status("HTTP/1.1 2000 OK"), false}, Case{"099", status("HTTP/1.1 099 x"), false},
-        Case{"600", status("HTTP/1.1 600 x"), false}, Case{"599", status("HTTP/1.1 599 x"), true},
-        Case{"two spaces", status("HTTP/1.1  200 OK"), false},
-        Case{"an empty line before it", "\r\n" + ok(""), false},
-        Case{"a bare LF", "HTTP/1.1 200 OK\nX: y\r\n\r\n", false},
-        Case{"no HTTP at all", "<html>hello</html>\r\n\r\n", false}));
+    testing::Values(Case{"the plainest", ok(""), true}, Case{"no reason", status("HTTP/1.1 200 "), true},
+                    Case{"no reason and no space", status("HTTP/1.1 200"), true},
+                    Case{"a reason in UTF-8", status("HTTP/1.1 200 \xc3\xa9t\xc3\xa9"), true},
+                    Case{"a control byte in the reason", status("HTTP/1.1 200 a\x01"), false},
+                    Case{"HTTP/1.0", status("HTTP/1.0 200 OK"), true},
+                    Case{"HTTP/1.2 is read as 1.1", status("HTTP/1.2 200 OK"), true},
+                    Case{"HTTP/2", status("HTTP/2.0 200 OK"), false},
+                    Case{"ICY", status("ICY 200 OK"), false},
+                    Case{"two digits", status("HTTP/1.1 20 OK"), false},
+                    Case{"four digits", status("HTTP/1.1 2000 OK"), false},
+                    Case{"099", status("HTTP/1.1 099 x"), false},
+                    Case{"600", status("HTTP/1.1 600 x"), false}, Case{"599", status("HTTP/1.1 599 x"), true},
+                    Case{"two spaces", status("HTTP/1.1  200 OK"), false},
+                    Case{"an empty line before it", "\r\n" + ok(""), false},
+                    Case{"a bare LF", "HTTP/1.1 200 OK\nX: y\r\n\r\n", false},
+                    Case{"no HTTP at all", "<html>hello</html>\r\n\r\n", false}));
 
 INSTANTIATE_TEST_SUITE_P(
     Fields, ResponseHeadRules,

@@ -119,6 +119,13 @@ TEST(RequestToReplica, TakesTheAuthorityOfAbsoluteForm) {
             "GET /x HTTP/1.1\r\nHost: h\r\n" + ours);
 }
 
+TEST(RequestToReplica, HasAPathBeforeTheQuery) {
+  EXPECT_EQ(forwarded("GET http://h?x=1 HTTP/1.1\r\nHost: h\r\n\r\n"),
+            "GET /?x=1 HTTP/1.1\r\nHost: h\r\n" + ours);
+  EXPECT_EQ(forwarded("OPTIONS http://h?x HTTP/1.1\r\nHost: h\r\n\r\n"),
+            "OPTIONS /?x HTTP/1.1\r\nHost: h\r\n" + ours);
+}
+
 TEST(RequestToReplica, ForwardsAnUpgradeThatMayBeForwarded) {
   EXPECT_EQ(
       forwarded("GET / HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: "
