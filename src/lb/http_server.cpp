@@ -41,12 +41,15 @@ Got take_arrived(HttpClient& client, std::string_view& bytes) {
   return Got::bytes;
 }
 
-// Says what is wrong with the request and ends the connection.
-Task<> refuse_head(HttpClient& client, int status, std::string_view text) {
+// Says what is wrong with the request in `bytes` and ends the connection.
+Task<> refuse_head(HttpClient& client, std::string_view bytes, int status, std::string_view text) {
+  const bool to_head =
+      bytes.starts_with("HEAD ") || bytes.starts_with("\r\nHEAD ");  // whatever follows is bad
   Buffer answer;
-  write_own_answer(
-      answer,
-      {.status = status, .text = text, .edits = &client.listener->frontend->listener.response_headers});
+  write_own_answer(answer, {.status = status,
+                            .text = text,
+                            .head_only = to_head,
+                            .edits = &client.listener->frontend->listener.response_headers});
   client.linger = co_await flush(client.socket, answer, client.listener->frontend->listener.timeout.send);
 }
 
@@ -80,7 +83,7 @@ Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer cli
       const Waited waited = co_await client.socket.readable(time_until(deadline, worker));
       const bool idle = std::exchange(client.link.idle, false);
       if (waited == Waited::timed_out && !idle)
-        co_await refuse_head(client, 408, "the request head did not come in time");
+        co_await refuse_head(client, client.pending.view(), 408, "the request head did not come in time");
       if (waited != Waited::ready) break;
     }
     wait = true;
@@ -92,7 +95,7 @@ Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer cli
     }
     const HeadVerdict verdict = parse_request(bytes, worker.request_head());
     if (verdict.state == HeadState::bad) {
-      co_await refuse_head(client, verdict.status, verdict.reason);
+      co_await refuse_head(client, bytes, verdict.status, verdict.reason);
       break;
     }
     if (verdict.state == HeadState::need_more) {

@@ -50,6 +50,25 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
         Refused{"an expectation", "GET / HTTP/1.1\r\nHost: h\r\nExpect: x\r\n\r\n", 417}));
 
+// RFC 9110 9.3.2, also where muster answers itself.
+TEST(Http, ARefusalOfHeadHasNoBody) {
+  Pair pair(echo);
+  pair.listener().timeout.head = 100ms;
+  pair.rig.publish();
+  for (const auto& [request, status] :
+       {std::pair{"HEAD / HTTP/1.1\r\n\r\n", 400}, std::pair{"\r\nHEAD / HTTP/1.1\r\nX : y\r\n\r\n", 400},
+        std::pair{"HEAD / HTTP/1.1\r\nHost: h\r\nExpect: x\r\n\r\n", 417},
+        std::pair{"HEAD / HTTP/1.1\r\nHost: h\r\n", 408}}) {
+    Wire client = pair.rig.client();
+    client.send(request);
+    const auto answer = read_message(client, true);
+    ASSERT_TRUE(answer) << request;
+    EXPECT_EQ(answer->status(), status) << request;
+    EXPECT_NE(answer->field("content-length"), "0");
+    EXPECT_EQ(client.rest(), "") << request;
+  }
+}
+
 TEST(Http, ABadChunkLaterIsRefusedToo) {
   Pair pair(echo);
   Wire client = pair.start();
