@@ -16,6 +16,7 @@ AnswerForm Exchange::form_of(const ResponseHead& head) const {
     form.upgrade = true;
     return form;
   }
+  form.upgrade = head.status == 426 && head.framing.upgrade;  // RFC 9110 15.5.22: it names what is required
   form.keep_length = head.framing.has_length && head.status != 204;
   if (!answers_head_) form.body = head.framing.body;
   const bool without_length = form.body == BodyKind::chunked || form.body == BodyKind::until_close;

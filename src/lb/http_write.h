@@ -26,7 +26,7 @@ struct AnswerForm {
   bool keep_length = false;        // no body follows, yet Content-Length stays (HEAD, 304)
   bool close = false;              // "Connection: close"
   bool keep_alive_1_0 = false;     // "Connection: keep-alive", which an HTTP/1.0 client must be told
-  bool upgrade = false;            // the 101 that opens a tunnel
+  bool upgrade = false;            // the 101 that opens a tunnel, a 426 that names a protocol
 };
 void write_response_head(Buffer& out, const ResponseHead& head, const AnswerForm& form,
                          const spec::HeaderEdits* edits = nullptr);

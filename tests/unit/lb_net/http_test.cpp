@@ -381,5 +381,25 @@ TEST(Http, ARefusedUpgradeIsAnOrdinaryAnswer) {
   EXPECT_EQ(pair.replica.connections(), 1);
 }
 
+TEST(Http, A426NamesTheProtocolThatIsRequired) {
+  const std::string fields = "Upgrade: chat\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n";
+  Pair required(says("HTTP/1.1 426 Upgrade Required\r\n" + fields));
+  Wire client = required.start();
+  client.send(plain_get);
+  const auto answer = read_message(client);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->field("upgrade"), "chat");
+  EXPECT_EQ(answer->field("connection"), "upgrade");
+  client.send(plain_get);
+  EXPECT_TRUE(read_message(client)) << "the connection goes on";
+
+  Pair offered(says("HTTP/1.1 200 OK\r\n" + fields));
+  Wire other = offered.start();
+  other.send(plain_get);
+  const auto offer = read_message(other);
+  ASSERT_TRUE(offer);
+  EXPECT_EQ(offer->field("upgrade"), "") << "an offer is for this hop alone";
+}
+
 }  // namespace
 }  // namespace muster::lb::test
