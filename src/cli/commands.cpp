@@ -257,6 +257,7 @@ std::optional<std::string> nearest_command(std::string_view typed) {
 
 std::optional<std::string> nearest_flag(std::string_view typed, const CommandRow* row) {
   std::vector<std::string_view> names;
+  names.reserve(everywhere.size() + (row == nullptr ? 0 : row->flags.size()));
   for (const FlagKey key : everywhere) names.push_back(flag_row(key).long_name);
   if (row != nullptr) {
     for (const FlagKey key : row->flags) names.push_back(flag_row(key).long_name);

@@ -41,7 +41,7 @@ struct HttpClient {
 class Exchange final : WaitsForReplica {
  public:
   explicit Exchange(HttpClient& client);
-  ~Exchange();
+  ~Exchange() override;
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
 

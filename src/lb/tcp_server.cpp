@@ -17,7 +17,7 @@ struct TcpClient final : WaitsForReplica {
     link.listener = listener.get();
     worker.add_client(link);
   }
-  ~TcpClient() {
+  ~TcpClient() override {
     socket.close();
     counted_at->per_thread[worker.index()].connections.subtract();
     worker.remove_client(link);

@@ -86,10 +86,11 @@ struct ClientLink {
 // Asked again after each change of the routing.
 class WaitsForReplica {
  public:
+  WaitsForReplica() = default;
+  WaitsForReplica(const WaitsForReplica&) = delete;
+  WaitsForReplica& operator=(const WaitsForReplica&) = delete;
+  virtual ~WaitsForReplica() = default;
   virtual bool has_replica() = 0;
-
- protected:
-  ~WaitsForReplica() = default;
 };
 
 class Worker {

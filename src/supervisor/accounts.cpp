@@ -43,6 +43,17 @@ std::optional<Account> find_account(const std::string& user) {
                  .info = {.name = entry->pw_name, .home = entry->pw_dir, .shell = entry->pw_shell}};
 }
 
+std::optional<Account> AccountCache::find(const std::string& user, Instant now) {
+  const CredentialCache::Stamp stamp = CredentialCache::stamp();
+  const auto known = entries_.find(user);
+  if (known != entries_.end() && known->second.stamp == stamp &&
+      now - known->second.since < CredentialCache::kept_for)
+    return known->second.account;
+  std::optional<Account> found = find_account(user);
+  if (found) entries_[user] = Entry{.account = *found, .stamp = stamp, .since = now};
+  return found;
+}
+
 std::optional<gid_t> find_group(const std::string& name) {
   std::vector<char> buffer;
   const auto entry = ask<group>(buffer, [&](group* into, char* bytes, std::size_t size, group** found) {

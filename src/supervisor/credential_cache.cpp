@@ -7,7 +7,6 @@
 namespace muster::supervisor {
 
 namespace {
-constexpr Millis kept_for{60'000};
 constexpr std::int64_t ns_per_s = 1'000'000'000;
 }  // namespace
 

@@ -25,6 +25,7 @@ class CredentialCache {
     bool operator==(const FileStamp&) const = default;
   };
   using Stamp = std::array<FileStamp, 3>;
+  static constexpr Millis kept_for{60'000};
   [[nodiscard]] static Stamp stamp();
 
   void keep(const std::string& user, const std::string& group, Credentials found, const Stamp& stamp,

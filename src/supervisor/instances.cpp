@@ -79,7 +79,7 @@ std::optional<SpawnFailed> Instances::prepare(const Spawn& spawn, Instance& inst
   auto volumes = prepare_volumes(config_.state_dir, spawn.replica, app);
   if (!volumes) return failed(spawn, SpawnFailure::resources, volumes.error().message);
   context.volumes = std::move(volumes.value());
-  const auto account = find_account(app.user);
+  const auto account = accounts_.find(app.user, std::chrono::steady_clock::now());
   if (!account) return failed(spawn, SpawnFailure::exec, fmt::format("no such user: {}", app.user));
   context.account = account->info;
   context.other_user = account->uid != geteuid();

@@ -60,6 +60,7 @@ class Instances {
   InstancesConfig config_;
   Logs& logs_;
   std::function<void(Event)> emit_;
+  AccountCache accounts_;
   Ports ports_;
   NotifySockets notify_;
   ProcessHost host_;
