@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Processes: crash loops, trees, clean children, strangers on a port."""
+import contextlib
 import datetime
 import os
 import signal
@@ -155,6 +156,15 @@ def a_killed_daemon_leaves_nothing() -> None:
         equal(len(stack.pids()), 3, "replicas of the next daemon")
 
 
+def links(pid: int) -> dict[int, str]:
+    """What its descriptors are."""
+    found = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
+    return found
+
+
 @scenario
 def children_start_clean() -> None:
     """Promise 11: environment, descriptors, signals, session, limits, groups."""
@@ -191,11 +201,12 @@ port = <N0>
         equal(facts["NoNewPrivs"], "1", "NoNewPrivs in `daemon`")
         equal(facts["Umask"], "0027", "umask")
         equal(os.getsid(pid), pid, "its session")
-        opened = {int(fd): os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+        opened = links(pid)
         equal(opened[0], "/dev/null", "stdin")
         extra = {fd: target for fd, target in opened.items() if fd > 2 and not target.startswith("socket:") and "lock" not in target}
         check(not extra, f"descriptors that nobody declared: {extra}")
-        equal(sum(target.startswith("socket:") for target in opened.values()), 1, "sockets of an idle replica (its listener)")
+        # Its listener; while it is probed there is one more.
+        wait_for("a replica with one socket", lambda: sum(target.startswith("socket:") for target in links(pid).values()) == 1)
         wanted_limit = open(f"/proc/{os.getpid()}/limits", encoding="ascii").read().split("Max open files")[1].split()[0]
         equal(open(f"/proc/{pid}/limits", encoding="ascii").read().split("Max open files")[1].split()[0], wanted_limit, "soft limit of files")
 
