@@ -56,19 +56,25 @@ class Loader {
       pending.pop_front();
       auto node = read_one(next);
       if (!node) continue;
-      if (const Member* include = node->find("include")) {
-        for (Pending& more : included(*include, folder_of(next.path))) {
-          if (!queued.insert(more.path).second) continue;
-          if (queued.size() > limits::spec_files_max) {
-            reader_.error(more.at, fmt::format("more than {} files", limits::spec_files_max));
-            return false;
-          }
-          pending.push_back(std::move(more));
-        }
-      }
+      const Member* include = node->find("include");
+      if (include != nullptr && !add_included(included(*include, folder_of(next.path)), pending, queued))
+        return false;
       merge_file(root_, std::move(*node), report_);
     }
     return main_read_;
+  }
+
+  // Those that were not read yet. False: too many.
+  bool add_included(std::vector<Pending> found, std::deque<Pending>& pending, std::set<std::string>& queued) {
+    for (Pending& more : found) {
+      if (!queued.insert(more.path).second) continue;
+      if (queued.size() > limits::spec_files_max) {
+        reader_.error(more.at, fmt::format("more than {} files", limits::spec_files_max));
+        return false;
+      }
+      pending.push_back(std::move(more));
+    }
+    return true;
   }
 
   std::optional<Node> read_one(const Pending& next) {
