@@ -35,7 +35,8 @@ to the servers and, for nginx, with the WebSocket map and `Host $host` of its ma
 A case counts as passed when the proxy does what the RFC demands or allows, a SHOULD included; where the RFC allows
 more than one thing (a lone LF, a folded line), each of them passes for haproxy and nginx, while muster must do what it
 promises: refuse. So the score does not say how secure a proxy is: many rows differ because haproxy and nginx choose to
-be lenient where real clients are wrong.
+be lenient where real clients are wrong. haproxy's score can differ by one or two from run to run: it answers a few
+malformed trailers now with 400, now by passing them on.
 """
 
 
