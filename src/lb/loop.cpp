@@ -60,8 +60,11 @@ class SocketCore {
     waiting_[at(wait.direction_)] = nullptr;
     loop_.disarm(wait);
   }
-  void abort_wait(Direction direction) {
-    if (SocketWait* const wait = waiting_[at(direction)]) wait->finish(Waited::aborted);
+  bool abort_wait(Direction direction) {
+    SocketWait* const wait = waiting_[at(direction)];
+    if (wait == nullptr) return false;
+    wait->finish(Waited::aborted);
+    return true;
   }
 
   void on_events(std::uint32_t generation, std::uint32_t events) {
@@ -179,9 +182,8 @@ void Socket::read_short() const noexcept {
   core_->read_short();
 }
 
-void Socket::abort_wait(Direction direction) {
-  if (core_ == nullptr) return;
-  core_->abort_wait(direction);
+bool Socket::abort_wait(Direction direction) {
+  return core_ != nullptr && core_->abort_wait(direction);
 }
 
 void Socket::watch(void (*event)(void*), void* argument) {

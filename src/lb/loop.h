@@ -87,8 +87,9 @@ class Socket {
   // What a system call found out: EAGAIN, or a read that got less than it asked for.
   void blocked(Direction direction) const noexcept;
   void read_short() const noexcept;
-  // The coroutine that waits in this direction, if any, goes on at once with Waited::aborted.
-  void abort_wait(Direction direction);
+  // The coroutine that waits in this direction, if any, goes on at once with Waited::aborted. True: there was one, and
+  // it may have ended this socket.
+  bool abort_wait(Direction direction);
   void abort_waits() {
     abort_wait(Direction::read);
     abort_wait(Direction::write);

@@ -17,7 +17,7 @@ struct Tunnel {
   Instant last_moved;
   bool broken = false;
 
-  // An error on one side ends both directions, and the peers are told by a reset.
+  // An error on one side ends both directions, and the peers are told by a reset. Called by one of the two.
   void break_off() {
     broken = true;
     client.reset_on_close();
@@ -25,7 +25,18 @@ struct Tunnel {
     client.abort_waits();
     replica.abort_waits();
   }
-  static void on_reset(void* self) { static_cast<Tunnel*>(self)->break_off(); }
+  // The side that is read no more was reset. One direction is left and waits in one place at most; woken up it ends
+  // the tunnel, and nothing of it may be looked at afterwards.
+  static void on_reset(void* self) {
+    auto& tunnel = *static_cast<Tunnel*>(self);
+    tunnel.broken = true;
+    tunnel.client.reset_on_close();
+    tunnel.replica.reset_on_close();
+    Socket& client = tunnel.client;
+    Socket& replica = tunnel.replica;
+    static_cast<void>(client.abort_wait(Direction::read) || client.abort_wait(Direction::write) ||
+                      replica.abort_wait(Direction::read) || replica.abort_wait(Direction::write));
+  }
   // Nothing moved in either direction for the whole limit.
   [[nodiscard]] bool is_idle() const { return worker.loop().now() - last_moved >= timeout.tunnel; }
 };
