@@ -132,6 +132,7 @@ const spec::HeaderEdits no_edits;
 
 // Left out, or replaced by what is set.
 bool is_edited(std::string_view name, const spec::HeaderEdits& edits) {
+  if (edits.remove.empty() && edits.set.empty()) return false;
   const auto same = [name](std::string_view other) {
     return name.size() == other.size() && std::ranges::equal(name, other, [](char a, char b) {
              const auto lower = [](char c) {
@@ -170,9 +171,13 @@ class Forwarding {
  private:
   void say(std::string_view name, FieldKind kind, std::string_view ours) {
     if (is_edited(name, edits_)) return;
+    if (!origin_.is_trusted_proxy) {
+      if (!ours.empty()) append_field(out_, name, ours);
+      return;
+    }
     bool begun = false;
     for (const Field& field : head_.fields.all()) {
-      if (field.kind != kind || !origin_.is_trusted_proxy || field.value.empty()) continue;
+      if (field.kind != kind || field.value.empty()) continue;
       if (begun && kind != FieldKind::forwarded_for) break;  // the first counts
       out_.append(begun ? ", " : name);
       if (!begun) out_.append(": ");

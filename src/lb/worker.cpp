@@ -77,12 +77,21 @@ struct Worker::QueueWait : WheelNode {
   QueueWait* next = nullptr;
 };
 
+namespace {
+// 16 hexadecimal digits.
+void write_digits(std::uint64_t number, char* into) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  for (int digit = 0; digit < 16; ++digit, number <<= 4U) into[digit] = digits[number >> 60U];
+}
+}  // namespace
+
 Worker::Worker(std::size_t index, std::unique_ptr<Loop> loop, const Callbacks& callbacks)
     : index_(index), callbacks_(callbacks), loop_(std::move(loop)), scratch_(new char[scratch_bytes]) {
   // Without entropy (a very early boot) the ids of two processes may be alike: better than no service.
   [[maybe_unused]] const ssize_t got =
       ::getrandom(request_id_state_.data(), sizeof request_id_state_, GRND_NONBLOCK);
   request_id_state_[1] += index_;
+  write_digits(request_id_state_[0], request_id_.data());
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT_MAX) limit.rlim_cur = INT_MAX;
   const auto all = static_cast<int>(limit.rlim_cur);
@@ -95,11 +104,7 @@ std::string_view Worker::new_request_id() {
   mixed = (mixed ^ (mixed >> 30U)) * 0xbf58476d1ce4e5b9U;
   mixed = (mixed ^ (mixed >> 27U)) * 0x94d049bb133111ebU;
   mixed ^= mixed >> 31U;
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::size_t at = 0;
-  for (std::uint64_t half : {request_id_state_[0], mixed}) {
-    for (int digit = 0; digit < 16; ++digit, half <<= 4U) request_id_[at++] = digits[half >> 60U];
-  }
+  write_digits(mixed, request_id_.data() + 16);
   return {request_id_.data(), request_id_.size()};
 }
 
