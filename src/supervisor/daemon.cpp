@@ -20,6 +20,7 @@
 #include "supervisor/control_server.h"
 #include "supervisor/engine.h"
 #include "supervisor/file_watch.h"
+#include "supervisor/folder_watch.h"
 #include "supervisor/folders.h"
 #include "supervisor/listen_fds.h"
 #include "supervisor/own_log.h"
@@ -123,6 +124,7 @@ class Daemon {
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<ControlApi> api_;
   std::unique_ptr<ControlServer> control_;
+  std::unique_ptr<FolderWatches> folder_watches_;  // of the watches below it
   std::unique_ptr<FileWatch> spec_watch_;
   std::unique_ptr<FileWatch> socket_watch_;
   std::map<std::string, std::pair<std::vector<std::string>, std::unique_ptr<GlobWatch>>> app_watches_;
@@ -238,11 +240,12 @@ void Daemon::open_signals() {
 }
 
 void Daemon::open_watches() {
-  spec_watch_ = std::make_unique<FileWatch>(&loop_, spec_debounce, [this](const std::string&) {
+  folder_watches_ = std::make_unique<FolderWatches>(&loop_);
+  spec_watch_ = std::make_unique<FileWatch>(*folder_watches_, spec_debounce, [this](const std::string&) {
     if (!shutting_down_ && spec_->daemon.watch_spec) static_cast<void>(reload(std::nullopt));
   });
-  socket_watch_ =
-      std::make_unique<FileWatch>(&loop_, spec_debounce, [this](const std::string&) { check_socket(); });
+  socket_watch_ = std::make_unique<FileWatch>(*folder_watches_, spec_debounce,
+                                              [this](const std::string&) { check_socket(); });
   static_cast<void>(socket_watch_->set_files({options_.socket_path}));
 }
 
@@ -330,10 +333,10 @@ void Daemon::follow_files() {
   });
   for (const spec::App& app : spec_->apps) {
     if (app.watch.empty() || options_.mode != RunMode::up || app_watches_.contains(app.name)) continue;
-    auto watch =
-        std::make_unique<GlobWatch>(&loop_, watch_debounce, [this, name = app.name](const std::string& path) {
-          engine_->emit(FilesChanged{.app = name, .path = path});
-        });
+    auto watch = std::make_unique<GlobWatch>(*folder_watches_, watch_debounce,
+                                             [this, name = app.name](const std::string& path) {
+                                               engine_->emit(FilesChanged{.app = name, .path = path});
+                                             });
     complain(watch->set_globs(spec_->folder, app.watch));
     app_watches_.emplace(app.name, std::pair(app.watch, std::move(watch)));
   }
@@ -399,6 +402,7 @@ void Daemon::close_all() {
   app_watches_.clear();
   spec_watch_.reset();
   socket_watch_.reset();
+  folder_watches_.reset();
   for (uv_signal_t* handle : signals_) close_handle(handle);
   close_handle(extend_timer_);
   close_handle(watchdog_timer_);

@@ -7,9 +7,10 @@
 #include <cerrno>
 #include <climits>
 #include <map>
+#include <optional>
 #include <set>
-#include <string_view>
 
+#include "supervisor/change_timer.h"
 #include "supervisor/folder_watch.h"
 #include "supervisor/watch_plan.h"
 
@@ -29,10 +30,6 @@ PathInfo look_at(const std::string& path) {
   return {PathInfo::Kind::link, std::string(target.data(), static_cast<std::size_t>(size))};
 }
 
-std::string_view last_name(std::string_view path) {
-  return path.substr(path.rfind('/') + 1);
-}
-
 Instant now() {
   return std::chrono::steady_clock::now();
 }
@@ -40,15 +37,17 @@ Instant now() {
 }  // namespace
 
 struct FileWatch::Impl : std::enable_shared_from_this<FileWatch::Impl> {
-  Impl(uv_loop_s* the_loop, Millis debounce, OnFileChange hook)
-      : loop(the_loop), on_change(std::move(hook)), changes(the_loop, debounce, [this] { report(); }) {}
+  Impl(FolderWatches& all, Millis debounce, OnFileChange hook)
+      : folder_watches(all),
+        on_change(std::move(hook)),
+        changes(all.loop(), debounce, [this] { report(); }) {}
 
   Status replan();
   Status watch_plan(const std::set<std::string>& folders);
-  void on_event(const std::string& folder, const char* name, int events);
+  void on_folder_change(const std::string& folder, const FolderChange& change);
   void report();
 
-  uv_loop_s* loop;
+  FolderWatches& folder_watches;
   OnFileChange on_change;
   ChangeTimer changes;
   std::vector<std::string> paths;
@@ -79,34 +78,34 @@ Status FileWatch::Impl::watch_plan(const std::set<std::string>& folders) {
   Status status = Unit{};
   for (const std::string& folder : folders) {
     if (watches.contains(folder)) continue;
-    FolderWatch watch;
-    const int error = watch.start(
-        loop, folder, [this, folder](const char* name, int events) { on_event(folder, name, events); });
-    if (error == 0) {
-      watches.emplace(folder, std::move(watch));
-    } else if (error != UV_ENOENT && error != UV_ENOTDIR && status) {  // these: the next round plans anew
-      status = Error{watch_error(folder, error), ExitCode::failed, -error};
+    auto watch = folder_watches.watch(
+        folder, [this, folder](const FolderChange& change) { on_folder_change(folder, change); });
+    if (watch) {
+      watches.emplace(folder, std::move(watch).value());
+    } else if (const int error = watch.error().errno_value; error != ENOENT && error != ENOTDIR && status) {
+      status = std::move(watch).error();  // the two others: the next round plans anew
     }
   }
   return status;
 }
 
-void FileWatch::Impl::on_event(const std::string& folder, const char* name, int events) {
+void FileWatch::Impl::on_folder_change(const std::string& folder, const FolderChange& change) {
+  using What = FolderChange::What;
   if (ended) return;
-  const std::string alive = folder;  // `folder` belongs to the watch, which may end here
-  const bool is_self = !name || ((events & UV_RENAME) != 0 && last_name(alive) == name);
-  bool matters = false;
+  const std::string name(change.name);
+  std::optional<Writing> writing;
   for (const auto& [path, plan] : plans) {
-    const auto found = plan.find(alive);
-    if (found == plan.end()) continue;
-    if (!is_self && !found->second.empty() && !found->second.contains(name)) continue;
-    changes.mark(path, now());
-    matters = true;
+    const auto names = plan.find(folder);
+    const bool concerned =
+        names != plan.end() && (name.empty() || names->second.empty() || names->second.contains(name));
+    if (!concerned && change.what != What::lost) continue;
+    if (!writing) writing = change.what == What::created ? writing_to(folder + "/" + name) : Writing::over;
+    changes.mark(path, *writing, now());
   }
-  if (!matters) return;
-  // The folder was moved or removed, it seems: this watch goes where its inode goes.
-  if (is_self) watches.erase(alive);
-  if ((events & UV_RENAME) != 0 || is_self) static_cast<void>(replan());
+  if (!writing || change.what == What::written) return;
+  if (change.what == What::gone) watches.erase(folder);
+  if (change.what == What::lost) watches.clear();  // who knows which of them are gone
+  static_cast<void>(replan());
 }
 
 void FileWatch::Impl::report() {
@@ -118,8 +117,8 @@ void FileWatch::Impl::report() {
   }
 }
 
-FileWatch::FileWatch(uv_loop_s* loop, Millis debounce, OnFileChange on_change)
-    : impl_(std::make_shared<Impl>(loop, debounce, std::move(on_change))) {}
+FileWatch::FileWatch(FolderWatches& folders, Millis debounce, OnFileChange on_change)
+    : impl_(std::make_shared<Impl>(folders, debounce, std::move(on_change))) {}
 
 FileWatch::~FileWatch() {
   impl_->ended = true;

@@ -10,20 +10,21 @@
 #include "base/result.h"
 #include "base/time.h"
 
-struct uv_loop_s;
-
 namespace muster::supervisor {
 
+class FolderWatches;
+
 // `path` is one of set_files(), or a file that matches a glob or a folder that went away and could hold one, absolute;
-// called once per path after `debounce` without a further change (at the latest after ten times `debounce`). It may
-// change or end the watch.
+// called once per path after `debounce` without a further change (at the latest after ten times `debounce`, which is
+// also how long a file that is made anew may take until it is closed). When the kernel drops events, every file of the
+// set counts as changed, and of globs their root. The hook may change or end the watch.
 using OnFileChange = std::function<void(const std::string& path)>;
 
 // The spec, its includes, env_files: named files, also ones that do not exist yet.
 class FileWatch {
  public:
-  // The loop must run once more after the destructor.
-  FileWatch(uv_loop_s* loop, Millis debounce, OnFileChange on_change);
+  // `folders` must outlive it, and their loop must run once more after the destructor.
+  FileWatch(FolderWatches& folders, Millis debounce, OnFileChange on_change);
   ~FileWatch();
   FileWatch(const FileWatch&) = delete;
   FileWatch& operator=(const FileWatch&) = delete;
@@ -42,7 +43,7 @@ class FileWatch {
 // `watch` globs of one app, below the spec's folder.
 class GlobWatch {
  public:
-  GlobWatch(uv_loop_s* loop, Millis debounce, OnFileChange on_change);
+  GlobWatch(FolderWatches& folders, Millis debounce, OnFileChange on_change);
   ~GlobWatch();
   GlobWatch(const GlobWatch&) = delete;
   GlobWatch& operator=(const GlobWatch&) = delete;

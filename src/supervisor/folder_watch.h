@@ -1,50 +1,83 @@
-// Collects paths that changed and names each once it has been quiet for a while. For the control thread.
+// Watches folders by inotify(7), with one descriptor for all of a loop's. A write is heard of when the file is closed
+// after it, not one by one: a log that grows beside the spec wakes nobody. For the control thread.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
+#include <string_view>
 
-#include "base/time.h"
+#include "base/fd.h"
+#include "base/result.h"
 #include "supervisor/uv_handles.h"
 
 namespace muster::supervisor {
 
-class ChangeTimer {
+struct FolderChange {
+  enum class What : std::uint8_t {
+    created,  // a name is new; a file may still be empty, or half written
+    written,  // a file was closed after it had been written, or its mode, owner or times were changed
+    renamed,  // a name went, or stands for something else now
+    itself,   // the folder's own mode, owner or times were changed
+    gone,     // the folder was moved, removed or unmounted: nothing more comes of this watch
+    lost,     // so much happened that the kernel dropped some of it: anything may have changed
+  };
+  What what;
+  std::string_view name;  // of the first three, while the hook runs
+};
+
+class FolderWatches;
+
+// One folder, until the destructor. A hook may end its own watch and any other.
+class FolderWatch {
  public:
-  static constexpr std::size_t pending_max = 1000;
+  using Hook = std::function<void(const FolderChange& change)>;
 
-  ChangeTimer(uv_loop_t* loop, Millis quiet, std::function<void()> on_due);
-
-  // Paths beyond pending_max are not kept: so much has changed already that one more says nothing new.
-  void mark(const std::string& path, Instant now);
-  // One path that is due; empty when there is none: then the timer waits for the next.
-  [[nodiscard]] std::string take_due(Instant now);
-  void clear();
+  FolderWatch(FolderWatch&& other) noexcept = default;
+  FolderWatch& operator=(FolderWatch&& other) = delete;
+  FolderWatch(const FolderWatch&) = delete;
+  FolderWatch& operator=(const FolderWatch&) = delete;
+  ~FolderWatch();
 
  private:
-  struct Change {
-    Instant first;
-    Instant last;
-  };
-  [[nodiscard]] Instant due(const Change& change) const;
-  void arm(Instant now);
+  friend class FolderWatches;
+  struct Ear;
+  explicit FolderWatch(std::shared_ptr<Ear> ear) : ear_(std::move(ear)) {}
 
-  Millis quiet_;
-  std::map<std::string, Change> changes_;
-  UvTimer timer_;
+  std::shared_ptr<Ear> ear_;
 };
 
-// One inotify watch by way of libuv, which has one descriptor for all of a loop's.
-class FolderWatch : public UvHandle<uv_fs_event_t, std::function<void(const char* name, int events)>> {
+class FolderWatches {
  public:
-  // 0 or a libuv error. `name` is null when the kernel gave none; an event of the folder itself carries its own last
-  // name. `events` of uv_fs_event.
-  [[nodiscard]] int start(uv_loop_t* loop, const std::string& folder,
-                          std::function<void(const char* name, int events)> callback);
-};
+  explicit FolderWatches(uv_loop_t* loop);
+  ~FolderWatches();  // after the last FolderWatch; the loop must run once more
+  FolderWatches(const FolderWatches&) = delete;
+  FolderWatches& operator=(const FolderWatches&) = delete;
 
-// "cannot watch /x: No space left on device (fs.inotify.max_user_watches is reached)"
-std::string watch_error(const std::string& folder, int uv_error);
+  [[nodiscard]] uv_loop_t* loop() const { return loop_; }
+  // Error: "cannot watch /x: No space left on device (fs.inotify.max_user_watches is reached)", with the errno; ENOENT
+  // and ENOTDIR where there is no folder.
+  Result<FolderWatch> watch(const std::string& folder, FolderWatch::Hook hook);
+
+ private:
+  friend class FolderWatch;
+  using Ear = FolderWatch::Ear;
+
+  Status open();
+  Status listen();
+  bool look();  // whether there was something
+  void pass_on(int wd, std::uint32_t mask, std::string_view name);
+  void tell_all_that_much_is_lost();
+  void detach(const Ear& ear);
+
+  uv_loop_t* loop_;
+  Fd inotify_;
+  UvPoll poll_;
+  UvTimer pause_;
+  // By the kernel's number of the folder's inode: two paths may lead to one.
+  std::multimap<int, std::shared_ptr<Ear>> ears_;
+};
 
 }  // namespace muster::supervisor

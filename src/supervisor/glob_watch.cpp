@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/limits.h"
+#include "supervisor/change_timer.h"
 #include "supervisor/file_watch.h"
 #include "supervisor/folder_watch.h"
 #include "supervisor/glob.h"
@@ -40,8 +41,10 @@ Kind kind_of(const std::string& path) {
 }  // namespace
 
 struct GlobWatch::Impl : std::enable_shared_from_this<GlobWatch::Impl> {
-  Impl(uv_loop_s* the_loop, Millis debounce, OnFileChange hook)
-      : loop(the_loop), on_change(std::move(hook)), changes(the_loop, debounce, [this] { report(); }) {}
+  Impl(FolderWatches& all, Millis debounce, OnFileChange hook)
+      : folder_watches(all),
+        on_change(std::move(hook)),
+        changes(all.loop(), debounce, [this] { report(); }) {}
 
   [[nodiscard]] std::string absolute(const std::string& path) const {
     return path.empty() ? root : (root == "/" ? "" : root) + "/" + path;
@@ -56,11 +59,11 @@ struct GlobWatch::Impl : std::enable_shared_from_this<GlobWatch::Impl> {
   Status take_in(const std::string& top, bool files_are_new);
   Status watch(const std::string& folder);
   bool forget(const std::string& top);
-  void on_event(const std::string& folder, const char* name, int events);
+  void on_folder_change(const std::string& folder, const FolderChange& change);
   void on_renamed(const std::string& path, Kind kind);
   void report();
 
-  uv_loop_s* loop;
+  FolderWatches& folder_watches;
   OnFileChange on_change;
   ChangeTimer changes;
   std::string root;
@@ -75,12 +78,15 @@ Status GlobWatch::Impl::watch(const std::string& folder) {
   if (watches.size() >= limits::watch_folders_max)
     return Error{"more than " + std::to_string(limits::watch_folders_max) +
                  " folders match `watch`: " + path + " is not watched"};
-  FolderWatch watch;
-  const int error = watch.start(
-      loop, path, [this, folder](const char* name, int events) { on_event(folder, name, events); });
-  if (error == 0) watches.emplace(folder, std::move(watch));
-  if (error == 0 || error == UV_ENOENT || error == UV_ENOTDIR) return Unit{};  // gone again already
-  return Error{watch_error(path, error), ExitCode::failed, -error};
+  auto watch = folder_watches.watch(
+      path, [this, folder](const FolderChange& change) { on_folder_change(folder, change); });
+  if (!watch) {
+    const int error = watch.error().errno_value;
+    if (error == ENOENT || error == ENOTDIR) return Unit{};  // gone again already
+    return std::move(watch).error();
+  }
+  watches.emplace(folder, std::move(watch).value());
+  return Unit{};
 }
 
 // Watches `top` and the folders below it that can hold a match. Watched first and read then: what is made in between
@@ -107,7 +113,8 @@ Status GlobWatch::Impl::take_in(const std::string& top, bool files_are_new) {
                         : entry->d_type == DT_UNKNOWN                        ? kind_of(absolute(path))
                                                                              : Kind::missing;
       if (kind == Kind::folder && may_match_below(path)) open.push_back(path);
-      if (kind == Kind::file && files_are_new && matches(path)) changes.mark(absolute(path), now());
+      if (kind == Kind::file && files_are_new && matches(path))
+        changes.mark(absolute(path), Writing::over, now());
     }
   }
   return status;
@@ -120,19 +127,29 @@ bool GlobWatch::Impl::forget(const std::string& top) {
   return gone > 0;
 }
 
-void GlobWatch::Impl::on_event(const std::string& folder, const char* name, int events) {
-  if (ended || !name) return;
-  const std::string path = below(folder, name);
+void GlobWatch::Impl::on_folder_change(const std::string& folder, const FolderChange& change) {
+  using What = FolderChange::What;
+  if (ended || change.what == What::itself) return;
+  const std::string path = change.name.empty() ? folder : below(folder, change.name);
+  if (change.what == What::written && !matches(path)) return;
   const Kind kind = kind_of(absolute(path));
-  if (kind != Kind::folder && matches(path) && (kind == Kind::file || (events & UV_RENAME) != 0))
-    changes.mark(absolute(path), now());
-  if ((events & UV_RENAME) != 0) on_renamed(path, kind);
+  if (change.what == What::lost || (change.what == What::gone && path.empty() && kind == Kind::folder)) {
+    changes.mark(root, Writing::over, now());
+    watches.clear();  // who knows which of them are gone
+    static_cast<void>(take_in("", false));
+    return;
+  }
+  if (kind != Kind::folder && matches(path) && (kind == Kind::file || change.what != What::written)) {
+    const bool is_new = change.what == What::created;
+    changes.mark(absolute(path), is_new ? writing_to(absolute(path)) : Writing::over, now());
+  }
+  if (change.what != What::written) on_renamed(path, kind);
 }
 
 // A name came, went or stands for something else now.
 void GlobWatch::Impl::on_renamed(const std::string& path, Kind kind) {
   if (!may_match_below(path)) return;
-  if (forget(path)) changes.mark(absolute(path), now());
+  if (forget(path)) changes.mark(absolute(path), Writing::over, now());
   if (kind == Kind::folder) static_cast<void>(take_in(path, true));
 }
 
@@ -145,8 +162,8 @@ void GlobWatch::Impl::report() {
   }
 }
 
-GlobWatch::GlobWatch(uv_loop_s* loop, Millis debounce, OnFileChange on_change)
-    : impl_(std::make_shared<Impl>(loop, debounce, std::move(on_change))) {}
+GlobWatch::GlobWatch(FolderWatches& folders, Millis debounce, OnFileChange on_change)
+    : impl_(std::make_shared<Impl>(folders, debounce, std::move(on_change))) {}
 
 GlobWatch::~GlobWatch() {
   impl_->ended = true;

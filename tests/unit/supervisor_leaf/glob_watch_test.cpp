@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "leaf_rig.h"
 #include "supervisor/file_watch.h"
+#include "supervisor/folder_watch.h"
 
 namespace muster::supervisor {
 namespace {
@@ -28,11 +29,12 @@ class GlobWatchTest : public testing::Test {
   void make(const std::string& name) { std::filesystem::create_directories(folder / name); }
 
   Loop loop;
+  FolderWatches folders{loop.get()};
   TempFolder folder;
   std::map<std::string, int> seen;
   std::unique_ptr<GlobWatch> once_holder;
   std::unique_ptr<GlobWatch> globs =
-      std::make_unique<GlobWatch>(loop.get(), Millis{20}, [this](const std::string& path) { ++seen[path]; });
+      std::make_unique<GlobWatch>(folders, Millis{20}, [this](const std::string& path) { ++seen[path]; });
 };
 
 TEST_F(GlobWatchTest, SeesFilesThatMatch) {
@@ -104,9 +106,21 @@ TEST_F(GlobWatchTest, AFloodIsBounded) {
   EXPECT_LE(seen.size(), 3000U);
 }
 
+TEST_F(GlobWatchTest, WhenEventsAreLostTheRootHasChanged) {
+  const int most = std::stoi(read_file("/proc/sys/fs/inotify/max_queued_events"));
+  if (most > 100'000) GTEST_SKIP() << "fs.inotify.max_queued_events is " << most;
+  watch({"src/**/*.js"});
+  loop.turn();
+  for (int i = 0; i < most; ++i) write_file(folder / (i % 2 == 0 ? "a" : "b"), "");
+  make("src");
+  EXPECT_TRUE(loop.until([&] { return seen[folder.path()] > 0; }));
+  EXPECT_TRUE(named("src/a.js", [&] { write_file(folder / "src/a.js", "1"); }))
+      << "the new folder is watched";
+}
+
 TEST_F(GlobWatchTest, TheHookMayEndTheWatchAndReplaceItsGlobs) {
   bool ended = false;
-  auto once = std::make_unique<GlobWatch>(loop.get(), Millis{10}, [&](const std::string&) {
+  auto once = std::make_unique<GlobWatch>(folders, Millis{10}, [&](const std::string&) {
     once_holder.reset();
     ended = true;
   });
