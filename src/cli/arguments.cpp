@@ -130,7 +130,21 @@ Status fill_common(Arguments& made, const Raw& raw, const Environment& environme
   return Unit{};
 }
 
-Status fill_own(Arguments& made, const Raw& raw) {
+// What is asked for from a moment on that has not come yet is nothing; who writes that means something else.
+Status check_since(const std::string& text, WallTime now) {
+  const std::string shown = supervisor::escape_for_terminal(text);
+  // A date alone is not taken: midnight here and midnight in UTC are two moments.
+  const std::string as_time = text + "T00:00:00Z";
+  const auto moment = supervisor::parse_since(text, now);
+  const auto midnight = moment ? std::nullopt : supervisor::parse_since(as_time, now);
+  if (const auto& said = moment ? moment : midnight; said && *said > now)
+    return usage_error(fmt::format("--since {} is in the future", shown));
+  if (moment) return Unit{};
+  return usage_error(fmt::format("--since is a length of time like 5m or a time like {}, not \"{}\"",
+                                 midnight ? as_time : "2026-01-01T00:00:00Z", shown));
+}
+
+Status fill_own(Arguments& made, const Raw& raw, WallTime now) {
   for (const FlagKey key : {FlagKey::plan, FlagKey::retry}) {
     if (raw.on(key) || raw.value(key))
       return usage_error(
@@ -146,9 +160,7 @@ Status fill_own(Arguments& made, const Raw& raw) {
     made.timeout = *length;
   }
   if (const auto text = raw.value(FlagKey::since)) {
-    if (!supervisor::parse_since(*text, WallTime{}))
-      return usage_error(fmt::format(
-          "--since is a length of time like 5m or a time like 2026-01-01T00:00:00Z, not \"{}\"", *text));
+    if (Status checked = check_since(*text, now); !checked) return checked;
     made.since = *text;
   }
   if (const auto text = raw.value(FlagKey::tail)) {
@@ -170,7 +182,7 @@ Status fill_targets(Arguments& made) {
 }
 
 Result<Arguments> interpret(const CommandRow* row, const Raw& raw, const std::vector<std::string>& extras,
-                            const Environment& environment) {
+                            const Environment& environment, WallTime now) {
   Arguments made;
   made.row = row;
   made.help = raw.on(FlagKey::help);
@@ -180,7 +192,7 @@ Result<Arguments> interpret(const CommandRow* row, const Raw& raw, const std::ve
   made.operands = raw.operands;
   if (Status checked = check_operands(raw, *row); !checked) return checked.error();
   if (Status filled = fill_common(made, raw, environment); !filled) return filled.error();
-  if (Status filled = fill_own(made, raw); !filled) return filled.error();
+  if (Status filled = fill_own(made, raw, now); !filled) return filled.error();
   if (Status filled = fill_targets(made); !filled) return filled.error();
   return made;
 }
@@ -222,7 +234,8 @@ Result<Target> parse_target(const std::string& word, Operand kind) {
   return target;
 }
 
-Result<Arguments> parse_arguments(std::vector<std::string> words, const Environment& environment) {
+Result<Arguments> parse_arguments(std::vector<std::string> words, const Environment& environment,
+                                  WallTime now) {
   Raw raw;
   // `muster help [CMD]` is what other tools taught.
   if (!words.empty() && words.front() == "help") {
@@ -249,7 +262,7 @@ Result<Arguments> parse_arguments(std::vector<std::string> words, const Environm
   }
   const auto chosen = app.get_subcommands();
   const CommandRow* row = chosen.empty() ? nullptr : find_command(chosen.front()->get_name());
-  return interpret(row, raw, app.remaining(true), environment);
+  return interpret(row, raw, app.remaining(true), environment, now);
 }
 
 }  // namespace muster::cli

@@ -48,7 +48,8 @@ struct Arguments {
 using Environment = std::function<std::optional<std::string>(const std::string& name)>;
 
 // `words` are argv without argv[0]. Every error is exit 64.
-Result<Arguments> parse_arguments(std::vector<std::string> words, const Environment& environment);
+Result<Arguments> parse_arguments(std::vector<std::string> words, const Environment& environment,
+                                  WallTime now);
 
 // "APP", "APP/N" or "APP=N" as the operand's kind asks for.
 Result<Target> parse_target(const std::string& word, Operand kind);

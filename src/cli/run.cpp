@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 
 #include "cli/arguments.h"
@@ -67,7 +68,7 @@ int run_command(const Context& context) {
 int run(int argc, char** argv) {
   std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
   if (words.size() == 1 && (words.front() == "--version" || words.front() == "-V")) words.front() = "version";
-  auto arguments = parse_arguments(std::move(words), real_environment);
+  auto arguments = parse_arguments(std::move(words), real_environment, std::chrono::system_clock::now());
   if (!arguments) return fail(arguments.error());
   if (arguments.value().help) {
     const CommandRow* row = arguments.value().row;

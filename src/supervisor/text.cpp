@@ -155,6 +155,33 @@ bool names_secret(std::string_view text) {
   return is_secret_name(text);
 }
 
+constexpr std::chrono::year first_year{1700};
+constexpr std::chrono::year last_year{2200};  // system_clock's nanoseconds hold no more
+
+struct Moment {
+  std::chrono::year_month_day date;
+  Nanos since_midnight;
+};
+
+std::optional<Moment> read_rfc3339(std::string_view text) {
+  Scanner in(text);
+  int year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0, nanos = 0;
+  std::chrono::minutes offset{0};
+  const bool date = in.take_digits(4, year) && in.take('-') && in.take_digits(2, month) && in.take('-') &&
+                    in.take_digits(2, day) && (in.take('T') || in.take('t') || in.take(' '));
+  if (!date || !in.take_digits(2, hour) || !in.take(':') || !in.take_digits(2, minute) || !in.take(':') ||
+      !in.take_digits(2, second))
+    return std::nullopt;
+  if (in.take('.') && !in.take_fraction(nanos)) return std::nullopt;
+  if (!in.take_offset(offset) || !in.at_end()) return std::nullopt;
+  const std::chrono::year_month_day ymd{std::chrono::year{year},
+                                        std::chrono::month{static_cast<unsigned>(month)},
+                                        std::chrono::day{static_cast<unsigned>(day)}};
+  if (!ymd.ok() || hour > 23 || minute > 59 || second > 60) return std::nullopt;
+  return Moment{ymd, std::chrono::hours{hour} + std::chrono::minutes{minute} - offset +
+                         std::chrono::seconds{second} + Nanos{nanos}};
+}
+
 }  // namespace
 
 void append_rfc3339_ms(std::string& to, WallTime time) {
@@ -178,27 +205,16 @@ std::string rfc3339_s(WallTime time) {
 }
 
 std::optional<WallTime> parse_rfc3339(std::string_view text) {
-  Scanner in(text);
-  int year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0, nanos = 0;
-  std::chrono::minutes offset{0};
-  const bool date = in.take_digits(4, year) && in.take('-') && in.take_digits(2, month) && in.take('-') &&
-                    in.take_digits(2, day) && (in.take('T') || in.take('t') || in.take(' '));
-  if (!date || !in.take_digits(2, hour) || !in.take(':') || !in.take_digits(2, minute) || !in.take(':') ||
-      !in.take_digits(2, second))
-    return std::nullopt;
-  if (in.take('.') && !in.take_fraction(nanos)) return std::nullopt;
-  if (!in.take_offset(offset) || !in.at_end()) return std::nullopt;
-  // 1700..2200: what system_clock's nanoseconds can hold.
-  const std::chrono::year_month_day ymd{std::chrono::year{year},
-                                        std::chrono::month{static_cast<unsigned>(month)},
-                                        std::chrono::day{static_cast<unsigned>(day)}};
-  if (!ymd.ok() || year < 1700 || year > 2200 || hour > 23 || minute > 59 || second > 60) return std::nullopt;
-  return WallTime{std::chrono::sys_days{ymd}} + std::chrono::hours{hour} + std::chrono::minutes{minute} -
-         offset + std::chrono::seconds{second} + Nanos{nanos};
+  const auto moment = read_rfc3339(text);
+  if (!moment || moment->date.year() < first_year || moment->date.year() > last_year) return std::nullopt;
+  return WallTime{std::chrono::sys_days{moment->date}} + moment->since_midnight;
 }
 
 std::optional<WallTime> parse_since(std::string_view text, WallTime now) {
   if (const auto length = parse_length(text)) return now - *length;
+  const auto moment = read_rfc3339(text);
+  if (moment && moment->date.year() < first_year) return WallTime::min();
+  if (moment && moment->date.year() > last_year) return WallTime::max();
   return parse_rfc3339(text);
 }
 

@@ -18,7 +18,8 @@ void append_rfc3339_ms(std::string& to, WallTime time);  // without an allocatio
 // RFC 3339 with "Z" or an offset, 0 to 9 digits of a fraction. None when it is anything else.
 std::optional<WallTime> parse_rfc3339(std::string_view text);
 
-// `--since`: a length back from `now` ("250ms" "90s" "5m" "1h30m" "2d") or RFC 3339. None when it is neither.
+// `--since`: a length back from `now` ("250ms" "90s" "5m" "1h30m" "2d") or RFC 3339, of any year: what a
+// WallTime cannot say counts as the first or the last that it can. None when it is neither.
 std::optional<WallTime> parse_since(std::string_view text, WallTime now);
 
 // Whether the name of a variable says that its value is a secret: it contains PASS, SECRET, TOKEN or KEY, in

@@ -236,6 +236,7 @@ def exit_codes() -> None:
             run = stack.run(*words, code=None)
             equal(run.returncode, wanted, f"muster {' '.join(words)}: {run.stdout}{run.stderr}")
         contains(stack.run("plan", code=64).stderr, "not in this version", "a command of later")
+        contains(stack.run("logs", "--since", "2999-01-01", code=64).stderr, ["--since", "2999-01-01", "future"], "logs from a day to come")
         contains(stack.run("sacle", "web=1", code=64).stderr, "scale", "a misspelled command")
         stack.write('[app.web]\nrun = "<REPLICA> {port}"\nreplcas = 2\n[app.db]\nrun = "x {prot}"\nlisten = ":80"\nscale = { min = 1 }\n')
         errors = stack.run("check", code=65)

@@ -13,13 +13,16 @@ using std::chrono::seconds;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
+const WallTime now = std::chrono::sys_days{std::chrono::year{2026} / 3 / 1};
+
 using Variables = std::map<std::string, std::string>;
 
 Result<Arguments> parse(std::vector<std::string> words, const Variables& variables = {}) {
-  return parse_arguments(std::move(words), [variables](const std::string& name) {
+  const auto look_up = [variables](const std::string& name) {
     const auto at = variables.find(name);
     return at == variables.end() ? std::nullopt : std::optional(at->second);
-  });
+  };
+  return parse_arguments(std::move(words), look_up, now);
 }
 
 Arguments good(const std::vector<std::string>& words, const Variables& variables = {}) {
@@ -233,6 +236,21 @@ TEST(Arguments, LogsKnowSinceAndTail) {
   EXPECT_EQ(good({"logs", "--tail", "20"}).tail, 20);
   EXPECT_THAT(refused({"logs", "--since", "yesterday"}), HasSubstr("--since"));
   EXPECT_THAT(refused({"logs", "--tail", "-3"}), HasSubstr("--tail"));
+}
+
+TEST(Arguments, SinceIsATimeThatHasBeen) {
+  for (const char* good_one :
+       {"0s", "2026-03-01T00:00:00Z", "2026-03-01T01:59:00+02:00", "0001-01-01T00:00:00Z"})
+    EXPECT_EQ(good({"logs", "--since", good_one}).since, good_one);
+  for (const std::string later : {"2026-03-01T00:00:01Z", "2026-03-01T00:00:00-00:01", "2999-01-01T00:00:00Z",
+                                  "9999-12-31T23:59:59.999Z", "2999-01-01", "2026-03-02"})
+    EXPECT_EQ(refused({"logs", "--since", later}), "--since " + later + " is in the future");
+  EXPECT_EQ(refused({"logs", "--since", "2026-02-28"}),
+            "--since is a length of time like 5m or a time like 2026-02-28T00:00:00Z, not \"2026-02-28\"");
+  EXPECT_EQ(refused({"logs", "--since", "2026-02-30"}),
+            "--since is a length of time like 5m or a time like 2026-01-01T00:00:00Z, not \"2026-02-30\"");
+  EXPECT_THAT(refused({"logs", "--since", "\x1b[31m"}), HasSubstr("\\x1b")) << "control bytes are escaped";
+  EXPECT_THAT(refused({"events", "--since", "5m"}), HasSubstr("unknown flag --since"));
 }
 
 TEST(Arguments, HelpIsAskedForInThreeWays) {

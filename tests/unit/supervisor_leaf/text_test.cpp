@@ -54,6 +54,9 @@ TEST(Since, IsALengthOrATime) {
                         Case{"999999999d", Millis{std::chrono::hours{24} * 36525}}})
     EXPECT_EQ(parse_since(c.text, now), now - c.back) << c.text;
   EXPECT_EQ(parse_since("2026-01-01T00:00:00Z", at(5)), now);
+  EXPECT_EQ(parse_since("2999-01-01T00:00:00Z", now), WallTime::max());
+  EXPECT_EQ(parse_since("0001-01-01T00:00:00Z", now), WallTime::min());
+  EXPECT_EQ(parse_since("2999-13-01T00:00:00Z", now), std::nullopt);
   for (const char* text :
        {"", "5", "m", "5x", "-5m", "5 m", "5m ", "99999999999999999999s", "1.5h", "yesterday"})
     EXPECT_EQ(parse_since(text, now), std::nullopt) << text;
