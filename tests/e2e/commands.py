@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+from lib import procs
 from lib.expect import DEADLINE, Skipped, check, contains, equal, wait_for
 from lib.http import get
 from lib.scenario import main, scenario
@@ -252,6 +253,29 @@ def exit_codes() -> None:
         check(time.monotonic() - begin < DEADLINE, "--no-wait waits")
         stack.run("down")
         equal(stack.daemon_process.wait(DEADLINE) if stack.daemon_process else None, 0, "exit code of the daemon after down")
+        stack.nothing_left()
+
+
+@scenario
+def options_of_the_readme() -> None:
+    """-o json of what else prints for people, MUSTER_THREADS, --now of down."""
+    with Stack() as stack:
+        stack.environment["MUSTER_THREADS"] = "3"
+        stack.write('[app.web]\nrun = "<REPLICA> {port} ignore-term"\nlisten = <L0>\nstop = { timeout = "1h" }\n')
+        checked = json.loads(stack.run("check", "-o", "json").stdout)
+        equal((checked["ok"], checked["diagnostics"]), (True, []), "check -o json")
+        stack.write('[app.bad]\nrnu = "x"\n', name="bad.toml")
+        checked = json.loads(stack.run("check", "-f", "bad.toml", "-o", "json", code=65).stdout)
+        equal((checked["ok"], sorted({one["line"] for one in checked["diagnostics"]})), (False, [1, 2]), "check -o json of a spec with mistakes")
+        checks = json.loads(stack.run("doctor", "-o", "json", code=None).stdout)["checks"]
+        check(any("cgroup" in one["check"] + one["found"] for one in checks), f"doctor -o json: {checks}")
+        stack.daemon()
+        stack.ready()
+        kinds = [json.loads(line)["kind"] for line in stack.run("events", "web", "-o", "json").stdout.splitlines()]
+        check({"starting", "ready"} <= set(kinds), f"kinds of events -o json: {kinds}")
+        equal(len(procs.listening_sockets()[stack.ports.listen(0)]), 3, "listening sockets: one for each of MUSTER_THREADS, whatever the spec says")
+        stack.run("down", "--now")  # in order it would wait an hour for an app that ignores TERM
+        equal(stack.daemon_process.wait(DEADLINE) if stack.daemon_process else None, 0, "exit code of the daemon after down --now")
         stack.nothing_left()
 
 
