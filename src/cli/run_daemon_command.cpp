@@ -1,7 +1,9 @@
 // `up` and `daemon`: everything around supervisor::run_daemon. Alone in its file, so that the tests of the client
 // link without the daemon.
+#include <sys/prctl.h>
 #include <unistd.h>
 
+#include <array>
 #include <charconv>
 #include <csignal>
 #include <memory>
@@ -66,6 +68,14 @@ Result<supervisor::DaemonOptions> daemon_options(const Context& context, supervi
                                    .on_event = {}};
 }
 
+// Started as /proc/self/exe (`demo` does), the process is called "exe", which says nothing to whoever reads ps(1). Before
+// the first thread, because threads take over the name.
+void take_own_name() {
+  std::array<char, 16> name{};  // TASK_COMM_LEN
+  if (::prctl(PR_GET_NAME, name.data()) == 0 && std::string_view(name.data()) == "exe")
+    ::prctl(PR_SET_NAME, "muster");
+}
+
 void open_log(const Context& context) {
   const bool colour = !context.arguments.no_color && ::isatty(STDERR_FILENO) == 1;
   supervisor::open_own_log(supervisor::detect_own_log_style(), spec::LogLevel::info, colour);
@@ -74,6 +84,7 @@ void open_log(const Context& context) {
 }  // namespace
 
 int run_daemon(const Context& context) {
+  take_own_name();
   auto options = daemon_options(context, supervisor::RunMode::daemon);
   if (!options) return fail(options.error());
   open_log(context);
@@ -81,6 +92,7 @@ int run_daemon(const Context& context) {
 }
 
 int run_up(const Context& context) {
+  take_own_name();
   auto options = daemon_options(context, supervisor::RunMode::up);
   if (!options) return fail(options.error());
   std::signal(SIGPIPE, SIG_IGN);  // a reader of our output that goes away ends nothing

@@ -283,9 +283,17 @@ def options_of_the_readme() -> None:
 def demo() -> None:
     """What ./setup.sh shows: 4 API replicas in turn, 3 stores with volumes, one killed and back, one edit reloaded."""
     with Stack() as stack:
-        run = stack.run("demo", timeout=3 * DEADLINE)
-        print(run.stdout)
-        contains(run.stdout, ["killed", "reload"], "the demo")
+        with open(stack.output_path, "ab") as output:
+            demo_process = subprocess.Popen([stack.muster, "demo"], cwd=stack.folder, env=stack.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            daemon = wait_for("the demo's daemon has replicas", lambda: next((p for p in procs.descendants(demo_process.pid) if procs.descendants(p)), 0))
+            equal(procs.thread_names(daemon), {"muster"}, "names of the daemon's threads")
+            equal(demo_process.wait(3 * DEADLINE), 0, "exit code of the demo")
+        finally:
+            demo_process.kill()
+            demo_process.wait(DEADLINE)
+        print(stack.output())
+        contains(stack.output(), ["killed", "reload"], "the demo")
         stack.nothing_left()
 
 

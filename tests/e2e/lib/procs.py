@@ -49,6 +49,14 @@ def command(pid: int) -> str:
         return ""
 
 
+def thread_names(pid: int) -> set[str]:
+    """Of all threads, as ps shows them."""
+    try:
+        return {task.read_text(encoding="utf-8").strip() for task in pathlib.Path(f"/proc/{pid}/task").glob("*/comm")}
+    except OSError:
+        return set()
+
+
 def descendants(root: int) -> set[int]:
     """All living processes below `root`."""
     parents: dict[int, list[int]] = {}
