@@ -216,7 +216,13 @@ void AppReader::restart_key(std::string_view key, const Node& value) {
       restart.max_restarts = reader_.checked(parse_restart_limit(*written), value.at).value_or(std::nullopt);
   } else if (key == "ok_codes") {
     ok_codes(value);
-  } else if (const auto duration = reader_.duration(value, Millis(key == "reset" ? 0 : 1))) {
+  } else if (const auto duration = reader_.duration(value, Millis{0})) {
+    // Without a pause nothing would bound the starts of an app that ends at once, and other apps would pay for them.
+    if (*duration == Millis{0} && key != "reset")
+      return reader_.error(
+          value.at,
+          fmt::format("{} is at least 1ms: without a pause a broken app would be started without end", key),
+          "the first restart is at once in any case");
     if (key == "backoff") restart.backoff = *duration;
     if (key == "max_backoff") restart.max_backoff = *duration;
     if (key == "reset") restart.reset = *duration;

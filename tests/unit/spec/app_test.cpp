@@ -204,6 +204,13 @@ TEST(App, WrongValuesAreNamedWhereTheyStand) {
            Wrong{"restart = { ok_codes = [256] }", "3:25 256 is not in 0..255"},
            Wrong{"restart = { backoff = '2m' }",
                  "3:11 max_backoff (60000ms) is less than backoff (120000ms)"},
+           Wrong{"restart = { backoff = '0s' }",
+                 "3:23 backoff is at least 1ms: without a pause a broken app would be started without end | "
+                 "the first restart is at once in any case"},
+           Wrong{"restart = { max_backoff = '0s' }",
+                 "3:27 max_backoff is at least 1ms: without a pause a broken app would be started without "
+                 "end | "
+                 "the first restart is at once in any case"},
            Wrong{"restart = { max_restarts = 10 }", "3:28 expected a string, found an integer"},
            Wrong{"restart = { max_restarts = '10/5m' }",
                  "3:28 '10/5m' is no limit of restarts | write \"10 in 5m\" or \"none\""},
