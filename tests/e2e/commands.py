@@ -44,7 +44,9 @@ def logs() -> None:
         contains(stack.run("logs", "web/1").stdout, ["listening", "apple"], "logs web/1")
         contains(stack.run("logs", "web").stdout, "apple", "logs web")
         check("apple" not in stack.run("logs", "db").stdout, "logs db shows lines of web")
-        check("apple" not in stack.run("logs", "--since", "2099-01-01T00:00:00Z").stdout, "logs --since the far future")
+        written = next(line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if "apple" in line)
+        since = stack.run("logs", "--since", written, "web/1").stdout
+        check("apple" in since and "listening" not in since, f"logs --since {written}: {since!r}")
         contains(stack.run("logs", "--since", "10m").stdout, "apple", "logs --since 10m")
         equal(len(stack.run("logs", "--tail", "1", "web/1").stdout.splitlines()), 1, "logs --tail 1")
         entry = json.loads(stack.run("logs", "-o", "json", "--tail", "1", "web/1").stdout)

@@ -61,8 +61,10 @@ TEST(Environment, FormsOfCompose) {
 }
 
 TEST(Environment, DefaultsNestOnlySoFar) {
-  std::string deep = "x";
-  for (int i = 0; i < 100000; ++i) deep = "${U:-" + deep + "}";  // also no deep stack
+  constexpr std::size_t levels = 100000;  // also no deep stack
+  std::string deep;
+  for (std::size_t i = 0; i < levels; ++i) deep += "${U:-";
+  deep += "x" + std::string(levels, '}');
   EXPECT_EQ(expanded(deep), "ERROR ${…} are nested too deeply");
 }
 
