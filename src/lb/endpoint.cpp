@@ -1,6 +1,5 @@
 #include "lb/endpoint.h"
 
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -111,8 +110,7 @@ Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, ConnectFail
     failure.why = "muster is near its limit of open files";
     co_return nullptr;
   }
-  const int on = 1;
-  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  tune_tcp(fd.get(), address_->is_loopback());
   if (::connect(fd.get(), address_->raw(), address_->length()) == 0) {
     Socket socket(worker_.loop(), std::move(fd));
     if (!socket.valid()) {

@@ -17,13 +17,11 @@ Exchange::Exchange(HttpClient& client)
     : client_(client),
       worker_(client.worker),
       frontend_(client.listener->frontend),
-      asked_(worker_.take_buffer()),
       staged_(worker_.take_buffer()) {}
 
 Exchange::~Exchange() {
   upstream_.reset();  // before its endpoint may go
   worker_.give_buffer(std::move(staged_));
-  worker_.give_buffer(std::move(asked_));
 }
 
 void Exchange::begin(std::string_view input) {
@@ -40,9 +38,10 @@ void Exchange::begin(std::string_view input) {
     refusal_ = {.status = 413, .text = "the request body is larger than this listener takes"};
     return;
   }
-  asked_.append(head.authority);
-  authority_bytes_ = asked_.size();
-  asked_.append(head.target);
+  staged_.append(head.authority);
+  authority_bytes_ = staged_.size();
+  staged_.append(head.target);
+  head_begin_ = staged_.size();
   choose();
   const auto& edits = frontend_->listener.headers;
   write_request_head(staged_, head,
@@ -50,7 +49,7 @@ void Exchange::begin(std::string_view input) {
                       .is_trusted_proxy = frontend_->trusts(client_.address),
                       .request_id = worker_.new_request_id(),
                       .edits = &edits});
-  head_bytes_ = staged_.size();
+  head_end_ = staged_.size();
   if (!choice_.pool) refusal_ = answer_of_route();
   take_body(input.substr(head.bytes));
 }
@@ -110,6 +109,20 @@ Task<std::optional<Exchange::Refusal>> Exchange::wait_in_queue() {
   co_return Refusal{.status = 503, .text = "no replica is ready", .retry_after_seconds = 1};
 }
 
+// A parked connection to the replica of in_flight_.
+bool Exchange::take_parked() {
+  LocalEndpoint& endpoint = in_flight_->endpoint();
+  do {
+    upstream_ = endpoint.take_parked(reuse_limit(timeouts().keepalive, idempotent_));
+  } while (upstream_ && !idempotent_ && parked_is_dead());
+  return upstream_ != nullptr;
+}
+
+// The usual case, without a wait. False: reach_replica() goes on from where this has come.
+bool Exchange::reach_at_once() {
+  return pick_replica() && take_parked();
+}
+
 Task<Exchange::Refusal> Exchange::reach_replica() {
   constexpr Refusal all_failed{.status = 502, .text = "no replica could be reached"};
   for (;;) {
@@ -125,10 +138,7 @@ Task<Exchange::Refusal> Exchange::reach_replica() {
       continue;
     }
     LocalEndpoint& endpoint = in_flight_->endpoint();
-    if (!only_new_connection_)
-      upstream_ = endpoint.take_parked(reuse_limit(timeouts().keepalive, idempotent_));
-    if (upstream_ && (idempotent_ || !parked_is_dead())) co_return Refusal{};
-    if (upstream_) continue;  // the next parked one
+    if (!only_new_connection_ && take_parked()) co_return Refusal{};
     ConnectFailure failure;
     upstream_ = co_await endpoint.connect(timeouts().connect, failure);
     only_new_connection_ = false;
@@ -294,34 +304,50 @@ bool Exchange::client_must_close() const {
   return worker_.stopping() || client_.listener->closing;
 }
 
-Task<bool> Exchange::run() {
-  if (refusal_.status != 0) co_return co_await refuse(refusal_);
-  for (;;) {
-    const Refusal unreachable = co_await reach_replica();
-    if (unreachable.status != 0) co_return co_await refuse(unreachable);
-    start_upload();
-    const Heard heard = co_await hear();
-    if (heard == Heard::answer) break;
-    if (heard == Heard::tunnel) co_return co_await run_tunnel();
-    co_await stop_upload();
-    const bool stale = upstream_->reused() && heard == Heard::nothing;
-    upstream_.reset();
-    if (heard != Heard::nothing || !may_try_again() || worker_.loop().shut()) {
-      const Refusal refusal = refusal_of(heard);
-      if (heard != Heard::upload_ended) replica_failed(refusal.text);
-      co_return co_await refuse(refusal);
+Task<bool> Exchange::serve(HttpClient& client, std::string_view input) {
+  Exchange self(client);
+  self.begin(input);
+  Refusal refusal = self.refusal_;
+  bool reached = refusal.status == 0 && self.reach_at_once();
+  while (refusal.status == 0) {
+    if (!reached) refusal = co_await self.reach_replica();
+    reached = false;
+    if (refusal.status != 0) break;
+    self.start_upload();
+    const Heard heard = co_await self.hear();
+    if (heard == Heard::answer) {
+      const bool whole = self.is_relayed() || co_await self.relay_answer();
+      if (self.uploading_.running()) co_await self.stop_upload();
+      co_return whole&& self.finish();
     }
-    only_new_connection_ = stale;
-    if (stale) continue;
-    replica_failed("closed the connection without an answer");
-    tried_.push_back(in_flight_->endpoint().id());
-    in_flight_.reset();
-    if (++tries_ > frontend_->listener.retries) co_return co_await refuse(refusal_of(heard));
+    if (heard == Heard::tunnel) co_return co_await self.run_tunnel();
+    if (self.uploading_.running()) co_await self.stop_upload();
+    if (!self.tries_again_after(heard)) {
+      refusal = self.refusal_of(heard);
+      break;
+    }
   }
-  const bool over = answer_.done() && blocked_.empty() && !answer_malformed_;
-  const bool whole = over || co_await relay_answer();
-  co_await stop_upload();
-  co_return whole&& finish();
+  co_return co_await self.refuse(refusal);
+}
+
+// Nothing of the answer, or nothing usable, has come. True: for another try.
+bool Exchange::tries_again_after(Heard heard) {
+  const bool stale = upstream_->reused() && heard == Heard::nothing;
+  upstream_.reset();
+  if (heard != Heard::nothing || !may_try_again() || worker_.loop().shut()) {
+    if (heard != Heard::upload_ended) replica_failed(refusal_of(heard).text);
+    return false;
+  }
+  only_new_connection_ = stale;
+  if (stale) return true;
+  replica_failed("closed the connection without an answer");
+  tried_.push_back(in_flight_->endpoint().id());
+  in_flight_.reset();
+  return ++tries_ <= frontend_->listener.retries;
+}
+
+bool Exchange::is_relayed() const {
+  return answer_.done() && blocked_.empty() && !answer_malformed_;
 }
 
 // Both messages are over on the client's side of things.

@@ -40,18 +40,16 @@ struct HttpClient {
 
 class Exchange final : WaitsForReplica {
  public:
-  explicit Exchange(HttpClient& client);
-  ~Exchange() override;
+  // Carries the request whose head is in the worker's request_head() and stands at the beginning of `input`, with what
+  // of its body and of later requests is there already. True: the client's connection can carry another request.
+  static Task<bool> serve(HttpClient& client, std::string_view input);
+
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
-
-  // Takes the request whose head is in the worker's request_head() and stands at the beginning of `input`, with what
-  // of its body and of later requests is there already. Before any suspension.
-  void begin(std::string_view input);
-  // True: the client's connection can carry another request.
-  Task<bool> run();
+  ~Exchange() override;
 
  private:
+  explicit Exchange(HttpClient& client);
   enum class Upload : std::uint8_t {
     going_on,
     replica_failed,  // it takes no more; what it answers decides
@@ -73,13 +71,18 @@ class Exchange final : WaitsForReplica {
   };
 
   // exchange.cpp: getting a replica and an answer out of it.
+  void begin(std::string_view input);  // before any suspension
+  [[nodiscard]] bool reach_at_once();
   Task<Refusal> reach_replica();
+  bool take_parked();
   Task<std::optional<Refusal>> wait_in_queue();
   bool pick_replica();
   Instant queue_deadline();
   void choose();
-  [[nodiscard]] std::string_view authority() const { return asked_.view().substr(0, authority_bytes_); }
-  [[nodiscard]] std::string_view target() const { return asked_.view().substr(authority_bytes_); }
+  [[nodiscard]] std::string_view authority() const { return staged_.view().substr(0, authority_bytes_); }
+  [[nodiscard]] std::string_view target() const {
+    return staged_.view().substr(authority_bytes_, head_begin_ - authority_bytes_);
+  }
   bool has_replica() override;
   [[nodiscard]] Refusal answer_of_route();
   [[nodiscard]] const spec::ListenTimeouts& timeouts() const {
@@ -95,6 +98,8 @@ class Exchange final : WaitsForReplica {
   std::optional<Heard> take_head(std::string_view bytes, HeadState& state);
   Task<bool> forward_interim(std::string_view bytes);
   Millis answer_limit() const;
+  bool tries_again_after(Heard heard);
+  [[nodiscard]] bool is_relayed() const;
   bool finish();
   [[nodiscard]] bool client_must_close() const;
 
@@ -119,13 +124,14 @@ class Exchange final : WaitsForReplica {
   Worker& worker_;
   Ref<Frontend> frontend_;
   Choice choice_;  // of frontend_
-  Buffer asked_;   // the authority and the target, for another choice when the routing has changed
-  std::size_t authority_bytes_ = 0;
 
-  // The request.
-  Buffer staged_;  // its head as sent, then its body while that fits the replay buffer
-  std::size_t head_bytes_ = 0;
-  std::size_t written_ = 0;  // of staged_, to this replica
+  // The request: its authority and target, for another choice when the routing has changed; then what is sent of it:
+  // the head, and the body while that fits the replay buffer.
+  Buffer staged_;
+  std::size_t authority_bytes_ = 0;
+  std::size_t head_begin_ = 0;
+  std::size_t head_end_ = 0;
+  std::size_t written_ = 0;  // up to here staged_ has gone to this replica
   BodyReader body_;
   std::uint64_t body_bytes_ = 0;
   Refusal refusal_;  // set by begin(): never reaches a replica

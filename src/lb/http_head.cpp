@@ -14,6 +14,7 @@ constexpr HeadVerdict bad(int status, const char* reason) {
 constexpr HeadVerdict complete{.state = HeadState::complete};
 
 struct Cursor {
+  const char* begin;
   const char* at;
   const char* end;
   [[nodiscard]] bool empty() const { return at == end; }
@@ -21,19 +22,20 @@ struct Cursor {
 };
 
 // At CR: takes CRLF.
-HeadVerdict take_crlf(Cursor& in) {
+inline HeadVerdict take_crlf(Cursor& in) {
+  if (in.left() >= 2 && in.at[0] == '\r' && in.at[1] == '\n') {
+    in.at += 2;
+    return complete;
+  }
   if (in.empty()) return need_more;
   if (*in.at != '\r') return bad(400, "a control byte or a bare LF in the head");
-  if (in.left() < 2) return need_more;
-  if (in.at[1] != '\n') return bad(400, "a bare CR in the head");
-  in.at += 2;
-  return complete;
+  return in.left() < 2 ? need_more : bad(400, "a bare CR in the head");
 }
 
 // The value is over at the first control byte; anything but CRLF there is refused.
 HeadVerdict take_field(Cursor& in, Field& field) {
   const char* const begin = in.at;
-  const char* const colon = scan::skip(begin, in.end, scan::token);
+  const char* const colon = scan::skip_name(in.begin, begin, in.end);
   if (colon == in.end) return need_more;
   if (colon == begin) {
     const bool folded = *begin == ' ' || *begin == '\t';
@@ -41,7 +43,7 @@ HeadVerdict take_field(Cursor& in, Field& field) {
   }
   if (*colon != ':') return bad(400, "a field name that is no token, or white space before its colon");
   const char* const value = colon + 1;
-  const char* const stop = scan::find_control(value, in.end);
+  const char* const stop = scan::find_control(in.begin, value, in.end);
   if (stop == in.end) return need_more;
   in.at = stop;
   const HeadVerdict line = take_crlf(in);
@@ -49,17 +51,22 @@ HeadVerdict take_field(Cursor& in, Field& field) {
   field.name = {begin, static_cast<std::size_t>(colon - begin)};
   field.value = scan::trim({value, static_cast<std::size_t>(stop - value)});
   field.kind = kind_of_field(field.name);
+  field.canonical = field.value.data() == value + 1 && *value == ' ' &&
+                    field.value.data() + field.value.size() == stop && !field.value.empty();
   return complete;
 }
 
 HeadVerdict take_fields(Cursor& in, HeadFields& fields) {
   fields.count = 0;
+  fields.kinds = 0;
   for (;;) {
     if (in.empty()) return need_more;
     if (*in.at == '\r') return take_crlf(in);
     if (fields.count == fields.items.size()) return bad(431, "more than 100 header fields");
-    const HeadVerdict field = take_field(in, fields.items[fields.count]);
-    if (field.state != HeadState::complete) return field;
+    Field& field = fields.items[fields.count];
+    const HeadVerdict taken = take_field(in, field);
+    if (taken.state != HeadState::complete) return taken;
+    fields.kinds |= 1U << static_cast<unsigned>(field.kind);
     ++fields.count;
   }
 }
@@ -81,6 +88,10 @@ HeadVerdict take_version(Cursor& in, int& minor) {
   return complete;
 }
 
+std::string_view line_until(const Cursor& in, const char* begin) {
+  return {begin, static_cast<std::size_t>(in.at - begin)};
+}
+
 constexpr std::size_t method_bytes_max = 32;
 
 HeadVerdict take_request_line(Cursor& in, RequestHead& head) {
@@ -91,7 +102,7 @@ HeadVerdict take_request_line(Cursor& in, RequestHead& head) {
   if (at == in.at || *at != ' ') return bad(400, "a malformed method");
   head.method = {in.at, static_cast<std::size_t>(at - in.at)};
   const char* const target = ++at;
-  at = scan::skip(target, in.end, scan::target);
+  at = scan::skip_target(in.begin, target, in.end);
   if (static_cast<std::size_t>(at - target) > limits::http_target_bytes_max)
     return bad(414, "a request target longer than 16 KiB");
   if (at == in.end) return need_more;
@@ -100,24 +111,36 @@ HeadVerdict take_request_line(Cursor& in, RequestHead& head) {
   in.at = at + 1;
   const HeadVerdict version = take_version(in, head.minor);
   if (version.state != HeadState::complete) return version;
-  return take_crlf(in);
+  const bool is_1_1 = in.at[-1] == '1';
+  const HeadVerdict end = take_crlf(in);
+  head.start_line = is_1_1 ? line_until(in, head.method.data()) : std::string_view{};
+  return end;
 }
 
 HeadVerdict take_status_line(Cursor& in, ResponseHead& head) {
+  const char* const begin = in.at;
   const HeadVerdict version = take_version(in, head.minor);
   if (version.state != HeadState::complete) return version;
   if (in.left() < 5) return need_more;  // " 200" and one byte that ends or goes on
+  const bool canonical = in.at[-1] == '1' && in.at[4] == ' ';
   const bool formed = in.at[0] == ' ' && scan::is(in.at[1], scan::digit) && scan::is(in.at[2], scan::digit) &&
                       scan::is(in.at[3], scan::digit) && (in.at[4] == ' ' || in.at[4] == '\r');
   if (!formed) return bad(502, "a malformed status line");
   head.status = (in.at[1] - '0') * 100 + (in.at[2] - '0') * 10 + (in.at[3] - '0');
   if (head.status < 100 || head.status > 599) return bad(502, "a status code outside 100-599");
   in.at += in.at[4] == ' ' ? 5 : 4;  // the reason and its space are left out by many
-  const char* const stop = scan::find_control(in.at, in.end);
+  const char* const stop = scan::find_control(in.begin, in.at, in.end);
   if (stop == in.end) return need_more;
   head.reason = {in.at, static_cast<std::size_t>(stop - in.at)};
   in.at = stop;
-  return take_crlf(in);
+  const HeadVerdict end = take_crlf(in);
+  head.start_line = canonical ? line_until(in, begin) : std::string_view{};
+  return end;
+}
+
+Cursor head_of(std::string_view bytes) {
+  const char* const begin = bytes.data();
+  return {.begin = begin, .at = begin, .end = begin + std::min(bytes.size(), limits::http_head_bytes_max)};
 }
 
 // A head that is not over within the limit never will be accepted.
@@ -129,7 +152,7 @@ HeadVerdict limited(HeadVerdict verdict, std::size_t bytes) {
 }  // namespace
 
 HeadVerdict parse_request(std::string_view bytes, RequestHead& head) {
-  Cursor in{.at = bytes.data(), .end = bytes.data() + std::min(bytes.size(), limits::http_head_bytes_max)};
+  Cursor in = head_of(bytes);
   if (in.empty()) return need_more;
   if (*in.at ==
       '\r') {  // one empty line before the request line is the usual leftover of old clients (RFC 9112 2.2)
@@ -144,7 +167,7 @@ HeadVerdict parse_request(std::string_view bytes, RequestHead& head) {
 }
 
 HeadVerdict parse_response(std::string_view bytes, ResponseHead& head) {
-  Cursor in{.at = bytes.data(), .end = bytes.data() + std::min(bytes.size(), limits::http_head_bytes_max)};
+  Cursor in = head_of(bytes);
   HeadVerdict verdict = in.empty() ? need_more : take_status_line(in, head);
   if (verdict.state == HeadState::complete) verdict = take_fields(in, head.fields);
   if (verdict.state == HeadState::complete) {
@@ -164,7 +187,7 @@ bool parse_trailer_line(std::string_view line, Field& field) {
   field.value = scan::trim(line.substr(colon + 1));
   if (!scan::all_are(field.name, scan::token)) return false;
   const char* const end = field.value.data() + field.value.size();
-  if (scan::find_control(field.value.data(), end) != end) return false;
+  if (scan::find_control(field.value.data(), field.value.data(), end) != end) return false;
   field.kind = kind_of_field(field.name);
   return true;
 }

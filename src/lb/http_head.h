@@ -38,6 +38,9 @@ struct Field {
   std::string_view name;
   std::string_view value;  // without the white space around it
   FieldKind kind = FieldKind::other;
+  bool canonical = false;  // in the message it is "name: value", CRLF right behind it
+  // Of a canonical field: the whole line.
+  [[nodiscard]] std::string_view line() const { return {name.data(), name.size() + value.size() + 4}; }
 };
 
 enum class BodyKind : std::uint8_t { none, sized, chunked, until_close };
@@ -55,11 +58,14 @@ struct Framing {
 struct HeadFields {
   std::array<Field, limits::http_fields_max> items;
   std::size_t count = 0;
+  std::uint32_t kinds = 0;  // those that occur
+  [[nodiscard]] bool has(FieldKind kind) const { return (kinds >> static_cast<unsigned>(kind) & 1U) != 0; }
   [[nodiscard]] std::span<Field> all() { return {items.data(), count}; }
   [[nodiscard]] std::span<const Field> all() const { return {items.data(), count}; }
 };
 
 struct RequestHead {
+  std::string_view start_line;  // as it came, with its CRLF, where it can be sent like that; else empty
   std::string_view method;
   // Origin-form or "*": absolute-form is reduced to it. A query alone when that had no path; it is sent behind a "/".
   std::string_view target;
@@ -73,6 +79,7 @@ struct RequestHead {
 };
 
 struct ResponseHead {
+  std::string_view start_line;  // as in a RequestHead
   int status = 0;
   std::string_view reason;
   int minor = 1;
@@ -98,6 +105,7 @@ bool parse_trailer_line(std::string_view line, Field& field);
 // GET, HEAD, OPTIONS, PUT, DELETE, TRACE (RFC 9110 9.2.2): may be sent again when no answer came.
 bool is_idempotent(std::string_view method);
 
+// `lower_case`: letters, digits, '-' and '/'. `text`: without control bytes.
 bool equals_ignoring_case(std::string_view text, std::string_view lower_case);
 
 }  // namespace muster::lb

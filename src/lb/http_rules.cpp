@@ -1,5 +1,6 @@
 #include "lb/http_rules.h"
 
+#include <cstring>
 #include <limits>
 
 #include "lb/http_scan.h"
@@ -104,6 +105,10 @@ bool read_connection(std::string_view value, HeadFields& fields, ConnectionOptio
 // What both directions share: one length or one coding, never both; Connection.
 HeadVerdict judge_framing(HeadFields& fields, int minor, Framing& framing) {
   framing = {};
+  framing.keep_alive = minor == 1;
+  const bool says_nothing = !fields.has(FieldKind::content_length) && !fields.has(FieldKind::connection) &&
+                            !fields.has(FieldKind::transfer_encoding);
+  if (says_nothing) return complete;
   ConnectionOptions options;
   bool has_upgrade = false;
   bool to_http2 = false;
@@ -159,6 +164,7 @@ HeadVerdict judge_target(RequestHead& head) {
       scheme != std::string_view::npos && (equals_ignoring_case(target.substr(0, scheme), "http") ||
                                            equals_ignoring_case(target.substr(0, scheme), "https"));
   if (!ours) return bad(400, "a request target that is neither a path nor an http URL");
+  head.start_line = {};
   target.remove_prefix(scheme + 3);
   const std::size_t path = target.find_first_of("/?");
   head.authority = target.substr(0, path);
@@ -173,6 +179,7 @@ HeadVerdict judge_target(RequestHead& head) {
 
 HeadVerdict judge_expect(RequestHead& head) {
   head.expect_continue = false;
+  if (!head.fields.has(FieldKind::expect)) return complete;
   for (const Field& field : head.fields.all()) {
     if (field.kind != FieldKind::expect) continue;
     if (!equals_ignoring_case(field.value, "100-continue"))
@@ -183,12 +190,28 @@ HeadVerdict judge_expect(RequestHead& head) {
 }
 }  // namespace
 
+// Bit 5 tells the cases of a letter apart; digits, '-' and '/' have it, and without it they would be control bytes.
 bool equals_ignoring_case(std::string_view text, std::string_view lower_case) {
-  if (text.size() != lower_case.size()) return false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    const char low = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-    if (low != lower_case[i]) return false;
+  const std::size_t size = text.size();
+  if (size != lower_case.size()) return false;
+  const auto differ = [&]<typename Word>(Word case_bits, std::size_t at) {
+    Word ours = 0;
+    Word theirs = 0;
+    std::memcpy(&ours, text.data() + at, sizeof ours);
+    std::memcpy(&theirs, lower_case.data() + at, sizeof theirs);
+    return (ours | case_bits) != theirs;
+  };
+  constexpr std::uint64_t of_eight = 0x2020202020202020U;
+  constexpr std::uint32_t of_four = 0x20202020U;
+  if (size >= 8) {
+    for (std::size_t at = 0; at + 8 < size; at += 8) {
+      if (differ(of_eight, at)) return false;
+    }
+    return !differ(of_eight, size - 8);
+  }
+  if (size >= 4) return !differ(of_four, 0) && !differ(of_four, size - 4);
+  for (std::size_t at = 0; at < size; ++at) {
+    if ((text[at] | 0x20) != lower_case[at]) return false;
   }
   return true;
 }

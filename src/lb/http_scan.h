@@ -51,26 +51,66 @@ inline const char* skip(const char* at, const char* end, CharClass wanted) {
   return at;
 }
 
+#if defined(__SSE2__)
+// The first byte at or after `at` whose bit `stops` sets, or `end`; the bytes from `begin` on may be looked at too.
+// `stops`: 16 bytes to a mask, bit 0 the first.
+template <typename Stops>
+const char* find_by_16(const char* begin, const char* at, const char* end, Stops stops) {
+  for (; end - at >= 16; at += 16) {
+    const unsigned mask = stops(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+    if (mask != 0) return at + __builtin_ctz(mask);
+  }
+  if (at == end || end - begin < 16) return at;
+  const char* const last = end - 16;
+  const unsigned mask = stops(_mm_loadu_si128(reinterpret_cast<const __m128i*>(last))) >> (at - last);
+  return mask != 0 ? at + __builtin_ctz(mask) : end;
+}
+#endif
+
+// The first byte at or after `at` that is no token character, or `end`. Names are mostly letters, digits and '-'.
+inline const char* skip_name(const char* begin, const char* at, const char* end) {
+#if defined(__SSE2__)
+  at = find_by_16(begin, at, end, [](__m128i bytes) {
+    const auto within = [](__m128i value, char first, char last) {
+      const __m128i offset = _mm_sub_epi8(value, _mm_set1_epi8(first));
+      return _mm_cmpeq_epi8(_mm_min_epu8(offset, _mm_set1_epi8(static_cast<char>(last - first))), offset);
+    };
+    const __m128i letters = within(_mm_or_si128(bytes, _mm_set1_epi8(0x20)), 'a', 'z');
+    const __m128i others = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('-')), within(bytes, '0', '9'));
+    return static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(letters, others))) ^ 0xffffU;
+  });
+#endif
+  return skip(at, end, token);
+}
+
+// The first byte at or after `at` that no request target has, or `end`; the bytes from `begin` on may be looked at too.
+inline const char* skip_target(const char* begin, const char* at, const char* end) {
+#if defined(__SSE2__)
+  at = find_by_16(begin, at, end, [](__m128i bytes) {
+    const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x20)), bytes);
+    const __m128i high = _mm_cmpeq_epi8(_mm_max_epu8(bytes, _mm_set1_epi8(0x7f)), bytes);
+    const __m128i hash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('#'));
+    return static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(low, high), hash)));
+  });
+#endif
+  return skip(at, end, target);
+}
+
 inline bool is_control(char c) {  // HTAB is not counted: it is white space in a value
   const auto byte = static_cast<unsigned char>(c);
   return (byte < 0x20 && byte != '\t') || byte == 0x7f;
 }
 
-// The first control byte at or after `at` (CR included, HTAB not), or `end`.
-inline const char* find_control(const char* at, const char* end) {
+// The first control byte at or after `at` (CR included, HTAB not), or `end`; the bytes from `begin` on may be looked at
+// too.
+inline const char* find_control(const char* begin, const char* at, const char* end) {
 #if defined(__SSE2__)
-  const __m128i low = _mm_set1_epi8(0x1f);
-  const __m128i del = _mm_set1_epi8(0x7f);
-  const __m128i tab = _mm_set1_epi8('\t');
-  while (end - at >= 16) {
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
-    const __m128i below = _mm_cmpeq_epi8(_mm_min_epu8(bytes, low), bytes);
-    const __m128i bad =
-        _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), below), _mm_cmpeq_epi8(bytes, del));
-    const int mask = _mm_movemask_epi8(bad);
-    if (mask != 0) return at + __builtin_ctz(static_cast<unsigned>(mask));
-    at += 16;
-  }
+  at = find_by_16(begin, at, end, [](__m128i bytes) {
+    const __m128i below = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+    const __m128i but_tab = _mm_andnot_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t')), below);
+    const __m128i del = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
+    return static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(but_tab, del)));
+  });
 #endif
   while (at != end && !is_control(*at)) ++at;
   return at;

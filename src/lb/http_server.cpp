@@ -53,12 +53,6 @@ Task<> refuse_head(HttpClient& client, std::string_view bytes, int status, std::
   client.linger = co_await flush(client.socket, answer, client.listener->frontend->listener.timeout.send);
 }
 
-Task<bool> serve_request(HttpClient& client, std::string_view input) {
-  Exchange exchange(client);
-  exchange.begin(input);
-  co_return co_await exchange.run();
-}
-
 Millis time_until(Instant deadline, Worker& worker) {
   const auto left = std::chrono::duration_cast<Millis>(deadline - worker.loop().now());
   return std::max(Millis::zero(), left);
@@ -105,7 +99,7 @@ Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer cli
           worker.loop().now() + client.timeouts().head;  // from its first byte, however slowly it comes
       continue;
     }
-    const bool goes_on = co_await serve_request(client, bytes);
+    const bool goes_on = co_await Exchange::serve(client, bytes);
     if (!goes_on) break;
     pipelined = !client.pending.empty();
     wait = !pipelined;

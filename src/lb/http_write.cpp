@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <utility>
 
 namespace muster::lb {
 
@@ -13,6 +14,36 @@ void append_field(Buffer& out, std::string_view name, std::string_view value) {
   out.append(value);
   out.append("\r\n");
 }
+
+// Lines in the order they are to have. Those that stay as they came are copied when the run ends.
+class Lines {
+ public:
+  explicit Lines(Buffer& out) : out_(out) {}
+  Lines(const Lines&) = delete;
+  Lines& operator=(const Lines&) = delete;
+  ~Lines() { out_.append(run_); }
+
+  void keep(std::string_view line) {
+    if (run_.data() + run_.size() == line.data()) {
+      run_ = {run_.data(), run_.size() + line.size()};
+    } else {
+      end_run();
+      run_ = line;
+    }
+  }
+  void write(const Field& field) {
+    if (field.canonical) return keep(field.line());
+    append_field(end_run(), field.name, field.value);
+  }
+  Buffer& end_run() {
+    out_.append(std::exchange(run_, {}));
+    return out_;
+  }
+
+ private:
+  Buffer& out_;
+  std::string_view run_;
+};
 
 void append_number(Buffer& out, std::uint64_t number, int base = 10) {
   std::array<char, 24> digits{};
@@ -77,17 +108,19 @@ std::string_view reason_of(int status) {
   }
 }
 
-bool passes_to_replica(const Field& field) {
+bool passes_to_replica(const Field& field, const RequestHead& head) {
   switch (field.kind) {
     case FieldKind::other:
-    case FieldKind::expect:
     case FieldKind::trailer:
     case FieldKind::content_length:
       return true;
+    case FieldKind::expect:
+      return head.expect_continue;
+    case FieldKind::upgrade:
+      return head.framing.upgrade;
     case FieldKind::request_id:         // written here
-    case FieldKind::host:               // written from the authority
+    case FieldKind::host:               // where it is the authority
     case FieldKind::transfer_encoding:  // written from the framing
-    case FieldKind::upgrade:            // written when it is forwarded
     case FieldKind::connection:
     case FieldKind::hop_by_hop:
     case FieldKind::forwarded:
@@ -157,6 +190,7 @@ class Forwarding {
       : out_(out), head_(head), origin_(origin), edits_(edits) {}
 
   void write() {
+    if (edits_.empty() && !origin_.is_trusted_proxy) return write_ours();
     say("X-Forwarded-For", FieldKind::forwarded_for, origin_.address);
     say("X-Forwarded-Proto", FieldKind::forwarded_proto, "http");
     say("X-Forwarded-Host", FieldKind::forwarded_host, head_.authority);
@@ -165,10 +199,17 @@ class Forwarding {
         if (field.kind == FieldKind::forwarded) append_field(out_, field.name, field.value);
       }
     }
-    request_id();
+    if (!is_edited("X-Request-Id", edits_)) write_request_id();
   }
 
  private:
+  void write_ours() {
+    if (!origin_.address.empty()) append_field(out_, "X-Forwarded-For", origin_.address);
+    out_.append("X-Forwarded-Proto: http\r\n");
+    if (!head_.authority.empty()) append_field(out_, "X-Forwarded-Host", head_.authority);
+    write_request_id();
+  }
+
   void say(std::string_view name, FieldKind kind, std::string_view ours) {
     if (is_edited(name, edits_)) return;
     if (!origin_.is_trusted_proxy) {
@@ -195,11 +236,12 @@ class Forwarding {
     }
   }
 
-  void request_id() {
-    if (is_edited("X-Request-Id", edits_)) return;
+  void write_request_id() {
     std::string_view id = origin_.request_id;
-    for (const Field& field : head_.fields.all()) {
-      if (field.kind == FieldKind::request_id && is_valid_request_id(field.value)) id = field.value;
+    if (head_.fields.has(FieldKind::request_id)) {
+      for (const Field& field : head_.fields.all()) {
+        if (field.kind == FieldKind::request_id && is_valid_request_id(field.value)) id = field.value;
+      }
     }
     if (!id.empty()) append_field(out_, "X-Request-Id", id);
   }
@@ -220,20 +262,40 @@ bool is_valid_request_id(std::string_view text) {
   });
 }
 
-void write_request_head(Buffer& out, const RequestHead& head, const Origin& origin) {
-  const spec::HeaderEdits& edits = origin.edits == nullptr ? no_edits : *origin.edits;
-  out.reserve(out.size() + head.bytes + 2 * head.authority.size() + origin.address.size() + 256);
+namespace {
+void write_request_line(Buffer& out, const RequestHead& head) {
   out.append(head.method);
   out.append(head.target.front() == '?' ? " /" : " ");  // RFC 9112 3.2.1: an empty path is sent as "/"
   out.append(head.target);
   out.append(" HTTP/1.1\r\n");
-  if (!is_edited("Host", edits)) append_field(out, "Host", head.authority);
+}
+
+void write_status_line(Buffer& out, const ResponseHead& head) {
+  out.append("HTTP/1.1 ");
+  append_number(out, static_cast<std::uint64_t>(head.status));
+  out.append(" ");
+  out.append(head.reason);
+  out.append("\r\n");
+}
+}  // namespace
+
+void write_request_head(Buffer& out, const RequestHead& head, const Origin& origin) {
+  const spec::HeaderEdits& edits = origin.edits == nullptr ? no_edits : *origin.edits;
+  out.reserve(out.size() + head.bytes + 2 * head.authority.size() + origin.address.size() + 256);
   const bool edited = !edits.empty();
-  for (const Field& field : head.fields.all()) {
-    if (edited && is_edited(field.name, edits)) continue;
-    const bool expects_of_1_0 = field.kind == FieldKind::expect && !head.expect_continue;
-    if (passes_to_replica(field) && !expects_of_1_0) append_field(out, field.name, field.value);
-    if (field.kind == FieldKind::upgrade && head.framing.upgrade) append_field(out, field.name, field.value);
+  const bool keeps_host = !head.start_line.empty() && head.fields.has(FieldKind::host);
+  {
+    Lines lines(out);
+    if (head.start_line.empty()) {
+      write_request_line(out, head);
+    } else {
+      lines.keep(head.start_line);
+    }
+    if (!keeps_host && !is_edited("Host", edits)) append_field(lines.end_run(), "Host", head.authority);
+    for (const Field& field : head.fields.all()) {
+      if (edited && is_edited(field.name, edits)) continue;
+      if (passes_to_replica(field, head) || (field.kind == FieldKind::host && keeps_host)) lines.write(field);
+    }
   }
   if (head.framing.body == BodyKind::chunked) out.append("Transfer-Encoding: chunked\r\n");
   if (head.framing.upgrade) out.append("Connection: upgrade\r\n");
@@ -246,14 +308,17 @@ void write_response_head(Buffer& out, const ResponseHead& head, const AnswerForm
                          const spec::HeaderEdits* edits) {
   const bool edited = edits != nullptr && !edits->empty();
   out.reserve(out.size() + head.bytes + 96);
-  out.append("HTTP/1.1 ");
-  append_number(out, static_cast<std::uint64_t>(head.status));
-  out.append(" ");
-  out.append(head.reason);
-  out.append("\r\n");
-  for (const Field& field : head.fields.all()) {
-    if (edited && is_edited(field.name, *edits)) continue;
-    if (passes_to_client(field, form)) append_field(out, field.name, field.value);
+  {
+    Lines lines(out);
+    if (head.start_line.empty()) {
+      write_status_line(out, head);
+    } else {
+      lines.keep(head.start_line);
+    }
+    for (const Field& field : head.fields.all()) {
+      if (edited && is_edited(field.name, *edits)) continue;
+      if (passes_to_client(field, form)) lines.write(field);
+    }
   }
   if (edited) append_edits(out, *edits);
   if (form.body == BodyKind::chunked) out.append("Transfer-Encoding: chunked\r\n");

@@ -1,5 +1,5 @@
-// Heads as the proxy sends them: written anew from parsed fields, never copied, so that what the next hop reads is
-// what was checked. Pure.
+// Heads as the proxy sends them: written anew from parsed fields, so that what the next hop reads is what was checked.
+// Lines that came as they would be written are copied, all that follow one another at once. Pure.
 #pragma once
 
 #include <cstdint>

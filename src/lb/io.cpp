@@ -1,7 +1,9 @@
 #include "lb/io.h"
 
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -9,6 +11,15 @@
 namespace muster::lb {
 
 namespace {
+// Not recv(3) and send(3): those are cancellation points, with two atomic operations around each call. Nobody cancels a
+// traffic thread.
+ssize_t recv_now(int fd, std::span<char> into) {
+  return ::syscall(SYS_recvfrom, fd, into.data(), into.size(), 0, nullptr, nullptr);
+}
+ssize_t send_now(int fd, std::string_view bytes) {
+  return ::syscall(SYS_sendto, fd, bytes.data(), bytes.size(), MSG_NOSIGNAL, nullptr, 0);
+}
+
 std::ptrdiff_t outcome(ssize_t moved) {
   if (moved >= 0) return moved;
   return errno == EAGAIN || errno == EWOULDBLOCK ? io_blocked : io_failed;
@@ -28,7 +39,7 @@ iovec part(std::string_view bytes) {
 
 std::ptrdiff_t receive(const Socket& socket, std::span<char> into) {
   for (;;) {
-    const ssize_t got = ::recv(socket.fd(), into.data(), into.size(), 0);
+    const ssize_t got = recv_now(socket.fd(), into);
     if (got < 0 && errno == EINTR) continue;
     const std::ptrdiff_t moved = outcome(got);
     if (moved == io_blocked) socket.blocked(Direction::read);
@@ -39,7 +50,7 @@ std::ptrdiff_t receive(const Socket& socket, std::span<char> into) {
 
 std::ptrdiff_t send_some(const Socket& socket, std::string_view bytes) {
   for (;;) {
-    const ssize_t sent = ::send(socket.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t sent = send_now(socket.fd(), bytes);
     if (sent >= 0 || errno != EINTR) return sent_outcome(socket, sent);
   }
 }

@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -40,7 +39,7 @@ Result<Fd> bind_inet(const spec::BindAddress& address, const SocketAddress& wher
   set_flag(fd.get(), SOL_SOCKET, SO_REUSEADDR);  // TIME_WAIT of earlier connections does not count
   if (shared) set_flag(fd.get(), SOL_SOCKET, SO_REUSEPORT);
   if (where.family() == AF_INET6) set_flag(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY);
-  set_flag(fd.get(), IPPROTO_TCP, TCP_NODELAY);  // inherited by accepted sockets
+  tune_tcp(fd.get(), where.is_loopback());
   if (::bind(fd.get(), where.raw(), where.length()) != 0) return failed(address);
   return fd;
 }
@@ -122,7 +121,7 @@ Result<std::vector<Fd>> open_systemd(const spec::BindAddress& address, std::size
     if (const int flags = ::fcntl(fd.get(), F_GETFL);
         flags < 0 || ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) != 0)
       return failed(address);
-    set_flag(fd.get(), IPPROTO_TCP, TCP_NODELAY);
+    tune_tcp(fd.get(), false);
     return share(address, std::move(fd), threads);
   }
   return Error{.message = address.text +

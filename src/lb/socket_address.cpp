@@ -1,9 +1,11 @@
 #include "lb/socket_address.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 
 #include <array>
 #include <cstring>
+#include <string_view>
 
 namespace muster::lb {
 
@@ -20,6 +22,23 @@ std::optional<SocketAddress> SocketAddress::parse(const std::string& host, std::
   address.storage_.sin6_family = AF_INET6;
   address.storage_.sin6_port = htons(port);
   return address;
+}
+
+bool SocketAddress::is_loopback() const {
+  if (family() == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&storage_.sin6_addr);
+  sockaddr_in v4{};
+  std::memcpy(&v4, &storage_, sizeof v4);
+  return ntohl(v4.sin_addr.s_addr) >> 24U == IN_LOOPBACKNET;
+}
+
+void tune_tcp(int fd, bool is_loopback) {
+  const int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (!is_loopback) return;
+  // There is no network to be fair to: BBR, where it is the host's default, would only measure and pace. Reno is in
+  // every kernel and allowed to everyone (tcp(7)).
+  constexpr std::string_view reno = "reno";
+  ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, reno.data(), reno.size());
 }
 
 Peer::Peer(const sockaddr_storage& address) {

@@ -21,10 +21,15 @@ class SocketAddress {
     return family() == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
   }
   [[nodiscard]] int family() const { return storage_.sin6_family; }
+  [[nodiscard]] bool is_loopback() const;
 
  private:
   sockaddr_in6 storage_{};  // the larger of the two
 };
+
+// TCP_NODELAY, and for a connection that does not leave this machine no pacing. On a listening socket: for those it
+// accepts.
+void tune_tcp(int fd, bool is_loopback);
 
 // Who is at the other end of a connection.
 struct Peer {

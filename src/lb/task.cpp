@@ -18,7 +18,7 @@ constexpr std::size_t classes = 0;  // each frame has its own memory, so that a 
 #else
 constexpr std::size_t classes = 16;  // frames up to 2 KiB
 #endif
-constexpr std::size_t kept_per_class = 64;
+constexpr std::size_t kept_per_class = 256;
 
 struct Spare {
   Spare* next;

@@ -53,15 +53,15 @@ void Exchange::take_body(std::string_view input) {
 
 // What is staged goes out at once; a branch carries on where that is not all.
 void Exchange::start_upload() {
-  written_ = 0;
+  written_ = head_begin_;
   wrote_anything_ = false;
   upload_progress_ = worker_.loop().now();
-  const std::ptrdiff_t sent = send_some(upstream_->socket(), staged_.view());
+  const std::ptrdiff_t sent = send_some(upstream_->socket(), staged_.view().substr(written_));
   if (sent == io_failed) return;  // the answer, or its absence, says the rest
   if (sent > 0) {
     wrote_anything_ = true;
-    written_ = static_cast<std::size_t>(sent);
-    in_flight_->endpoint().counters().bytes_to.add(written_);
+    written_ += static_cast<std::size_t>(sent);
+    in_flight_->endpoint().counters().bytes_to.add(static_cast<std::uint64_t>(sent));
   }
   if (upload_ == Upload::done && written_ == staged_.size()) return;
   upload_ = Upload::going_on;
@@ -101,10 +101,10 @@ Task<> Exchange::upload() {
       upload_ = Upload::done;
       co_return;
     }
-    if (replayable_ && staged_.size() - head_bytes_ > limits::replay_buffer_bytes) replayable_ = false;
+    if (replayable_ && staged_.size() - head_end_ > limits::replay_buffer_bytes) replayable_ = false;
     if (!replayable_) {
       staged_.clear();
-      written_ = 0;
+      written_ = authority_bytes_ = head_begin_ = head_end_ = 0;
     }
     const std::ptrdiff_t got = receive(client_.socket, worker_.scratch());
     if (got == io_blocked) {

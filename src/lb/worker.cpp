@@ -13,6 +13,7 @@
 #include <cerrno>
 
 #include <climits>
+#include <cstring>
 
 #include "base/check.h"
 
@@ -21,7 +22,7 @@ namespace muster::lb {
 namespace {
 constexpr int accepts_per_turn = 32;        // then the connections that are there get their turn
 constexpr Millis pause_after_failure{100};  // EMFILE and its kin
-constexpr std::size_t spare_buffers_max = 64;
+constexpr std::size_t spare_buffers_max = 256;
 constexpr std::size_t spare_buffer_bytes_max = 8U << 10U;
 }  // namespace
 
@@ -78,10 +79,20 @@ struct Worker::QueueWait : WheelNode {
 };
 
 namespace {
+using DigitPairs = std::array<std::array<char, 2>, 256>;
+constexpr DigitPairs make_digit_pairs() {
+  constexpr std::string_view digits = "0123456789abcdef";
+  DigitPairs pairs{};
+  for (std::size_t byte = 0; byte < pairs.size(); ++byte)
+    pairs[byte] = {digits[byte / 16], digits[byte % 16]};
+  return pairs;
+}
+constexpr DigitPairs digit_pairs = make_digit_pairs();
+
 // 16 hexadecimal digits.
 void write_digits(std::uint64_t number, char* into) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  for (int digit = 0; digit < 16; ++digit, number <<= 4U) into[digit] = digits[number >> 60U];
+  for (int pair = 0; pair < 8; ++pair, number <<= 8U)
+    std::memcpy(into + 2 * pair, digit_pairs[number >> 56U].data(), 2);
 }
 }  // namespace
 

@@ -31,7 +31,7 @@ const std::string ours =
 
 TEST(RequestToReplica, IsWrittenAnew) {
   EXPECT_EQ(forwarded("GET /a?b HTTP/1.1\r\naccept:\t*/* \r\nHOST: h\r\n\r\n"),
-            "GET /a?b HTTP/1.1\r\nHost: h\r\naccept: */*\r\n" + ours);
+            "GET /a?b HTTP/1.1\r\naccept: */*\r\nHOST: h\r\n" + ours);
 }
 
 TEST(RequestToReplica, DropsWhatEndsAtThisHop) {
