@@ -73,7 +73,7 @@ json::object target_body(const Arguments& arguments, const Target& target) {
   body["wait"] = arguments.wait;
   if (arguments.command() == Command::scale) {
     body["replicas"] = or_null(target.replicas);
-  } else {
+  } else if (arguments.row->operand != Operand::app) {
     body["ordinal"] = or_null(target.ordinal);
   }
   if (arguments.command() == Command::restart) body["now"] = arguments.now;

@@ -26,6 +26,8 @@ enum class Command : std::uint8_t {
   scale,
   drain,
   undrain,
+  pause,
+  resume,
   down,
   demo,
   doctor,

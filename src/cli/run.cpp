@@ -48,6 +48,8 @@ int run_command(const Context& context) {
     case Command::scale:
     case Command::drain:
     case Command::undrain:
+    case Command::pause:
+    case Command::resume:
       return run_targets(context);
     case Command::down:
       return run_down(context);

@@ -35,6 +35,7 @@ struct Endpoint {
 struct Pool {
   std::string app;
   std::vector<Endpoint> endpoints;
+  bool paused = false;  // requests and connections wait in the queue all the same
 };
 
 // The whole routing at one moment, complete and const once it is published.

@@ -33,10 +33,22 @@ bool Exchange::begin_answer(std::string_view bytes) {
   form_ = form_of(head);
   answer_ = BodyReader(answers_head_ ? BodyKind::none : head.framing.body, head.framing.length);
   upstream_keep_alive_ = head.framing.keep_alive && answer_.kind() != BodyKind::until_close;
-  if (head.status >= 500) in_flight_->endpoint().counters().responses_5xx.add();
+  const spec::Listener& listener = frontend_->listener;
+  LocalEndpoint& endpoint = in_flight_->endpoint();
+  if (head.status >= 500) endpoint.counters().responses_5xx.add();
+  if (head.status >= 502 && head.status <= 504) {
+    endpoint.count_failure(listener.eject);
+  } else {
+    endpoint.report_success();
+  }
   answer_begun_ = true;
   worker_.serialised().clear();
-  write_response_head(worker_.serialised(), head, form_, &frontend_->listener.response_headers);
+  std::string cookie;
+  if (!listener.sticky_cookie.empty() && preference_.stuck != endpoint.seed())
+    cookie = sticky_cookie_line(listener.sticky_cookie, endpoint.seed());
+  form_.further = cookie;
+  write_response_head(worker_.serialised(), head, form_, &listener.response_headers);
+  form_.further = {};
   return pass_on(bytes);
 }
 

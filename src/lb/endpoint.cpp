@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "lb/pick.h"
 #include "lb/worker.h"
 
 namespace muster::lb {
@@ -30,7 +31,8 @@ LocalEndpoint::LocalEndpoint(Worker& worker, std::shared_ptr<SharedInstance> sha
     : worker_(worker),
       shared_(std::move(shared)),
       counters_(shared_->per_thread[worker.index()]),
-      address_(SocketAddress::parse(shared_->endpoint.address, shared_->endpoint.port)) {}
+      address_(SocketAddress::parse(shared_->endpoint.address, shared_->endpoint.port)),
+      seed_(hash_of(shared_->endpoint.label)) {}
 
 LocalEndpoint::~LocalEndpoint() {
   close_parked();
@@ -149,12 +151,25 @@ Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, ConnectFail
   co_return std::make_unique<Upstream>(*this, std::move(socket));
 }
 
-void LocalEndpoint::report_failure(std::string text) {
+bool LocalEndpoint::is_ejected() const noexcept {
+  return shared_->ejection.is_out(worker_.loop().now());
+}
+
+void LocalEndpoint::report_failure(std::string_view what, const std::optional<spec::Eject>& rule) {
   counters_.failures.add();
   const Instant now = worker_.loop().now();
-  if (now < next_report_) return;
-  next_report_ = now + report_every;
-  worker_.callbacks().on_upstream_failed(id(), std::move(text));
+  if (now >= next_report_) {
+    next_report_ = now + report_every;
+    worker_.callbacks().on_upstream_failed(id(), label() + ": " + std::string(what));
+  }
+  count_failure(rule);
+}
+
+void LocalEndpoint::count_failure(const std::optional<spec::Eject>& rule) {
+  if (!rule || !shared_->ejection.fail(*rule, worker_.loop().now())) return;
+  worker_.callbacks().on_upstream_failed(id(), label() + ": left out for " +
+                                                   std::to_string(rule->time.count()) + " ms after " +
+                                                   std::to_string(rule->fails) + " failures in a row");
 }
 
 InFlight::InFlight(Ref<LocalEndpoint> endpoint) : endpoint_(std::move(endpoint)) {

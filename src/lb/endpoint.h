@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -68,7 +69,14 @@ class LocalEndpoint : public LocalCounted {
 
   // A new connection. Null: it failed.
   Task<std::unique_ptr<Upstream>> connect(Millis limit, ConnectFailure& failure);
-  void report_failure(std::string text);  // counted always, told to the control thread now and then
+  // Counted always, told to the control thread now and then. `what`: behind its label.
+  void report_failure(std::string_view what, const std::optional<spec::Eject>& rule);
+  void count_failure(const std::optional<spec::Eject>& rule);  // towards its ejection alone
+  void report_success() noexcept { shared_->ejection.succeed(); }
+  [[nodiscard]] bool is_ejected() const noexcept;
+  [[nodiscard]] std::uint64_t load() const noexcept { return shared_->in_flight(); }
+  // The same for each start of this replica.
+  [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
 
  private:
   friend class Upstream;
@@ -79,6 +87,7 @@ class LocalEndpoint : public LocalCounted {
   std::shared_ptr<SharedInstance> shared_;
   InstanceCounters& counters_;
   std::optional<SocketAddress> address_;
+  const std::uint64_t seed_;
   std::vector<std::unique_ptr<Upstream>> parked_;
   std::uint64_t in_flight_ = 0;
   bool in_rotation_ = true;

@@ -43,12 +43,15 @@ void Exchange::begin(std::string_view input) {
   staged_.append(head.target);
   head_begin_ = staged_.size();
   choose();
-  const auto& edits = frontend_->listener.headers;
+  const spec::Listener& listener = frontend_->listener;
+  const bool trusted = frontend_->trusts(client_.address);
+  if (listener.balance.kind == spec::Balance::Kind::hash || !listener.sticky_cookie.empty())
+    preference_ = preference_of(listener, head, client_.address, trusted);
   write_request_head(staged_, head,
                      {.address = client_.address.text,
-                      .is_trusted_proxy = frontend_->trusts(client_.address),
+                      .is_trusted_proxy = trusted,
                       .request_id = worker_.new_request_id(),
-                      .edits = &edits});
+                      .edits = &listener.headers});
   head_end_ = staged_.size();
   if (!choice_.pool) refusal_ = answer_of_route();
   take_body(input.substr(head.bytes));
@@ -71,22 +74,21 @@ Exchange::Refusal Exchange::answer_of_route() {
 }
 
 bool Exchange::has_replica() {
-  if (frontend_.get() != client_.listener->frontend.get() || !choice_.pool || choice_.pool->endpoints.empty())
+  if (frontend_.get() != client_.listener->frontend.get() || !choice_.pool || !choice_.pool->takes_requests())
     choose();
-  return !choice_.pool || !choice_.pool->endpoints.empty();
+  return !choice_.pool || choice_.pool->takes_requests();
 }
 
 bool Exchange::pick_replica() {
   if (!has_replica() || !choice_.pool) return false;
-  Ref<LocalEndpoint> endpoint = Worker::pick(*choice_.pool, tried_);
+  Ref<LocalEndpoint> endpoint = worker_.pick(*choice_.pool, frontend_->listener, preference_, tried_);
   if (!endpoint) return false;
   in_flight_.emplace(std::move(endpoint));
   return true;
 }
 
 void Exchange::replica_failed(std::string_view what) {
-  LocalEndpoint& endpoint = in_flight_->endpoint();
-  endpoint.report_failure(endpoint.label() + ": " + std::string(what));
+  in_flight_->endpoint().report_failure(what, frontend_->listener.eject);
 }
 
 // The replica may have closed it at the very moment; a request that must not be sent twice looks before it writes.
@@ -128,7 +130,7 @@ Task<Exchange::Refusal> Exchange::reach_replica() {
   for (;;) {
     if (!in_flight_ && !pick_replica()) {
       if (!choice_.pool) co_return answer_of_route();
-      if (choice_.pool->endpoints.empty()) {
+      if (!choice_.pool->takes_requests()) {
         const std::optional<Refusal> refusal = co_await wait_in_queue();
         if (refusal) co_return *refusal;
       } else {  // each was tried: once more from the beginning

@@ -124,6 +124,7 @@ class Exchange final : WaitsForReplica {
   Worker& worker_;
   Ref<Frontend> frontend_;
   Choice choice_;  // of frontend_
+  Preference preference_;
 
   // The request: its authority and target, for another choice when the routing has changed; then what is sent of it:
   // the head, and the body while that fits the replay buffer.

@@ -108,4 +108,7 @@ bool is_idempotent(std::string_view method);
 // `lower_case`: letters, digits, '-' and '/'. `text`: without control bytes.
 bool equals_ignoring_case(std::string_view text, std::string_view lower_case);
 
+// Field names are compared without regard to the case of ASCII letters (RFC 9110 5.1).
+bool same_name(std::string_view one, std::string_view other);
+
 }  // namespace muster::lb

@@ -1,5 +1,6 @@
 #include "lb/http_rules.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
@@ -214,6 +215,11 @@ bool equals_ignoring_case(std::string_view text, std::string_view lower_case) {
     if ((text[at] | 0x20) != lower_case[at]) return false;
   }
   return true;
+}
+
+bool same_name(std::string_view one, std::string_view other) {
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+  return one.size() == other.size() && std::ranges::equal(one, other, {}, lower, lower);
 }
 
 FieldKind kind_of_field(std::string_view name) {

@@ -166,14 +166,7 @@ const spec::HeaderEdits no_edits;
 // Left out, or replaced by what is set.
 bool is_edited(std::string_view name, const spec::HeaderEdits& edits) {
   if (edits.remove.empty() && edits.set.empty()) return false;
-  const auto same = [name](std::string_view other) {
-    return name.size() == other.size() && std::ranges::equal(name, other, [](char a, char b) {
-             const auto lower = [](char c) {
-               return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-             };
-             return lower(a) == lower(b);
-           });
-  };
+  const auto same = [name](std::string_view other) { return same_name(name, other); };
   return std::ranges::any_of(edits.remove, same) ||
          std::ranges::any_of(edits.set, same, &spec::HeaderField::name);
 }
@@ -321,6 +314,7 @@ void write_response_head(Buffer& out, const ResponseHead& head, const AnswerForm
     }
   }
   if (edited) append_edits(out, *edits);
+  out.append(form.further);
   if (form.body == BodyKind::chunked) out.append("Transfer-Encoding: chunked\r\n");
   if (form.upgrade) out.append("Connection: upgrade\r\n");
   if (form.close) out.append("Connection: close\r\n");

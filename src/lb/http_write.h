@@ -27,7 +27,9 @@ struct AnswerForm {
   bool close = false;              // "Connection: close"
   bool keep_alive_1_0 = false;     // "Connection: keep-alive", which an HTTP/1.0 client must be told
   bool upgrade = false;            // the 101 that opens a tunnel, a 426 that names a protocol
+  std::string_view further = {};   // field lines, each with its CRLF
 };
+// `form.further` lines are muster's own, behind the others.
 void write_response_head(Buffer& out, const ResponseHead& head, const AnswerForm& form,
                          const spec::HeaderEdits* edits = nullptr);
 

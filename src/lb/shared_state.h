@@ -15,6 +15,7 @@
 
 #include "base/ids.h"
 #include "lb/balancer.h"
+#include "lb/ejection.h"
 
 namespace muster::lb {
 
@@ -59,6 +60,13 @@ struct SharedInstance {
   SharedInstance(Endpoint e, std::size_t threads) : endpoint(std::move(e)), per_thread(threads) {}
   const Endpoint endpoint;
   std::vector<InstanceCounters> per_thread;
+  Ejection ejection;
+
+  [[nodiscard]] std::uint64_t in_flight() const noexcept {  // on all threads
+    std::uint64_t sum = 0;
+    for (const InstanceCounters& counters : per_thread) sum += counters.in_flight.get();
+    return sum;
+  }
 };
 
 struct alignas(cache_line_bytes) ListenerCounters {

@@ -5,11 +5,12 @@ namespace muster::lb {
 
 namespace {
 struct TcpClient final : WaitsForReplica {
-  TcpClient(Worker& w, Ref<LocalListener> l, Fd fd)
+  TcpClient(Worker& w, Ref<LocalListener> l, Fd fd, const Peer& address)
       : worker(w),
         listener(std::move(l)),
         counted_at(listener->frontend->shared),
-        socket(w.loop(), std::move(fd), listener->kind()) {
+        socket(w.loop(), std::move(fd), listener->kind()),
+        preference(preference_of(listener->frontend->listener, address)) {
     ListenerCounters& counters = counted_at->per_thread[worker.index()];
     counters.connections.add();
     counters.requests.add();
@@ -26,13 +27,14 @@ struct TcpClient final : WaitsForReplica {
   TcpClient& operator=(const TcpClient&) = delete;
   bool has_replica() override {
     const Ref<LocalPool>& pool = listener->frontend->pool;
-    return pool && !pool->endpoints.empty();
+    return pool && pool->takes_requests();
   }
 
   Worker& worker;
   Ref<LocalListener> listener;
   std::shared_ptr<SharedListener> counted_at;
   Socket socket;
+  Preference preference;
   ClientLink link;
 };
 
@@ -52,13 +54,17 @@ Task<bool> reach_replica(TcpClient& client, Connected& connected) {
   for (int tries = 0; !worker.loop().shut();) {
     const Ref<Frontend> frontend = client.listener->frontend;
     Ref<LocalEndpoint> endpoint;
-    if (frontend->pool) endpoint = Worker::pick(*frontend->pool, tried);
+    if (frontend->pool && frontend->pool->takes_requests())
+      endpoint = worker.pick(*frontend->pool, frontend->listener, client.preference, tried);
     if (endpoint) {
       connected.in_flight.emplace(endpoint);
       ConnectFailure failure;
       connected.upstream = co_await endpoint->connect(frontend->listener.timeout.connect, failure);
-      if (connected.upstream) co_return true;
-      endpoint->report_failure(endpoint->label() + ": connect: " + failure.why);
+      if (connected.upstream) {
+        endpoint->report_success();
+        co_return true;
+      }
+      endpoint->report_failure("connect: " + failure.why, frontend->listener.eject);
       tried.push_back(endpoint->id());
       connected.in_flight.reset();
       const bool over =
@@ -76,8 +82,8 @@ Task<bool> reach_replica(TcpClient& client, Connected& connected) {
 }
 }  // namespace
 
-Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd) {
-  TcpClient client(worker, std::move(listener), std::move(fd));
+Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer client_address) {
+  TcpClient client(worker, std::move(listener), std::move(fd), client_address);
   if (!client.socket.valid()) co_return;
   Connected connected;
   const bool reached = co_await reach_replica(client, connected);

@@ -16,6 +16,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "lb/pick.h"
 
 namespace muster::lb {
 
@@ -89,6 +90,8 @@ constexpr DigitPairs make_digit_pairs() {
 }
 constexpr DigitPairs digit_pairs = make_digit_pairs();
 
+constexpr std::uint64_t golden_ratio = 0x9e3779b97f4a7c15U;  // the step of splitmix64
+
 // 16 hexadecimal digits.
 void write_digits(std::uint64_t number, char* into) {
   for (int pair = 0; pair < 8; ++pair, number <<= 8U)
@@ -103,6 +106,7 @@ Worker::Worker(std::size_t index, std::unique_ptr<Loop> loop, const Callbacks& c
       ::getrandom(request_id_state_.data(), sizeof request_id_state_, GRND_NONBLOCK);
   request_id_state_[1] += index_;
   write_digits(request_id_state_[0], request_id_.data());
+  random_state_ = request_id_state_[1];
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT_MAX) limit.rlim_cur = INT_MAX;
   const auto all = static_cast<int>(limit.rlim_cur);
@@ -111,11 +115,7 @@ Worker::Worker(std::size_t index, std::unique_ptr<Loop> loop, const Callbacks& c
 
 // A random half of this thread, and a count that is scrambled by splitmix64 (each value once).
 std::string_view Worker::new_request_id() {
-  std::uint64_t mixed = request_id_state_[1] += 0x9e3779b97f4a7c15U;
-  mixed = (mixed ^ (mixed >> 30U)) * 0xbf58476d1ce4e5b9U;
-  mixed = (mixed ^ (mixed >> 27U)) * 0x94d049bb133111ebU;
-  mixed ^= mixed >> 31U;
-  write_digits(mixed, request_id_.data() + 16);
+  write_digits(mix(request_id_state_[1] += golden_ratio), request_id_.data() + 16);
   return {request_id_.data(), request_id_.size()};
 }
 
@@ -171,20 +171,52 @@ Choice Frontend::choose(std::string_view authority, std::string_view target) con
   return Choice{.route = &listener.routes[group.members[member]], .pool = pool_of_member(member)};
 }
 
-Ref<LocalEndpoint> Worker::pick(LocalPool& pool, const std::vector<InstanceId>& tried) {
-  const std::size_t count = pool.endpoints.size();
-  if (count == 0) return {};
-  const auto was_tried = [&tried](const LocalEndpoint& endpoint) {
-    return std::ranges::find(tried, endpoint.id()) != tried.end();
-  };
-  if (!tried.empty() && std::ranges::all_of(pool.endpoints, [&](const auto& e) { return was_tried(*e); }))
-    return {};
-  // With others beside it a tried one only passes its turn on; the loop ends because one untried exists, and other
-  // threads that take turns between ours cannot starve us for longer than chance.
-  for (;;) {
-    const Ref<LocalEndpoint>& endpoint = pool.endpoints[pool.cursor->next(count)];
-    if (tried.empty() || !was_tried(*endpoint)) return endpoint;
+namespace {
+// `usable`: by index, at least one of them true.
+std::size_t pick_among(const LocalPool& pool, const spec::Balance& balance, const Preference& preference,
+                       std::uint64_t random, const std::vector<bool>& usable) {
+  const auto& endpoints = pool.endpoints;
+  const std::size_t count = endpoints.size();
+  const auto is_usable = [&usable](std::size_t i) { return usable[i]; };
+  const auto load = [&endpoints](std::size_t i) { return endpoints[i]->load(); };
+  const auto seed = [&endpoints](std::size_t i) { return endpoints[i]->seed(); };
+  if (preference.stuck) {
+    const auto stuck = std::ranges::find(endpoints, *preference.stuck, &LocalEndpoint::seed);
+    const auto at = static_cast<std::size_t>(stuck - endpoints.begin());
+    if (at < count && usable[at]) return at;
   }
+  if (preference.key) return *pick_by_hash(count, *preference.key, is_usable, seed);
+  if (balance.kind == spec::Balance::Kind::least_conn)
+    return *pick_least(count, pool.cursor->next(count), is_usable, load);
+  if (balance.kind == spec::Balance::Kind::p2c) return *pick_of_two(count, random, is_usable, load);
+  // One that is left out passes its turn on. Ends, because other threads that take turns between ours cannot starve us
+  // for longer than chance.
+  for (;;) {
+    const std::size_t turn = pool.cursor->next(count);
+    if (usable[turn]) return turn;
+  }
+}
+}  // namespace
+
+Ref<LocalEndpoint> Worker::pick(LocalPool& pool, const spec::Listener& listener, const Preference& preference,
+                                const std::vector<InstanceId>& tried) {
+  const auto& endpoints = pool.endpoints;
+  if (endpoints.empty()) return {};
+  const bool in_turn = listener.balance.kind == spec::Balance::Kind::round_robin && !preference.stuck;
+  if (in_turn && tried.empty()) {
+    const Ref<LocalEndpoint>& next = endpoints[pool.cursor->next(endpoints.size())];
+    if (!listener.eject || !next->is_ejected()) return next;
+  }
+  untried_.clear();
+  usable_.clear();
+  for (const Ref<LocalEndpoint>& endpoint : endpoints) {
+    untried_.push_back(std::ranges::find(tried, endpoint->id()) == tried.end());
+    usable_.push_back(untried_.back() && !(listener.eject && endpoint->is_ejected()));
+  }
+  const auto any = [](const std::vector<bool>& some) { return std::ranges::find(some, true) != some.end(); };
+  if (!any(untried_)) return {};
+  return endpoints[pick_among(pool, listener.balance, preference, mix(random_state_ += golden_ratio),
+                              any(usable_) ? usable_ : untried_)];
 }
 
 Task<bool> Worker::wait_for_replica(LocalListener& listener, WaitsForReplica& waiter, Instant deadline) {
@@ -249,13 +281,17 @@ void Worker::update_endpoints(const Publication& publication) {
 }
 
 void Worker::update_pools(const Publication& publication) {
-  for (auto& [app, pool] : pools_) pool->endpoints.clear();
+  for (auto& [app, pool] : pools_) {
+    pool->endpoints.clear();
+    pool->paused = false;
+  }
   std::map<std::string, Ref<LocalPool>> pools;
   const auto& wanted = publication.snapshot->pools;
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     const auto known = pools_.find(wanted[i].app);
     Ref<LocalPool> pool = known == pools_.end() ? make_ref<LocalPool>() : known->second;
     pool->cursor = publication.cursors[i];
+    pool->paused = wanted[i].paused;
     for (const auto& instance : publication.instances[i])
       pool->endpoints.push_back(endpoints_.at(instance->endpoint.instance));
     pools.emplace(wanted[i].app, std::move(pool));
@@ -396,7 +432,7 @@ void Worker::begin_connection(LocalListener& listener, Fd fd, Peer client_addres
       serve_http(*this, Ref<LocalListener>(&listener), std::move(fd), std::move(client_address));
       break;
     case spec::ListenMode::tcp:
-      serve_tcp(*this, Ref<LocalListener>(&listener), std::move(fd));
+      serve_tcp(*this, Ref<LocalListener>(&listener), std::move(fd), std::move(client_address));
       break;
   }
 }

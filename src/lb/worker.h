@@ -18,6 +18,7 @@
 #include "lb/listen_sockets.h"
 #include "lb/local_ref.h"
 #include "lb/loop.h"
+#include "lb/preference.h"
 #include "lb/router.h"
 #include "lb/shared_state.h"
 #include "lb/socket_address.h"
@@ -39,6 +40,8 @@ struct Publication {
 struct LocalPool : LocalCounted {
   std::shared_ptr<RoundRobin> cursor;
   std::vector<Ref<LocalEndpoint>> endpoints;
+  bool paused = false;
+  [[nodiscard]] bool takes_requests() const { return !paused && !endpoints.empty(); }
 };
 
 // Where a request goes.
@@ -128,8 +131,10 @@ class Worker {
   void add_client(ClientLink& link);
   void remove_client(ClientLink& link);
 
-  // The next replica in turn that is not in `tried`; none when the pool has no other.
-  static Ref<LocalEndpoint> pick(LocalPool& pool, const std::vector<InstanceId>& tried);
+  // The next replica that is not in `tried`, by what the request prefers and the listener's `balance`; an ejected one
+  // only when there is no other. None: each was tried.
+  Ref<LocalEndpoint> pick(LocalPool& pool, const spec::Listener& listener, const Preference& preference,
+                          const std::vector<InstanceId>& tried);
   // Waits in the listener's queue until there is a replica. False: it is full, or its time is over at `deadline`.
   Task<bool> wait_for_replica(LocalListener& listener, WaitsForReplica& waiter, Instant deadline);
   void on_endpoint_idle(LocalEndpoint& endpoint);
@@ -158,6 +163,9 @@ class Worker {
   Buffer serialised_;
   std::array<std::uint64_t, 2> request_id_state_{};  // chosen at random, then counted on
   std::array<char, 32> request_id_{};
+  std::uint64_t random_state_ = 0;
+  std::vector<bool> untried_;  // pick()'s, by index of the pool's endpoints
+  std::vector<bool> usable_;
   std::vector<Buffer> spare_buffers_;
 
   std::shared_ptr<const Publication> publication_;
@@ -179,6 +187,6 @@ class Worker {
 
 // Carry one client connection to its end (http_server.cpp, tcp_server.cpp).
 Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer client_address);
-Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd);
+Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer client_address);
 
 }  // namespace muster::lb

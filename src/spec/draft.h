@@ -60,6 +60,13 @@ void read_timeouts(const Reader& reader, const Node& node, ListenTimeouts& timeo
 void read_routes(const Reader& reader, const Node& node, ListenerDraft& draft);
 // `headers` and `response_headers`.
 HeaderEdits read_headers(const Reader& reader, const Node& node, bool request);
+// `balance`, `sticky` and `eject`; what a tcp listener cannot have is added to `http_only`.
+void read_balance(const Reader& reader, const Node& value, Listener& listener,
+                  std::vector<NamedMark>& http_only);
+void read_sticky(const Reader& reader, const Node& value, Listener& listener);
+void read_eject(const Reader& reader, const Node& value, Listener& listener);
+// An HTTP token (RFC 9110 5.6.2).
+bool is_token(std::string_view text);
 // "10.0.0.0/8", "192.0.2.7", "fd00::/8".
 Parsed<Network> parse_network(const std::string& text);
 ListenerDraft read_listener(const Reader& reader, const Member& member);

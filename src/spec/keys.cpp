@@ -119,16 +119,19 @@ constexpr std::array table{
            "What is balanced: requests or connections."},
     KeyRow{Section::listen, "to", "app", "required without routes",
            "The app whose replicas answer what no route matches."},
-    KeyRow{Section::listen, "balance", "\"round-robin\"", "\"round-robin\"", "Which replica is next."},
+    KeyRow{Section::listen, "balance",
+           "\"round-robin\", \"least-conn\", \"p2c\", \"hash:client|path|header:N|cookie:N\"",
+           "\"round-robin\"", "Which replica is next."},
     KeyRow{Section::listen, "timeout", "table", "{}", "Longest waits."},
     KeyRow{Section::listen, "retries", "0..10", "2", "Further replicas that a request may be tried on."},
     KeyRow{Section::listen, "queue", "table", "{}", "Where requests wait while no replica is ready."},
     KeyRow{Section::listen, "body_max", "size", "none", "Largest body of a request; 413 above."},
     KeyRow{Section::listen, "route", "[table]", "none",
            "Apps by host and path: the most exact host, then the longest path."},
-    KeyRow{Section::listen, "sticky", "table", "none", "One client, one replica.", later},
-    KeyRow{Section::listen, "eject", "table", "none", "Replicas that answer badly are left out for a while.",
-           later},
+    KeyRow{Section::listen, "sticky", "table", "none",
+           "A client stays with the replica that answered it first."},
+    KeyRow{Section::listen, "eject", "table or false", "{}",
+           "Replicas that fail again and again are left out for a while."},
     KeyRow{Section::listen, "max_conns", "integer", "none", "Connections at once.", later},
     KeyRow{Section::listen, "max_in_flight", "integer", "none", "Requests at once for each replica.", later},
     KeyRow{Section::listen, "proxy_protocol", "table", "none", "The client's address in front of the stream.",
@@ -172,6 +175,11 @@ constexpr std::array table{
     KeyRow{Section::timeout, "response", "duration", "30s", "For a replica's answer to begin."},
     KeyRow{Section::timeout, "tunnel", "duration", "1h", "Between two bytes of a tunnel."},
     KeyRow{Section::timeout, "send", "duration", "30s", "For a peer to take what it is sent."},
+
+    KeyRow{Section::sticky, "cookie", "string", "required", "Name of the cookie that says which replica."},
+
+    KeyRow{Section::eject, "fails", "1..1000", "5", "Failures in a row."},
+    KeyRow{Section::eject, "time", "duration", "30s", "For how long."},
 
     KeyRow{Section::queue, "size", "0..1000000", "1024", "Requests that may wait."},
     KeyRow{Section::queue, "timeout", "duration", "5s", "How long one waits."},
@@ -244,6 +252,10 @@ std::string_view where_it_belongs(Section section) {
       return "`timeout` of a listener";
     case Section::queue:
       return "`queue` of a listener";
+    case Section::sticky:
+      return "`sticky` of a listener";
+    case Section::eject:
+      return "`eject` of a listener";
     case Section::route:
       return "[[listen.NAME.route]]";
     case Section::respond:

@@ -25,6 +25,8 @@ enum class Section : std::uint8_t {
   headers,  // also `response_headers`
   timeout,
   queue,
+  sticky,
+  eject,
   daemon,
 };
 

@@ -52,7 +52,7 @@ class HeaderReader {
  private:
   bool name(const std::string& text, Mark at, bool set) {
     const std::string lower_case = lowered(text);
-    if (text.empty() || !std::ranges::all_of(text, is_token_char)) {
+    if (!is_token(text)) {
       reader_.error(at, fmt::format("'{}' is no name of a header field", text));
     } else if (is_ours(lower_case)) {
       reader_.error(
@@ -108,6 +108,10 @@ class HeaderReader {
 };
 
 }  // namespace
+
+bool is_token(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, is_token_char);
+}
 
 HeaderEdits read_headers(const Reader& reader, const Node& node, bool request) {
   return HeaderReader(reader, request).read(node);

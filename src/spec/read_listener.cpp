@@ -42,7 +42,12 @@ class ListenerReader {
       draft_.to_at = value.at;
       listener.app = reader_.text(value).value_or("");
     } else if (key == "balance") {
-      balance(value);
+      read_balance(reader_, value, listener, http_only_);
+    } else if (key == "sticky") {
+      http_only(key, value);
+      read_sticky(reader_, value, listener);
+    } else if (key == "eject") {
+      read_eject(reader_, value, listener);
     } else if (key == "timeout") {
       if (!reader_.table(value, "a table")) return;
       read_timeouts(reader_, value, listener.timeout);
@@ -95,12 +100,6 @@ class ListenerReader {
     }
     if (value.is(Node::Kind::list) && value.items.empty())
       reader_.error(value.at, "a listener needs an address");
-  }
-
-  void balance(const Node& value) {
-    if (value.is(Node::Kind::text) && value.text.starts_with("hash:"))
-      return reader_.error(value.at, fmt::format("'{}' is not in this version", value.text));
-    static_cast<void>(reader_.word(value, {"round-robin"}, {"least-conn", "p2c", "least-time"}));
   }
 
   void queue(std::string_view key, const Node& value) {

@@ -46,7 +46,7 @@ class Reader {
                 const std::function<void(std::string_view key, const Node& value)>& set) const;
   [[nodiscard]] bool table(const Node& node, std::string_view what) const;
   // Calls `set` for each member of a table whose keys are names of the user's; skips x-….
-  void each_name(const Node& table, std::string_view what,
+  void each_name(const Node& node, std::string_view what,
                  const std::function<void(const Member& member)>& set) const;
   // At most limits::spec_names_max of what is compared with each other.
   [[nodiscard]] bool few_enough(std::size_t count, Mark at, std::string_view what) const;

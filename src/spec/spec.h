@@ -237,6 +237,25 @@ struct Network {
   bool operator==(const Network&) const = default;
 };
 
+// Which replica of an app is next.
+struct Balance {
+  enum class Kind {
+    round_robin,
+    least_conn,  // the one with the fewest requests in flight
+    p2c,         // of two drawn at random the one with fewer
+    hash,        // always the same for one `key`, and for most keys the same when replicas come and go
+  } kind = Kind::round_robin;
+  enum class Key { client, path, header, cookie } key = Key::client;
+  std::string name = {};  // of the header field or cookie; a request without it takes its turn
+  bool operator==(const Balance&) const = default;
+};
+
+struct Eject {
+  int fails = 5;  // in a row: connects that failed, no valid answer in time, 502 to 504
+  Millis time{30000};
+  bool operator==(const Eject&) const = default;
+};
+
 struct Listener {
   std::string name;  // the short form `listen` of an app gives app, app-2, app-3 …
   Position position;
@@ -245,6 +264,9 @@ struct Listener {
   std::string app;            // `to`: gets what no route matches; may be empty where there are routes
   std::vector<Route> routes;  // http only
   ListenTimeouts timeout;
+  Balance balance;
+  std::string sticky_cookie;  // empty = none
+  std::optional<Eject> eject = Eject{};
   int retries = 2;
   int queue_size = 1024;
   Millis queue_timeout{5000};

@@ -54,10 +54,10 @@ std::optional<Account> AccountCache::find(const std::string& user, Instant now) 
   return found;
 }
 
-std::optional<gid_t> find_group(const std::string& name) {
+std::optional<gid_t> find_group(const std::string& group_name) {
   std::vector<char> buffer;
   const auto entry = ask<group>(buffer, [&](group* into, char* bytes, std::size_t size, group** found) {
-    return getgrnam_r(name.c_str(), into, bytes, size, found);
+    return getgrnam_r(group_name.c_str(), into, bytes, size, found);
   });
   if (!entry) return std::nullopt;
   return entry->gr_gid;

@@ -35,6 +35,6 @@ class AccountCache {
   std::map<std::string, Entry> entries_;
 };
 
-std::optional<gid_t> find_group(const std::string& group);
+std::optional<gid_t> find_group(const std::string& group_name);
 
 }  // namespace muster::supervisor

@@ -64,6 +64,7 @@ struct EndpointState {
 struct PoolState {
   std::string app;
   std::vector<EndpointState> endpoints;  // ready and in rotation, by ordinal then instance
+  bool paused = false;                   // requests wait all the same
 };
 
 // The whole routing, as it should be from now on; answered by SnapshotInUse. The listeners are those of

@@ -20,6 +20,7 @@ void Planner::restore_app(AppWorld& app, const PersistentApp& saved) {
   const bool same_text = raw(app.revision) == saved.revision;
   if (options_.mode == RunMode::up) return;  // `up` begins without holds
   app.held = saved.held;
+  app.paused = saved.paused;
   if (saved.scale && saved.scale->file_replicas == app.app->replicas) app.scale = saved.scale;
   for (const int ordinal : saved.held_ordinals) slot_of(app, ordinal).held = true;
   for (const int ordinal : saved.drained_ordinals) slot_of(app, ordinal).drained = true;
@@ -319,6 +320,17 @@ void Planner::on(const DrainCommand& event) {
            event.drain ? "drained" : "back in rotation");
 }
 
+void Planner::on(const PauseCommand& event) {
+  AppWorld* app = command_app(event.command, Target{.app = event.app, .ordinal = std::nullopt});
+  if (app == nullptr) return;
+  if (std::exchange(app->paused, event.pause) != event.pause)
+    note_app(Severity::info, event.pause ? "pause" : "resume", event.app,
+             event.pause ? "paused by hand: requests wait in the queue" : "requests go on");
+  routes_dirty_ = true;
+  changed();
+  wait_for(event.command, {}, std::nullopt, event.pause ? "paused" : "resumed");
+}
+
 void Planner::on(const CommandAbandoned& event) {
   std::erase_if(waiters_, [&](const Waiter& waiter) { return waiter.command == event.command; });
 }
@@ -339,15 +351,17 @@ void Planner::on(const ShutdownRequested& event) {
     world_.at_once = true;
     note_app(Severity::warning, "shutdown", "", "killing what is left: " + event.why);
     for (auto& [name, app] : world_.apps) {
-      for (auto& [ordinal, slot] : app.slots) {
-        for (Tenant& tenant : slot.tenants) {
-          if (!tenant.exited) tenant.leaving = std::max(tenant.leaving, Leaving::shutdown);
-          set_phase(tenant, Phase::stopping, event.why);
-          tenant.step = StopStep::kill;
-          tenant.step_due = now_.mono;
-        }
-      }
+      for (auto& [ordinal, slot] : app.slots) kill_now(slot, event.why);
     }
+  }
+}
+
+void Planner::kill_now(Slot& slot, const std::string& why) {
+  for (Tenant& tenant : slot.tenants) {
+    if (!tenant.exited) tenant.leaving = std::max(tenant.leaving, Leaving::shutdown);
+    set_phase(tenant, Phase::stopping, why);
+    tenant.step = StopStep::kill;
+    tenant.step_due = now_.mono;
   }
 }
 

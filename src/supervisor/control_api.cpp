@@ -95,6 +95,8 @@ const std::map<std::string, std::set<std::string>>& posts() {
       {"/v1/scale", {"app", "replicas", "wait"}},
       {"/v1/drain", {"app", "ordinal", "wait"}},
       {"/v1/undrain", {"app", "ordinal", "wait"}},
+      {"/v1/pause", {"app", "wait"}},
+      {"/v1/resume", {"app", "wait"}},
       {"/v1/down", {"now", "wait"}},
   };
   return table;
@@ -266,6 +268,11 @@ void ControlApi::post(const ControlRequest& request, const Reply& reply) {
   if (request.path == "/v1/stop")
     return command(reply, wait.value(),
                    [&](CommandId id) { return StopCommand{.command = id, .target = target}; });
+  if (request.path == "/v1/pause" || request.path == "/v1/resume") {
+    return command(reply, wait.value(), [&](CommandId id) {
+      return PauseCommand{.command = id, .app = target.app, .pause = request.path == "/v1/pause"};
+    });
+  }
   if (request.path == "/v1/scale") {
     return command(reply, wait.value(), [&](CommandId id) {
       return ScaleCommand{.command = id, .app = target.app, .replicas = replicas.value()};

@@ -148,6 +148,11 @@ struct DrainCommand {
   Target target;      // with an ordinal
   bool drain = true;  // false = undrain
 };
+struct PauseCommand {
+  CommandId command;
+  std::string app;
+  bool pause = true;  // false = resume
+};
 struct CommandAbandoned {  // the client went away: nobody waits any more; what was asked for goes on
   CommandId command;
 };
@@ -163,6 +168,6 @@ struct ShutdownRequested {  // ordered stop; the second one kills everything at 
 using Event = std::variant<ProcessStarted, SpawnFailed, ProcessExited, TreeGone, ProbeFinished, Notified,
                            LogMatched, StopCommandDone, SnapshotInUse, EndpointIdle, SpecLoaded, SpecRejected,
                            StartCommand, StopCommand, RestartCommand, ScaleCommand, DrainCommand,
-                           CommandAbandoned, FilesChanged, ShutdownRequested>;
+                           PauseCommand, CommandAbandoned, FilesChanged, ShutdownRequested>;
 
 }  // namespace muster::supervisor

@@ -99,7 +99,9 @@ void FileWatch::Impl::on_folder_change(const std::string& folder, const FolderCh
     const bool concerned =
         names != plan.end() && (name.empty() || names->second.empty() || names->second.contains(name));
     if (!concerned && change.what != What::lost) continue;
-    if (!writing) writing = change.what == What::created ? writing_to(folder + "/" + name) : Writing::over;
+    if (!writing)
+      writing = change.what == What::created ? writing_to(std::string(folder).append("/").append(name))
+                                             : Writing::over;
     changes.mark(path, *writing, now());
   }
   if (!writing || change.what == What::written) return;

@@ -15,6 +15,7 @@ struct PersistentApp {
   std::uint32_t revision = 1;
   std::uint64_t revision_hash = 0;  // fingerprint() of its text: the same text keeps the number
   bool held = false;
+  bool paused = false;
   std::optional<ScaleHold> scale;
   std::set<int> held_ordinals;
   std::set<int> drained_ordinals;

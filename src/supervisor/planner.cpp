@@ -55,6 +55,7 @@ PersistentState Planner::persistent() const {
     saved.revision = raw(app.revision);
     saved.revision_hash = fingerprint(app.revision_text);
     saved.held = app.held;
+    saved.paused = app.paused;
     saved.scale = app.scale;
     for (const auto& [ordinal, slot] : app.slots) {
       if (slot.held) saved.held_ordinals.insert(ordinal);

@@ -91,6 +91,7 @@ class Planner {
   void on(const RestartCommand& event);
   void on(const ScaleCommand& event);
   void on(const DrainCommand& event);
+  void on(const PauseCommand& event);
   void on(const CommandAbandoned& event);
   void on(const FilesChanged& event);
   void on(const ShutdownRequested& event);
@@ -102,6 +103,7 @@ class Planner {
   void wait_for(CommandId command, std::set<std::string> apps, std::optional<int> ordinal,
                 std::string done_text);
   void dismiss_waiters(const std::string& why);
+  void kill_now(Slot& slot, const std::string& why);
   void live_change(Tenant& tenant, const std::shared_ptr<const spec::App>& fresh);
 
   // lifecycle.cpp: one way down, one place where a phase changes

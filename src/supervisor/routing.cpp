@@ -13,13 +13,15 @@ bool same_endpoint(const EndpointState& a, const EndpointState& b) {
 }
 bool same_pools(const std::vector<PoolState>& a, const std::vector<PoolState>& b) {
   return std::ranges::equal(a, b, [](const PoolState& x, const PoolState& y) {
-    return x.app == y.app && std::ranges::equal(x.endpoints, y.endpoints, same_endpoint);
+    return x.app == y.app && x.paused == y.paused &&
+           std::ranges::equal(x.endpoints, y.endpoints, same_endpoint);
   });
 }
 
 PoolState pool_of(const std::string& name, const AppWorld* app) {
-  PoolState pool{.app = name, .endpoints = {}};
+  PoolState pool{.app = name, .endpoints = {}, .paused = false};
   if (app == nullptr) return pool;
+  pool.paused = app->paused;
   for (const auto& [ordinal, slot] : app->slots) {
     for (const Tenant& tenant : slot.tenants) {
       const auto port = tenant.main_port();

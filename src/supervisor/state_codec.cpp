@@ -34,6 +34,7 @@ json::object app_to_json(const PersistentApp& app) {
   object["revision"] = app.revision;
   object["revision_hash"] = fmt::format("{:016x}", app.revision_hash);
   object["held"] = app.held;
+  object["paused"] = app.paused;
   if (app.scale)
     object["scale"] = {{"replicas", app.scale->replicas}, {"file_replicas", app.scale->file_replicas}};
   object["held_ordinals"] = ordinals_to_json(app.held_ordinals);
@@ -55,6 +56,7 @@ class AppReader {
         static_cast<std::uint32_t>(number("revision", 1, std::numeric_limits<std::uint32_t>::max()));
     app.revision_hash = hash("revision_hash");
     app.held = boolean("held");
+    app.paused = object_ && object_->contains("paused") && boolean("paused");  // not in files before 0.2
     app.scale = scale();
     app.held_ordinals = ordinals("held_ordinals");
     app.drained_ordinals = ordinals("drained_ordinals");

@@ -93,7 +93,7 @@ void Traffic::publish(const Publish& publish, bool leaving) {
   auto snapshot = std::make_shared<lb::Snapshot>();
   snapshot->version = publish.version;
   for (const PoolState& pool : publish.pools) {
-    lb::Pool made{.app = pool.app, .endpoints = {}};
+    lb::Pool made{.app = pool.app, .endpoints = {}, .paused = pool.paused};
     for (const EndpointState& endpoint : pool.endpoints) {
       made.endpoints.push_back(lb::Endpoint{.instance = endpoint.instance,
                                             .label = to_string(endpoint.replica),

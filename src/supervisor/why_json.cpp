@@ -74,7 +74,10 @@ void tell_traffic(Chain& chain, const AppWorld& app, const WhyInput& input) {
   for (const auto& [ordinal, slot] : app.slots) {
     routed += static_cast<int>(std::ranges::count_if(slot.tenants, &Tenant::routed));
   }
-  if (routed == 0) {
+  if (app.paused) {
+    chain.push_back(
+        fmt::format("traffic: requests to listener {} wait in the queue; `resume` ends that", listeners));
+  } else if (routed == 0) {
     chain.push_back(fmt::format(
         "traffic: no replica is in rotation; requests to listener {} wait in the queue", listeners));
   } else {

@@ -81,6 +81,7 @@ std::string hold_text(const AppWorld& app) {
   if (app.held) return "stopped by hand";
   std::string text;
   const auto append = [&text](const std::string& part) { text += (text.empty() ? "" : "; ") + part; };
+  if (app.paused) append("paused by hand");
   if (app.scale)
     append(fmt::format("scaled to {} by hand, the file says {}", app.scale->replicas, app.app->replicas));
   for (const auto& [ordinal, slot] : app.slots) {
@@ -123,8 +124,9 @@ AppState app_state(const World& world, const AppWorld& app) {
   const Count count = count_slots(app);
   if (count.failed > 0) return AppState::failed;
   if (count.old && !app.removed && !app.held && !world.shutting_down) return AppState::updating;
-  if (app.held || app.removed || world.shutting_down || app.desired() == 0 || count.held == count.wanted)
-    return AppState::stopped;
+  const bool ends = app.held || app.removed || world.shutting_down;
+  if (app.paused && !ends) return AppState::paused;
+  if (ends || app.desired() == 0 || count.held == count.wanted) return AppState::stopped;
   if (!app.gate_open) return AppState::waiting;
   if (count.first_start > 0) return AppState::starting;
   if (count.completed == count.wanted) return AppState::completed;
@@ -141,6 +143,7 @@ std::string app_reason(const World& world, const AppWorld& app) {
     if (app.removed) return "removed from the file";
     return app.held ? "stopped by hand" : app.desired() == 0 ? "0 replicas are wanted" : hold_text(app);
   }
+  if (state == AppState::paused) return "paused by hand: requests wait in the queue";
   if (state == AppState::updating) return fmt::format("revision {} is being rolled out", raw(app.revision));
   for (const ReplicaView& view : replica_views(app)) {
     const bool fine = view.phase == Phase::ready || view.phase == Phase::completed;

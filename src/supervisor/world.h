@@ -161,7 +161,8 @@ struct AppWorld {
   std::string revision_text;
   bool gate_open = false;  // `after` held once
   std::string gate_reason;
-  bool held = false;  // stopped by hand
+  bool held = false;    // stopped by hand
+  bool paused = false;  // by hand: its requests wait in the queue
   std::optional<ScaleHold> scale;
   std::map<int, Slot> slots;
 

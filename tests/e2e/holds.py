@@ -2,8 +2,9 @@
 """What people do by hand: kept over reload and restart of the daemon, shown, and ended by an edit of what it overrides."""
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
-from lib.expect import check, contains, equal
+from lib.expect import check, contains, equal, wait_for
 from lib.http import get
 from lib.scenario import main, scenario
 from lib.stack import Stack
@@ -17,6 +18,14 @@ listen   = <L0>
 [app.db]
 run  = "<REPLICA> {port}"
 port = <N0>
+"""
+
+
+QUEUE = """
+[listen.web]
+bind  = "127.0.0.1:<PORT>"
+to    = "web"
+queue = { timeout = "60s" }
 """
 
 
@@ -93,6 +102,36 @@ def drain_holds() -> None:
         stack.run("undrain", "web/2")
         stack.ready()
         check("web/2" in {get(stack.ports.listen(0)).replica for _ in range(8)}, "an undrained replica does not answer")
+
+
+@scenario
+def pause_holds_requests() -> None:
+    """A paused app loses no request: they wait, over a reload and a restart of the daemon, and go on."""
+    with Stack() as stack:
+        stack.write(SPEC.replace("listen   = <L0>", "") + QUEUE.replace("<PORT>", str(stack.ports.listen(0))))
+        stack.daemon()
+        stack.ready()
+        pids = stack.pids()
+        stack.run("pause", "web")
+        web = stack.app("web")
+        equal((web["state"], web["hold"], web["ready"]), ("paused", "paused by hand", 3), "web while it is paused")
+        with ThreadPoolExecutor(4) as pool:
+            waiting = [pool.submit(get, stack.ports.listen(0)) for _ in range(4)]
+            wait_for("the requests are at muster", lambda: stack.ps()["listeners"][0]["requests"] == 4)
+            stack.edit("replicas = 3", "replicas = 4")
+            stack.run("reload")
+            check(not any(request.done() for request in waiting), "a paused app answered")
+            stack.run("resume", "web")
+            equal({request.result().status for request in waiting}, {200}, "what waited")
+        equal({name: stack.pids()[name] for name in pids}, pids, "processes over a pause")
+        stack.run("pause", "web")
+        stack.end(signal.SIGTERM, code=0)
+        stack.daemon()
+        stack.in_state("web/0", "ready")
+        equal(stack.app("web")["state"], "paused", "web after a restart of the daemon")
+        stack.run("resume", "web")
+        stack.ready()
+        equal(get(stack.ports.listen(0)).status, 200, "an answer after resume")
 
 
 @scenario

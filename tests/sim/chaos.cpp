@@ -185,6 +185,9 @@ class Chaos {
         static_cast<void>(host_->scale(
             target.app, random_.percent(30) ? std::nullopt : std::optional(random_.between(0, 6))));
         return;
+      case 6:
+        static_cast<void>(host_->pause(target.app, random_.percent(50)));
+        return;
       default:
         static_cast<void>(host_->drain(target, random_.percent(50)));
     }
@@ -215,7 +218,9 @@ class Chaos {
       const auto at = host_->world().apps.find(name);
       if (at == host_->world().apps.end()) continue;
       const bool held = mode_ == RunMode::daemon && saved.held;
-      if (at->second.held != held) host_->violate("the hold on " + name + " is lost or made up by a restart");
+      const bool paused = mode_ == RunMode::daemon && saved.paused;
+      if (at->second.held != held || at->second.paused != paused)
+        host_->violate("the hold on " + name + " is lost or made up by a restart");
     }
   }
 

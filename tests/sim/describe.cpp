@@ -67,6 +67,9 @@ struct EventText {
   std::string operator()(const DrainCommand& e) const {
     return fmt::format("command {}: {} {}", raw(e.command), e.drain ? "drain" : "undrain", target(e.target));
   }
+  std::string operator()(const PauseCommand& e) const {
+    return fmt::format("command {}: {} {}", raw(e.command), e.pause ? "pause" : "resume", e.app);
+  }
   std::string operator()(const CommandAbandoned& e) const {
     return fmt::format("command {} abandoned", raw(e.command));
   }

@@ -151,6 +151,11 @@ CommandId SimHost::drain(Target target, bool out) {
   send(DrainCommand{id, std::move(target), out});
   return id;
 }
+CommandId SimHost::pause(const std::string& app, bool pause) {
+  const CommandId id = command_id();
+  send(PauseCommand{id, app, pause});
+  return id;
+}
 void SimHost::abandon(CommandId id) {
   unanswered_.erase(id);
   abandoned_.insert(id);

@@ -108,6 +108,7 @@ class SimHost {
   CommandId restart(Target target, bool at_once = false);
   CommandId scale(const std::string& app, std::optional<int> replicas);
   CommandId drain(Target target, bool out = true);
+  CommandId pause(const std::string& app, bool pause = true);
   void abandon(CommandId id);
   void shutdown(bool at_once = false);
   void exit(InstanceId id, ExitStatus status);

@@ -50,7 +50,7 @@ TEST(Completion, BashOffersWhatFits) {
   const std::filesystem::path script =
       std::filesystem::path(testing::TempDir()) / ("muster-completion-" + std::to_string(::getpid()));
   std::ofstream(script) << completion_script("bash").value();
-  EXPECT_EQ(offered(script, "muster re", 1), "reload restart\n");
+  EXPECT_EQ(offered(script, "muster re", 1), "reload restart resume\n");
   EXPECT_EQ(offered(script, "muster restart --n", 2), "--now --no-wait --no-color\n");
   EXPECT_EQ(offered(script, "muster ps -o j", 3), "json\n");
   EXPECT_EQ(offered(script, "muster completion \"\"", 2), "bash zsh fish\n");

@@ -34,6 +34,10 @@ std::string spec_with(Section section, const std::string& line) {
       return app + "[listen.l.timeout]\n" + line + "\n";
     case Section::queue:
       return app + "[listen.l.queue]\n" + line + "\n";
+    case Section::sticky:
+      return app + "[listen.l.sticky]\n" + line + "\n";
+    case Section::eject:
+      return app + "[listen.l.eject]\n" + line + "\n";
     case Section::route:
       return app + "[[listen.l.route]]\n" + line + "\n";
     case Section::respond:

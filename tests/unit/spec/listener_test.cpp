@@ -147,19 +147,56 @@ TEST(Listener, HeadersAndTrustedProxies) {
   EXPECT_EQ(front.trusted_proxies[1].bits, 128);
 }
 
+TEST(Listener, BalanceStickyAndEject) {
+  const auto front = [](const std::string& keys) {
+    return good("[app.web]\nrun='x'\n[listen.f]\nbind='127.0.0.1:80'\nto='web'\n" + keys).listeners[0];
+  };
+  using Kind = Balance::Kind;
+  using Key = Balance::Key;
+  EXPECT_EQ(front("").balance, Balance{});
+  EXPECT_EQ(front("").eject, Eject{});
+  EXPECT_EQ(front("").sticky_cookie, "");
+  EXPECT_EQ(front("balance='round-robin'").balance.kind, Kind::round_robin);
+  EXPECT_EQ(front("balance='least-conn'").balance.kind, Kind::least_conn);
+  EXPECT_EQ(front("balance='p2c'").balance.kind, Kind::p2c);
+  EXPECT_EQ(front("balance='hash:client'").balance, (Balance{.kind = Kind::hash, .key = Key::client}));
+  EXPECT_EQ(front("balance='hash:client'\nmode='tcp'").balance,
+            (Balance{.kind = Kind::hash, .key = Key::client}));
+  EXPECT_EQ(front("balance='hash:path'").balance, (Balance{.kind = Kind::hash, .key = Key::path}));
+  EXPECT_EQ(front("balance='hash:header:X-User'").balance,
+            (Balance{.kind = Kind::hash, .key = Key::header, .name = "X-User"}));
+  EXPECT_EQ(front("balance='hash:cookie:id'").balance,
+            (Balance{.kind = Kind::hash, .key = Key::cookie, .name = "id"}));
+  EXPECT_EQ(front("sticky={cookie='id'}").sticky_cookie, "id");
+  EXPECT_EQ(front("eject=false").eject, std::nullopt);
+  EXPECT_EQ(front("eject={}").eject, Eject{});
+  EXPECT_EQ(front("eject={fails=2,time='5s'}").eject, (Eject{.fails = 2, .time = Millis(5000)}));
+}
+
 TEST(Listener, WrongValues) {
   const std::string head = "[app.web]\nrun='x'\n[listen.f]\nbind='127.0.0.1:80'\nto='web'\n";
   for (const auto& [keys, complaint] : {
            Wrong{"mode = 'direct'", "6:8 'direct' is not in this version"},
            Wrong{"mode = 'udp'", "6:8 'udp' is not one of \"http\", \"tcp\""},
-           Wrong{"balance = 'least-conn'", "6:11 'least-conn' is not in this version"},
-           Wrong{"balance = 'hash:path'", "6:11 'hash:path' is not in this version"},
-           Wrong{"balance = 'random'", "6:11 'random' is not one of \"round-robin\""},
+           Wrong{"balance = 'least-time'", "6:11 'least-time' is not in this version"},
+           Wrong{"balance = 'random'",
+                 "6:11 'random' is not one of \"round-robin\", \"least-conn\", \"p2c\", \"hash:client\""},
+           Wrong{"balance = 'hash:ip'",
+                 "6:11 'ip' is nothing to hash by | hash:client, hash:path, hash:header:NAME or "
+                 "hash:cookie:NAME"},
+           Wrong{"balance = 'hash:header:'", "6:11 '' is no name of a header field or cookie"},
+           Wrong{"balance = 'hash:cookie:a b'", "6:11 'a b' is no name of a header field or cookie"},
+           Wrong{"mode = 'tcp'\nbalance = 'hash:path'",
+                 "7:11 'hash:path' is for mode \"http\": a tcp stream has no requests"},
            Wrong{"tls = {}", "6:1 'tls' is not in this version"},
            Wrong{"route = {}", "6:9 expected a list of tables: [[listen.NAME.route]], found a table"},
            Wrong{"route = [{}]", "6:10 the route has none of `to`, `redirect` and `respond`"},
-           Wrong{"sticky = {}", "6:1 'sticky' is not in this version"},
-           Wrong{"eject = {}", "6:1 'eject' is not in this version"},
+           Wrong{"sticky = {}", "6:10 `sticky` has no `cookie`"},
+           Wrong{"sticky = { cookie = 'a;b' }", "6:21 'a;b' is no name of a cookie"},
+           Wrong{"mode = 'tcp'\nsticky = { cookie = 'a' }",
+                 "7:10 'sticky' is for mode \"http\": a tcp stream has no requests"},
+           Wrong{"eject = true", "6:9 `eject` is a table { fails, time } or false"},
+           Wrong{"eject = { fails = 0 }", "6:19 0 is not in 1..1000"},
            Wrong{"headers = { set = { 'a b' = 'x' } }", "6:21 'a b' is no name of a header field"},
            Wrong{"headers = { set = { Connection = 'x' } }",
                  "6:21 'Connection' is muster's own: it follows from the message and the connection"},

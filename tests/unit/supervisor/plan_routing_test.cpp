@@ -20,6 +20,23 @@ TEST(Routing, OnlyReadyReplicasAreInTheSnapshot) {
   ASSERT_TRUE(host.until_ready("web", 3));
 }
 
+TEST(Routing, APausedAppKeepsItsReplicasAndGetsNothing) {
+  Host host(balanced(2));
+  ASSERT_TRUE(host.settle());
+  const SnapshotVersion before = host.world().published;
+  const CommandId paused = host.pause("web");
+  ASSERT_TRUE(host.settle());
+  EXPECT_EQ(host.code(paused), ExitCode::ok);
+  EXPECT_GT(host.world().published, before);
+  EXPECT_EQ(host.routed("web").size(), 2U);
+  EXPECT_EQ(host.state("web"), AppState::paused);
+  EXPECT_EQ(hold_text(host.app("web")), "paused by hand");
+  static_cast<void>(host.pause("web", false));
+  ASSERT_TRUE(host.settle());
+  EXPECT_EQ(raw(host.world().published), raw(before) + 2);
+  EXPECT_EQ(host.state("web"), AppState::ready);
+}
+
 TEST(Routing, NoSignalBeforeEveryWorkerHasSwapped) {
   Host host(balanced(2));
   ASSERT_TRUE(host.settle());

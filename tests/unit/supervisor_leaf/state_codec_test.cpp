@@ -13,6 +13,7 @@ PersistentState sample() {
   web.revision = 4294967295U;
   web.revision_hash = 0xfedcba9876543210U;
   web.held = true;
+  web.paused = true;
   web.scale = ScaleHold{6, 4};
   web.held_ordinals = {0, 3};
   web.drained_ordinals = {2};
@@ -45,6 +46,7 @@ TEST(StateCodec, ComesBackAsItWas) {
   EXPECT_EQ(web.revision, 4294967295U);
   EXPECT_EQ(web.revision_hash, 0xfedcba9876543210U);
   EXPECT_TRUE(web.held);
+  EXPECT_TRUE(web.paused);
   ASSERT_TRUE(web.scale.has_value());
   EXPECT_EQ(web.scale->replicas, 6);
   EXPECT_EQ(web.scale->file_replicas, 4);
