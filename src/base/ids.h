@@ -12,7 +12,7 @@ namespace muster {
 struct ReplicaId {
   std::string app;
   int ordinal = 0;
-  auto operator<=>(const ReplicaId&) const = default;
+  auto operator<=>(const ReplicaId&) const = default;  // NOLINT(modernize-use-nullptr): there is no 0
 };
 inline std::string to_string(const ReplicaId& id) {
   return id.app + "/" + std::to_string(id.ordinal);

@@ -39,7 +39,7 @@ class Instances {
   void start(const Spawn& spawn);
   void signal(const Signal& signal) { host_.signal(signal.instance, signal.signal); }
   void kill_tree(InstanceId instance) { host_.kill_tree(instance); }
-  void run_stop_command(InstanceId instance);
+  void run_stop_command(InstanceId id);
   // One probe by the check of that kind as it is now; answered by ProbeFinished.
   void probe(const World& world, InstanceId id, health::ProbeKind kind);
 

@@ -94,7 +94,7 @@ Variables environment(const spec::App& app, const LaunchContext& context) {
 std::vector<std::string> assignments(const Variables& variables) {
   std::vector<std::string> made;
   made.reserve(variables.size());
-  for (const auto& [name, value] : variables) made.push_back(name + "=" + value);
+  for (const auto& [name, value] : variables) made.push_back(std::string(name).append("=").append(value));
   return made;
 }
 

@@ -64,7 +64,7 @@ struct Logs::Impl {
   ~Impl();
 
   Slot& slot_of(const ReplicaId& replica);
-  std::shared_ptr<const LogMatcher> matcher_of(const LogPipes& pipes);
+  std::shared_ptr<const LogMatcher> matcher_of(const LogPipes& of);
   void open_pipe(Fd fd, Stream stream, const LogPipes& of, std::shared_ptr<const LogMatcher> matcher);
   void enqueue(Pipe& pipe);
   void turn();

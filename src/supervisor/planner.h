@@ -135,6 +135,12 @@ class Planner {
   void start_if_due(AppWorld& app, Slot& slot);
   void roll_out(AppWorld& app);
   void roll_exclusive(AppWorld& app);
+  struct Succession {
+    Slot* slot;
+    Tenant* old;         // null: none is old
+    const Tenant* heir;  // null: none is current
+  };
+  Succession succession(AppWorld& app, Slot& slot, const std::string& why);
   void roll_with_surge(AppWorld& app);
   void free_ports(const AppWorld& app, const Slot& slot);
   void unhealthy_restarts(AppWorld& app);
@@ -151,6 +157,11 @@ class Planner {
   const Addresses& addresses_for(const spec::App& app);
 
   // settle.cpp
+  struct Progress {
+    bool pending = false;
+    std::string failure;  // nothing more is to be waited for
+  };
+  [[nodiscard]] Progress progress(const Waiter& waiter) const;
   void settle_commands();
   void finish_daemon();
   void compute_wakeup();

@@ -60,6 +60,39 @@ bool Planner::may_stop_in_shutdown(const AppWorld& app) const {
   });
 }
 
+namespace {
+bool meets(const Slot& slot, spec::AfterCondition condition) {
+  const bool ended = slot.last_exit && (slot.last_exit->status.code || slot.last_exit->status.signal);
+  const bool ran = ended || (!slot.tenants.empty() && slot.tenants.back().started);
+  const bool done = slot.tenants.empty() && (slot.phase == Phase::completed || slot.phase == Phase::failed);
+  switch (condition) {
+    case spec::AfterCondition::ready:
+      return has_ready(slot);
+    case spec::AfterCondition::started:
+      return ran || done;
+    case spec::AfterCondition::completed:
+      return done;
+    case spec::AfterCondition::completed_ok:
+      return done && slot.phase == Phase::completed;
+  }
+  return false;
+}
+
+const char* text_of(spec::AfterCondition condition) {
+  switch (condition) {
+    case spec::AfterCondition::ready:
+      return "to be ready";
+    case spec::AfterCondition::started:
+      return "to be started";
+    case spec::AfterCondition::completed:
+      return "to be completed";
+    case spec::AfterCondition::completed_ok:
+      return "to be completed with success";
+  }
+  return "";
+}
+}  // namespace
+
 void Planner::open_gate(AppWorld& app) {
   if (app.gate_open) return;
   app.gate_reason.clear();
@@ -67,34 +100,12 @@ void Planner::open_gate(AppWorld& app) {
     const auto at = world_.apps.find(dependency.app);
     if (at == world_.apps.end()) continue;  // validated away; a removed app holds nobody up
     const AppWorld& needed = at->second;
-    int good = 0;
-    for (const auto& [ordinal, slot] : needed.slots) {
-      if (ordinal >= needed.desired()) continue;
-      const bool ended = slot.last_exit && (slot.last_exit->status.code || slot.last_exit->status.signal);
-      const bool ran = ended || (!slot.tenants.empty() && slot.tenants.back().started);
-      const bool done =
-          slot.tenants.empty() && (slot.phase == Phase::completed || slot.phase == Phase::failed);
-      switch (dependency.condition) {
-        case spec::AfterCondition::ready:
-          good += has_ready(slot) ? 1 : 0;
-          break;
-        case spec::AfterCondition::started:
-          good += ran || done ? 1 : 0;
-          break;
-        case spec::AfterCondition::completed:
-          good += done ? 1 : 0;
-          break;
-        case spec::AfterCondition::completed_ok:
-          good += done && slot.phase == Phase::completed ? 1 : 0;
-          break;
-      }
-    }
+    const auto good = std::ranges::count_if(needed.slots, [&](const auto& entry) {
+      return entry.first < needed.desired() && meets(entry.second, dependency.condition);
+    });
     if (good >= needed.desired()) continue;
-    const char* what = "to be ready";
-    if (dependency.condition == spec::AfterCondition::started) what = "to be started";
-    if (dependency.condition == spec::AfterCondition::completed) what = "to be completed";
-    if (dependency.condition == spec::AfterCondition::completed_ok) what = "to be completed with success";
-    app.gate_reason = fmt::format("waits for {} {} ({} of {})", dependency.app, what, good, needed.desired());
+    app.gate_reason = fmt::format("waits for {} {} ({} of {})", dependency.app, text_of(dependency.condition),
+                                  good, needed.desired());
     return;
   }
   app.gate_open = true;
@@ -207,38 +218,39 @@ void Planner::roll_exclusive(AppWorld& app) {
   }
 }
 
+// Of several old ones, all but the last leave.
+Planner::Succession Planner::succession(AppWorld& app, Slot& slot, const std::string& why) {
+  Succession pair{&slot, nullptr, nullptr};
+  for (Tenant& tenant : slot.tenants) {
+    if (tenant.is_leaving()) continue;
+    if (current(app, tenant)) {
+      pair.heir = &tenant;
+      continue;
+    }
+    if (pair.old != nullptr) leave({&app, &slot, pair.old}, Leaving::replaced, why);
+    pair.old = &tenant;
+  }
+  return pair;
+}
+
 // The new process is ready before the old one leaves rotation. A replica that is not ready under the new revision
 // takes a place of the surge until it is: what breaks at once breaks no more than a few.
 void Planner::roll_with_surge(AppWorld& app) {
-  struct Pair {
-    Slot* slot;
-    Tenant* old;
-    const Tenant* heir;
-  };
   const std::string why = fmt::format("replaced by revision {}", raw(app.revision));
   const RolloutBounds bounds = rollout_bounds(app.desired(), false);
-  std::vector<Pair> pairs;
+  std::vector<Succession> pairs;
   int surging = 0;
   int broken = 0;  // not ready under the new revision, without an old process to fall back to
   for (auto& [ordinal, slot] : app.slots) {
     if (!wanted(app, slot)) continue;
-    Pair pair{&slot, nullptr, nullptr};
-    for (Tenant& tenant : slot.tenants) {
-      if (tenant.is_leaving()) continue;
-      if (current(app, tenant)) {
-        pair.heir = &tenant;
-        continue;
-      }
-      if (pair.old != nullptr) leave({&app, &slot, pair.old}, Leaving::replaced, why);
-      pair.old = &tenant;
-    }
+    const Succession pair = succession(app, slot, why);
     if (pair.old != nullptr) {
       pairs.push_back(pair);
     } else if (!has_ready(slot) && slot.phase != Phase::completed) {
       ++broken;
     }
   }
-  for (const Pair& pair : pairs) {
+  for (const Succession& pair : pairs) {
     const bool fit = pair.heir != nullptr && in_rotation_or_fit(*pair.heir);
     const bool ended = pair.heir == nullptr && pair.slot->phase == Phase::completed;
     const bool trying = pair.slot->phase == Phase::backoff || pair.slot->phase == Phase::failed;
@@ -248,7 +260,7 @@ void Planner::roll_with_surge(AppWorld& app) {
       ++surging;
     }
   }
-  for (const Pair& pair : pairs) {
+  for (const Succession& pair : pairs) {
     if (pair.heir != nullptr || pair.old->is_leaving()) continue;
     const bool trying = pair.slot->phase == Phase::backoff;
     const bool new_revision = pair.old->revision != app.revision;

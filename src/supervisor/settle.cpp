@@ -44,28 +44,35 @@ Verdict judge(const World& world, const AppWorld& app, const Slot& slot) {
 }
 }  // namespace
 
+Planner::Progress Planner::progress(const Waiter& waiter) const {
+  Progress progress;
+  bool its_turn = true;  // false: the one named replica is old and waits for the others
+  std::string others;
+  const auto look_at = [&](const AppWorld& app, int ordinal, const Slot& slot) {
+    const Verdict verdict = judge(world_, app, slot);
+    if (waiter.ordinal && *waiter.ordinal != ordinal) {
+      if (slot.phase == Phase::failed && others.empty()) others = verdict.reason;
+      return;
+    }
+    if (waiter.ordinal && slot.tenants.size() == 1 && !slot.tenants.front().is_leaving())
+      its_turn = current(app, slot.tenants.front());
+    if (verdict.state == Verdict::State::pending) progress.pending = true;
+    if (verdict.state == Verdict::State::failed && progress.failure.empty())
+      progress.failure = verdict.reason;
+  };
+  for (const std::string& name : waiter.apps) {
+    const auto at = world_.apps.find(name);
+    if (at == world_.apps.end()) continue;
+    for (const auto& [ordinal, slot] : at->second.slots) look_at(at->second, ordinal, slot);
+  }
+  // A failed one holds the rollout for good.
+  if (progress.pending && !its_turn && progress.failure.empty()) progress.failure = others;
+  return progress;
+}
+
 void Planner::settle_commands() {
   std::erase_if(waiters_, [&](Waiter& waiter) {
-    bool pending = false;
-    bool its_turn = true;  // false: the one named replica is old and waits for the others
-    std::string failure;
-    std::string others;
-    for (const std::string& name : waiter.apps) {
-      const auto at = world_.apps.find(name);
-      if (at == world_.apps.end()) continue;
-      for (const auto& [ordinal, slot] : at->second.slots) {
-        const Verdict verdict = judge(world_, at->second, slot);
-        if (waiter.ordinal && *waiter.ordinal != ordinal) {
-          if (slot.phase == Phase::failed && others.empty()) others = verdict.reason;
-          continue;
-        }
-        if (waiter.ordinal && slot.tenants.size() == 1 && !slot.tenants.front().is_leaving())
-          its_turn = current(at->second, slot.tenants.front());
-        if (verdict.state == Verdict::State::pending) pending = true;
-        if (verdict.state == Verdict::State::failed && failure.empty()) failure = verdict.reason;
-      }
-    }
-    if (pending && !its_turn && failure.empty()) failure = others;  // a failed one holds the rollout for good
+    const auto [pending, failure] = progress(waiter);
     if (failure.empty()) {
       if (pending) return false;
       // What was asked for must hold for the next request, too.

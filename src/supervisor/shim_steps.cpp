@@ -203,6 +203,7 @@ class Shim {
       for (long i = 0; i < got; i += *reinterpret_cast<const std::uint16_t*>(entries + i + length_at)) {
         int fd = 0;
         const char* digit = entries + i + name_at;
+        // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): the kernel has written it
         for (; *digit >= '0' && *digit <= '9'; ++digit) fd = fd * 10 + (*digit - '0');
         if (*digit == 0 && fd >= 3) raw_call(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
       }

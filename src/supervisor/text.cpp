@@ -165,7 +165,13 @@ struct Moment {
 
 std::optional<Moment> read_rfc3339(std::string_view text) {
   Scanner in(text);
-  int year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0, nanos = 0;
+  int year = 0;
+  int month = 0;
+  int day = 0;
+  int hour = 0;
+  int minute = 0;
+  int second = 0;
+  int nanos = 0;
   std::chrono::minutes offset{0};
   const bool date = in.take_digits(4, year) && in.take('-') && in.take_digits(2, month) && in.take('-') &&
                     in.take_digits(2, day) && (in.take('T') || in.take('t') || in.take(' '));

@@ -68,22 +68,25 @@ void Traffic::deliver() {
     hooks_.on_upstream_failed(failed.instance, std::move(failed.text));
 }
 
+namespace {
+// An address in use, with who has it.
+Error with_holder(Error error, const spec::Spec& spec) {
+  if (error.errno_value != EADDRINUSE) return error;
+  for (const spec::Listener& listener : spec.listeners) {
+    for (const spec::BindAddress& bind : listener.bind) {
+      if (bind.kind != spec::BindAddress::Kind::inet || error.message.find(bind.text) != 0) continue;
+      if (const auto holder = port_busy_sentence(bind.port))
+        error.message = fmt::format("{} (listener {}): {}", error.message, listener.name, *holder);
+      return error;
+    }
+  }
+  return error;
+}
+}  // namespace
+
 Status Traffic::prepare(const std::shared_ptr<const spec::Spec>& spec) {
   auto prepared = balancer_->prepare(spec->listeners);
-  if (!prepared) {
-    Error error = std::move(prepared.error());
-    if (error.errno_value == EADDRINUSE) {
-      for (const spec::Listener& listener : spec->listeners) {
-        for (const spec::BindAddress& bind : listener.bind) {
-          if (bind.kind != spec::BindAddress::Kind::inet || error.message.find(bind.text) != 0) continue;
-          if (const auto holder = port_busy_sentence(bind.port))
-            error.message = fmt::format("{} (listener {}): {}", error.message, listener.name, *holder);
-          return error;
-        }
-      }
-    }
-    return error;
-  }
+  if (!prepared) return with_holder(std::move(prepared.error()), *spec);
   prepared_for_ = spec;
   prepared_ = std::move(prepared.value());
   return Unit{};
