@@ -30,6 +30,8 @@ struct Balancer::Impl {
     if (!on.on_idle) on.on_idle = [](InstanceId) {};
     if (!on.on_upstream_failed) on.on_upstream_failed = [](InstanceId, const std::string&) {};
     if (!on.on_pong) on.on_pong = [](std::uint64_t) {};
+    if (!on.on_access_lines) on.on_access_lines = [](AccessLines&) { return true; };
+    if (!on.on_access_logs_flushed) on.on_access_logs_flushed = [] {};
   }
 
   std::shared_ptr<BoundAddress> find_address(const std::string& text);
@@ -210,29 +212,59 @@ void Balancer::ping(std::uint64_t token) {
   impl_->post_to_all([back](Worker&) { back->arrive(); });
 }
 
+void Balancer::flush_access_logs() {
+  if (impl_->stopped) return;
+  const auto flushed = impl_->meet([this] { impl_->options.callbacks.on_access_logs_flushed(); });
+  impl_->post_to_all([flushed](Worker& worker) {
+    worker.flush_access_logs();
+    flushed->arrive();
+  });
+}
+
+namespace {
+ListenerStats stats_of(const SharedListener& listener) {
+  ListenerStats sum;
+  sum.name = listener.name;
+  for (const ListenerCounters& thread : listener.per_thread) {
+    sum.connections += thread.connections.get();
+    sum.requests += thread.requests.get();
+    sum.bytes_in += thread.bytes_in.get();
+    sum.bytes_out += thread.bytes_out.get();
+    sum.retries += thread.retries.get();
+    sum.queued += thread.queued.get();
+    sum.refused += thread.refused.get();
+    thread.responses.add_to(sum.responses);
+    thread.first_byte.add_to(sum.first_byte);
+    thread.total.add_to(sum.total);
+  }
+  return sum;
+}
+
+InstanceStats stats_of(InstanceId id, const SharedInstance& instance) {
+  InstanceStats sum;
+  sum.instance = id;
+  for (const InstanceCounters& thread : instance.per_thread) {
+    sum.in_flight += thread.in_flight.get();
+    sum.requests += thread.requests.get();
+    sum.bytes_to += thread.bytes_to.get();
+    sum.bytes_from += thread.bytes_from.get();
+    sum.failures += thread.failures.get();
+    sum.retries += thread.retries.get();
+    thread.responses.add_to(sum.responses);
+    thread.first_byte.add_to(sum.first_byte);
+    thread.total.add_to(sum.total);
+  }
+  return sum;
+}
+}  // namespace
+
 Stats Balancer::stats() const {
   Stats stats;
   if (!impl_->published) return stats;
-  for (const auto& listener : impl_->published->listeners) {
-    ListenerStats& entry = stats.listeners.emplace_back();
-    entry.name = listener->name;
-    for (const ListenerCounters& thread : listener->per_thread) {
-      entry.connections += thread.connections.get();
-      entry.requests += thread.requests.get();
-    }
-  }
+  for (const auto& listener : impl_->published->listeners) stats.listeners.push_back(stats_of(*listener));
   for (const auto& [id, instance] : impl_->instances) {
-    InstanceStats entry;
-    entry.instance = id;
-    for (const InstanceCounters& thread : instance->per_thread) {
-      entry.in_flight += thread.in_flight.get();
-      entry.requests += thread.requests.get();
-      entry.bytes_to += thread.bytes_to.get();
-      entry.bytes_from += thread.bytes_from.get();
-      entry.failures += thread.failures.get();
-      entry.responses_5xx += thread.responses_5xx.get();
-    }
-    if (entry.in_flight > 0 || impl_->in_rotation(id)) stats.instances.push_back(entry);
+    InstanceStats sum = stats_of(id, *instance);
+    if (sum.in_flight > 0 || impl_->in_rotation(id)) stats.instances.push_back(std::move(sum));
   }
   return stats;
 }

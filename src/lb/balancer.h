@@ -7,6 +7,7 @@
 // a letter in a Mailbox.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -17,6 +18,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "lb/histogram.h"
 #include "spec/spec.h"
 
 namespace muster::lb {
@@ -45,6 +47,15 @@ struct Snapshot {
   std::vector<Pool> pools;
 };
 
+// Whole lines of a listener's access log, from one traffic thread: those of another may be older.
+struct AccessLines {
+  std::string listener;
+  std::string bytes;
+  std::uint64_t count = 0;  // lines in `bytes`
+  std::uint64_t lost = 0;   // lines before them that could not be handed over
+  bool last = false;        // of this thread: to be taken in any case
+};
+
 struct Callbacks {
   // Every traffic thread has swapped to this version: no request is picked by an older one any more.
   std::function<void(SnapshotVersion)> on_snapshot_in_use;
@@ -54,6 +65,12 @@ struct Callbacks {
   std::function<void(InstanceId, std::string)> on_upstream_failed;
   // Answers ping(): the token has been through every traffic thread.
   std::function<void(std::uint64_t)> on_pong;
+  // Lines for an access log, handed over within a second. True: the bytes were taken, and an empty buffer was left
+  // in their place (best one that has been there before: so none is allocated in the long run). False: there is no
+  // room; the lines are dropped and counted.
+  std::function<bool(AccessLines&)> on_access_lines;
+  // Answers flush_access_logs(): all lines of before have been handed over.
+  std::function<void()> on_access_logs_flushed;
 };
 
 struct Options {
@@ -81,10 +98,22 @@ class PreparedListeners {
   std::unique_ptr<Impl> impl_;
 };
 
+// By the first digit of the status, from 1xx on.
+using StatusClasses = std::array<std::uint64_t, 5>;
+
+// Counts are of http only where a stream has no such thing. A tunnel's latencies are those of its 101.
 struct ListenerStats {
   std::string name;
   std::uint64_t connections = 0;  // open now
   std::uint64_t requests = 0;     // http: requests whose head was read; tcp: connections
+  StatusClasses responses{};      // sent to clients, muster's own too
+  std::uint64_t bytes_in = 0;     // of bodies and streams, from clients
+  std::uint64_t bytes_out = 0;    // the same, to clients
+  std::uint64_t retries = 0;      // tries after a request's first
+  std::uint64_t queued = 0;       // requests and connections that had to wait for a ready replica
+  std::uint64_t refused = 0;  // by muster itself: a bad head, no route, too large, no room or time to wait
+  Histogram first_byte;       // from the request's head to the answer's
+  Histogram total;            // to the answer's end
 };
 
 struct InstanceStats {
@@ -94,7 +123,10 @@ struct InstanceStats {
   std::uint64_t bytes_to = 0;    // written to the replica
   std::uint64_t bytes_from = 0;  // read from it
   std::uint64_t failures = 0;    // connects and answers that failed
-  std::uint64_t responses_5xx = 0;
+  std::uint64_t retries = 0;     // tries that failed here and were made again
+  StatusClasses responses{};     // its answers
+  Histogram first_byte;          // as a listener's, of the requests that it answered
+  Histogram total;
 };
 
 struct Stats {
@@ -129,11 +161,15 @@ class Balancer {
   // A round trip through every traffic thread, for the watchdog. Answered by on_pong.
   void ping(std::uint64_t token);
 
+  // Every thread hands over what it holds of access logs. Answered by on_access_logs_flushed.
+  void flush_access_logs();
+
   // A consistent picture is not promised: counters are read while the threads count on.
   [[nodiscard]] Stats stats() const;
 
   // In two steps: accepts no more, closes idle connections, lets what is in flight finish; after `grace`
-  // closes everything. Joins the threads; no callback comes after it returns.
+  // closes everything. Joins the threads, which hand over the rest of their access logs; no callback comes after it
+  // returns.
   void stop(Millis grace);
 
  private:

@@ -35,13 +35,13 @@ bool Exchange::begin_answer(std::string_view bytes) {
   upstream_keep_alive_ = head.framing.keep_alive && answer_.kind() != BodyKind::until_close;
   const spec::Listener& listener = frontend_->listener;
   LocalEndpoint& endpoint = in_flight_->endpoint();
-  if (head.status >= 500) endpoint.counters().responses_5xx.add();
   if (head.status >= 502 && head.status <= 504) {
     endpoint.count_failure(listener.eject);
   } else {
     endpoint.report_success();
   }
-  answer_begun_ = true;
+  answer_begun_ = replica_answered_ = true;
+  status_ = head.status;
   worker_.serialised().clear();
   std::string cookie;
   if (!listener.sticky_cookie.empty() && preference_.stuck != endpoint.seed())
@@ -49,7 +49,10 @@ bool Exchange::begin_answer(std::string_view bytes) {
   form_.further = cookie;
   write_response_head(worker_.serialised(), head, form_, &listener.response_headers);
   form_.further = {};
-  return pass_on(bytes);
+  const bool there = pass_on(bytes);
+  // The time of the loop is that of the whole round; read here it has this one's turn and what was done for it.
+  first_byte_ = std::chrono::steady_clock::now();
+  return there;
 }
 
 // Sends what serialised() holds and the body in `bytes`, re-framed. False: the client is gone.
@@ -57,10 +60,12 @@ bool Exchange::pass_on(std::string_view bytes) {
   Buffer& out = worker_.serialised();
   const bool reframed = form_.body == BodyKind::chunked || answer_.kind() == BodyKind::chunked;
   std::string_view direct;  // a body that goes as it is, without a copy
+  std::uint64_t body_bytes = 0;
   while (!bytes.empty() && !answer_.done() && !answer_malformed_) {
     const BodyPiece piece = answer_.next(bytes);
     bytes.remove_prefix(piece.consumed);
     answer_malformed_ = piece.state == BodyState::bad;
+    body_bytes += piece.payload.size();
     if (!reframed && piece.payload.size() >= direct_from_bytes) {
       direct = piece.payload;
     } else if (form_.body == BodyKind::chunked && !piece.payload.empty()) {
@@ -73,6 +78,8 @@ bool Exchange::pass_on(std::string_view bytes) {
     if (piece.state == BodyState::done) end_answer();
   }
   upstream_clean_ = bytes.empty();
+  answer_bytes_ += body_bytes;
+  frontend_->counters->bytes_out.add(body_bytes);
   const bool there = send_or_keep(client_.socket, out.view(), direct, blocked_);
   out.clear();
   return there;
@@ -89,13 +96,22 @@ void Exchange::end_answer() {
 // The rest of an answer whose head was passed on. False: it broke off, on either side.
 Task<bool> Exchange::relay_answer() {
   const spec::ListenTimeouts timeout = timeouts();
+  end_ = AccessEnd::replica_failed;  // unless something else is found out
   for (int reads = 0;;) {
+    const Instant since = worker_.loop().now();
     const bool sent = blocked_.empty() || co_await flush(client_.socket, blocked_, timeout.send);
-    if (!sent) co_return false;
+    if (!sent) {
+      client_gone(since, timeout.send);
+      co_return false;
+    }
     if (answer_malformed_) break;
-    if (answer_.done()) co_return true;
+    if (answer_.done()) {
+      end_ = AccessEnd::complete;
+      co_return true;
+    }
     if (!upstream_->socket().may_be_readable()) {
       const Waited waited = co_await upstream_->socket().readable(timeout.tunnel);
+      if (waited == Waited::timed_out) end_ = AccessEnd::timeout;
       if (waited != Waited::ready) break;
       reads = 0;
     } else if (++reads > reads_in_a_row) {
@@ -108,14 +124,24 @@ Task<bool> Exchange::relay_answer() {
       end_answer();
       answer_ = {};
       upstream_keep_alive_ = false;
-      if (!pass_on({})) co_return false;
+      if (!pass_on({})) {
+        end_ = AccessEnd::client_closed;
+        co_return false;
+      }
       continue;
     }
     if (got == 0 || got == io_failed) break;
     in_flight_->endpoint().counters().bytes_from.add(static_cast<std::uint64_t>(got));
-    if (!pass_on({worker_.scratch().data(), static_cast<std::size_t>(got)})) co_return false;
+    if (!pass_on({worker_.scratch().data(), static_cast<std::size_t>(got)})) {
+      end_ = AccessEnd::client_closed;
+      co_return false;
+    }
   }
-  if (upload_ <= Upload::done) replica_failed("its answer broke off");  // else it is the client's doing
+  if (upload_ <= Upload::done) {
+    replica_failed("its answer broke off");
+  } else {  // it is the client's doing
+    end_ = refusal_of(Heard::upload_ended).end;
+  }
   // A body that ends with the connection would look whole after an orderly close.
   if (form_.body == BodyKind::until_close) client_.socket.reset_on_close();
   co_return false;
@@ -127,8 +153,13 @@ Task<bool> Exchange::run_tunnel() {
   early.from_client = std::move(client_.pending);
   early.from_replica = std::move(blocked_);
   early.from_replica.append(upstream_->pending().view());
-  co_await tunnel(worker_, client_.socket, upstream_->socket(), early, in_flight_->endpoint().counters(),
-                  timeouts());
+  const TunnelCounters counters{.replica = in_flight_->endpoint().counters(),
+                                .listener = *frontend_->counters};
+  const TunnelEnd tunnelled =
+      co_await tunnel(worker_, client_.socket, upstream_->socket(), early, counters, timeouts());
+  body_bytes_ += tunnelled.bytes_in;
+  answer_bytes_ += tunnelled.bytes_out;
+  end_ = tunnelled.end;
   co_return false;
 }
 

@@ -17,9 +17,11 @@ Exchange::Exchange(HttpClient& client)
     : client_(client),
       worker_(client.worker),
       frontend_(client.listener->frontend),
-      staged_(worker_.take_buffer()) {}
+      staged_(worker_.take_buffer()),
+      begun_(worker_.loop().now()) {}
 
 Exchange::~Exchange() {
+  account();
   upstream_.reset();  // before its endpoint may go
   worker_.give_buffer(std::move(staged_));
 }
@@ -36,6 +38,7 @@ void Exchange::begin(std::string_view input) {
   const auto& body_max = frontend_->listener.body_max;
   if (body_max && head.framing.has_length && head.framing.length > *body_max) {
     refusal_ = {.status = 413, .text = "the request body is larger than this listener takes"};
+    if (frontend_->access_log) remember(input, {});
     return;
   }
   staged_.append(head.authority);
@@ -47,10 +50,12 @@ void Exchange::begin(std::string_view input) {
   const bool trusted = frontend_->trusts(client_.address);
   if (listener.balance.kind == spec::Balance::Kind::hash || !listener.sticky_cookie.empty())
     preference_ = preference_of(listener, head, client_.address, trusted);
+  const std::string_view request_id = worker_.new_request_id();
+  if (frontend_->access_log) remember(input, request_id);
   write_request_head(staged_, head,
                      {.address = client_.address.text,
                       .is_trusted_proxy = trusted,
-                      .request_id = worker_.new_request_id(),
+                      .request_id = request_id,
                       .edits = &listener.headers});
   head_end_ = staged_.size();
   if (!choice_.pool) refusal_ = answer_of_route();
@@ -66,11 +71,15 @@ void Exchange::choose() {
 Exchange::Refusal Exchange::answer_of_route() {
   if (choice_.route == nullptr) return {.status = 404, .text = "no route leads from here"};
   if (const auto& respond = choice_.route->respond)
-    return {.status = respond->status, .text = respond->body, .type = respond->type, .verbatim = true};
+    return {.status = respond->status,
+            .text = respond->body,
+            .type = respond->type,
+            .verbatim = true,
+            .end = AccessEnd::complete};
   location_ = choice_.route->redirect->expand([this](const spec::TemplateVariable& variable) {
     return std::string(variable.name == "host" ? host_of(authority()) : target());
   });
-  return {.status = 308, .text = "moved", .location = location_};
+  return {.status = 308, .text = "moved", .location = location_, .end = AccessEnd::complete};
 }
 
 bool Exchange::has_replica() {
@@ -83,6 +92,12 @@ bool Exchange::pick_replica() {
   if (!has_replica() || !choice_.pool) return false;
   Ref<LocalEndpoint> endpoint = worker_.pick(*choice_.pool, frontend_->listener, preference_, tried_);
   if (!endpoint) return false;
+  if (replica_) {
+    frontend_->counters->retries.add();
+    replica_->counters().retries.add();
+  }
+  if (entry_) ++entry_->tries;
+  replica_ = endpoint;
   in_flight_.emplace(std::move(endpoint));
   return true;
 }
@@ -106,7 +121,9 @@ Instant Exchange::queue_deadline() {
 }
 
 Task<std::optional<Exchange::Refusal>> Exchange::wait_in_queue() {
+  const Instant since = worker_.loop().now();
   const bool there = co_await worker_.wait_for_replica(*client_.listener, *this, queue_deadline());
+  if (entry_) entry_->queued += worker_.loop().now() - since;
   if (there) co_return std::nullopt;
   co_return Refusal{.status = 503, .text = "no replica is ready", .retry_after_seconds = 1};
 }
@@ -126,7 +143,8 @@ bool Exchange::reach_at_once() {
 }
 
 Task<Exchange::Refusal> Exchange::reach_replica() {
-  constexpr Refusal all_failed{.status = 502, .text = "no replica could be reached"};
+  constexpr Refusal all_failed{
+      .status = 502, .text = "no replica could be reached", .end = AccessEnd::replica_failed};
   for (;;) {
     if (!in_flight_ && !pick_replica()) {
       if (!choice_.pool) co_return answer_of_route();
@@ -142,7 +160,9 @@ Task<Exchange::Refusal> Exchange::reach_replica() {
     LocalEndpoint& endpoint = in_flight_->endpoint();
     if (!only_new_connection_ && take_parked()) co_return Refusal{};
     ConnectFailure failure;
+    const Instant since = worker_.loop().now();
     upstream_ = co_await endpoint.connect(timeouts().connect, failure);
+    if (entry_) entry_->connecting += worker_.loop().now() - since;
     only_new_connection_ = false;
     if (upstream_) co_return Refusal{};
     replica_failed("connect: " + failure.why);
@@ -258,20 +278,24 @@ Task<bool> Exchange::forward_interim(std::string_view bytes) {
 Exchange::Refusal Exchange::refusal_of(Heard heard) const {
   switch (heard) {
     case Heard::too_late:
-      return {.status = 504, .text = "the replica did not answer in time"};
+      return {.status = 504, .text = "the replica did not answer in time", .end = AccessEnd::timeout};
     case Heard::malformed:
-      return {.status = 502, .text = "the replica's answer is not valid HTTP"};
+      return {
+          .status = 502, .text = "the replica's answer is not valid HTTP", .end = AccessEnd::replica_failed};
     case Heard::upload_ended:
       if (upload_ == Upload::too_large)
         return {.status = 413, .text = "the request body is larger than this listener takes"};
       if (upload_ == Upload::malformed) return {.status = 400, .text = "the request body is malformed"};
       if (upload_ == Upload::client_too_slow)
-        return {.status = 408, .text = "the request body did not come in time"};
-      return {};
+        return {
+            .status = 408, .text = "the request body did not come in time", .end = AccessEnd::client_timeout};
+      return {.end = AccessEnd::client_closed};
     case Heard::nothing:
     case Heard::answer:
     case Heard::tunnel:
-      return {.status = 502, .text = "the replica closed the connection without an answer"};
+      return {.status = 502,
+              .text = "the replica closed the connection without an answer",
+              .end = AccessEnd::replica_failed};
   }
   return {};
 }
@@ -280,6 +304,7 @@ Task<bool> Exchange::refuse(Refusal refusal) {
   co_await stop_upload();
   upstream_.reset();
   in_flight_.reset();
+  end_ = refusal.end;
   if (refusal.status == 0) co_return false;  // the client is gone
   if (answer_begun_) {                       // nothing honest can be said any more
     client_.socket.reset_on_close();
@@ -288,17 +313,22 @@ Task<bool> Exchange::refuse(Refusal refusal) {
   const bool whole = body_.done();
   const bool close = !whole || !keep_alive_ || !minor_1_ || client_must_close();
   Buffer bytes;
-  write_own_answer(bytes, {.status = refusal.status,
-                           .text = refusal.text,
-                           .verbatim = refusal.verbatim,
-                           .type = refusal.type,
-                           .location = refusal.location,
-                           .close = close,
-                           .head_only = answers_head_,
-                           .retry_after_seconds = refusal.retry_after_seconds,
-                           .edits = &frontend_->listener.response_headers});
+  status_ = refusal.status;
+  answer_bytes_ = write_own_answer(bytes, {.status = refusal.status,
+                                           .text = refusal.text,
+                                           .verbatim = refusal.verbatim,
+                                           .type = refusal.type,
+                                           .location = refusal.location,
+                                           .close = close,
+                                           .head_only = answers_head_,
+                                           .retry_after_seconds = refusal.retry_after_seconds,
+                                           .edits = &frontend_->listener.response_headers});
   client_.linger = !whole;
+  frontend_->counters->bytes_out.add(answer_bytes_);
+  const Instant since = worker_.loop().now();
   const bool sent = co_await flush(client_.socket, bytes, timeouts().send);
+  if (!sent) client_gone(since, timeouts().send);
+  first_byte_ = std::chrono::steady_clock::now();
   co_return sent && !close;
 }
 

@@ -63,11 +63,12 @@ class Exchange final : WaitsForReplica {
   enum class Heard : std::uint8_t { answer, tunnel, nothing, malformed, too_late, upload_ended };
   struct Refusal {
     int status = 0;
-    std::string_view text;
+    std::string_view text = {};
     int retry_after_seconds = 0;
     std::string_view type = "text/plain";
     std::string_view location = {};
     bool verbatim = false;  // the text is a whole body, not a sentence
+    AccessEnd end = AccessEnd::muster_refused;
   };
 
   // exchange.cpp: getting a replica and an answer out of it.
@@ -102,6 +103,12 @@ class Exchange final : WaitsForReplica {
   [[nodiscard]] bool is_relayed() const;
   bool finish();
   [[nodiscard]] bool client_must_close() const;
+
+  // account.cpp: what is counted of the request, and its line in the access log.
+  void remember(std::string_view input, std::string_view request_id);
+  void client_gone(Instant since, Millis limit);
+  void account();
+  void write_line(Nanos first_byte, Nanos total);
 
   // upload.cpp: the request's body.
   void take_body(std::string_view input);
@@ -169,15 +176,34 @@ class Exchange final : WaitsForReplica {
   bool upstream_keep_alive_ = false;
   bool upstream_clean_ = false;
   bool answer_malformed_ = false;
+
+  // The account.
+  AccessEntryRef entry_;        // null: no line is written
+  Ref<LocalEndpoint> replica_;  // the last that was asked
+  Instant begun_;
+  Instant first_byte_{};            // when the answer's head had been sent
+  std::uint64_t answer_bytes_ = 0;  // of its body, passed on
+  int status_ = 0;                  // 0: there was no answer
+  bool replica_answered_ = false;
+  AccessEnd end_ = AccessEnd::complete;
 };
 
-// Both ways until both sides have ended, or nothing moved for `limit`. Takes what was received too early.
 // What each side sent before the tunnel began.
 struct EarlyBytes {
   Buffer from_client;
   Buffer from_replica;
 };
-Task<> tunnel(Worker& worker, Socket& client, Socket& replica, EarlyBytes& early, InstanceCounters& counters,
-              spec::ListenTimeouts timeouts);
+struct TunnelCounters {
+  InstanceCounters& replica;
+  ListenerCounters& listener;
+};
+struct TunnelEnd {
+  std::uint64_t bytes_in = 0;  // from the client
+  std::uint64_t bytes_out = 0;
+  AccessEnd end = AccessEnd::complete;
+};
+// Both ways until both sides have ended, or nothing moved for `limit`. Takes what was received too early.
+Task<TunnelEnd> tunnel(Worker& worker, Socket& client, Socket& replica, EarlyBytes& early,
+                       TunnelCounters counters, spec::ListenTimeouts timeouts);
 
 }  // namespace muster::lb

@@ -41,21 +41,55 @@ Got take_arrived(HttpClient& client, std::string_view& bytes) {
   return Got::bytes;
 }
 
-// Says what is wrong with the request in `bytes` and ends the connection.
-Task<> refuse_head(HttpClient& client, std::string_view bytes, int status, std::string_view text) {
+// A head that never became a request. `total`: since its first byte.
+struct BadHead {
+  std::string_view bytes;
+  Nanos total{0};
+  int status = 0;
+  std::size_t body_bytes = 0;  // of our answer
+  AccessEnd end = AccessEnd::muster_refused;
+};
+
+void write_line(const HttpClient& client, const BadHead& head) {
+  const Frontend& frontend = *client.listener->frontend;
+  if (!frontend.access_log) return;
+  AccessRecord record;
+  record.client = client.address.text;
+  record.request = first_line(head.bytes);
+  record.status = head.status;
+  record.bytes_out = head.body_bytes;
+  record.total = head.total;
+  record.end = head.end;
+  frontend.access_log->write(frontend.listener.access_log, record);
+}
+
+// Says what is wrong with the request in `head` and ends the connection.
+Task<> refuse_head(HttpClient& client, BadHead& head, std::string_view text) {
+  const std::string_view bytes = head.bytes;
   const bool to_head =
       bytes.starts_with("HEAD ") || bytes.starts_with("\r\nHEAD ");  // whatever follows is bad
   Buffer answer;
-  write_own_answer(answer, {.status = status,
-                            .text = text,
-                            .head_only = to_head,
-                            .edits = &client.listener->frontend->listener.response_headers});
-  client.linger = co_await flush(client.socket, answer, client.listener->frontend->listener.timeout.send);
+  const Ref<Frontend> frontend = client.listener->frontend;
+  head.body_bytes = write_own_answer(answer, {.status = head.status,
+                                              .text = text,
+                                              .head_only = to_head,
+                                              .edits = &frontend->listener.response_headers});
+  frontend->counters->refused.add();
+  frontend->counters->responses.add(head.status);
+  frontend->counters->bytes_out.add(head.body_bytes);
+  write_line(client, head);  // while its bytes are where they are
+  client.linger = co_await flush(client.socket, answer, frontend->listener.timeout.send);
 }
 
 Millis time_until(Instant deadline, Worker& worker) {
   const auto left = std::chrono::duration_cast<Millis>(deadline - worker.loop().now());
   return std::max(Millis::zero(), left);
+}
+
+// What came of a head that is to be complete at `deadline`.
+BadHead unfinished_head(const HttpClient& client, Instant deadline) {
+  const Instant begun = deadline - client.timeouts().head;
+  return {.bytes = client.pending.view(), .total = client.worker.loop().now() - begun};
 }
 
 bool must_end(const HttpClient& client) {
@@ -76,20 +110,38 @@ Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer cli
       if (client.link.idle && must_end(client)) break;
       const Waited waited = co_await client.socket.readable(time_until(deadline, worker));
       const bool idle = std::exchange(client.link.idle, false);
-      if (waited == Waited::timed_out && !idle)
-        co_await refuse_head(client, client.pending.view(), 408, "the request head did not come in time");
+      if (waited != Waited::ready && !idle) {
+        BadHead late = unfinished_head(client, deadline);
+        if (waited == Waited::timed_out) {
+          late.status = 408;
+          late.end = AccessEnd::client_timeout;
+          co_await refuse_head(client, late, "the request head did not come in time");
+        } else {
+          late.end = AccessEnd::stopped;
+          write_line(client, late);
+        }
+      }
       if (waited != Waited::ready) break;
     }
     wait = true;
     std::string_view bytes = client.pending.view();
     if (!std::exchange(pipelined, false)) {
       const Got got = take_arrived(client, bytes);
+      if (got == Got::end && !client.pending.empty()) {
+        BadHead broken_off = unfinished_head(client, deadline);
+        broken_off.status = status_client_closed;
+        broken_off.end = AccessEnd::client_closed;
+        write_line(client, broken_off);
+      }
       if (got == Got::end) break;
       if (got == Got::nothing_yet) continue;
     }
     const HeadVerdict verdict = parse_request(bytes, worker.request_head());
     if (verdict.state == HeadState::bad) {
-      co_await refuse_head(client, bytes, verdict.status, verdict.reason);
+      BadHead bad = client.pending.empty() ? BadHead{} : unfinished_head(client, deadline);
+      bad.bytes = bytes;
+      bad.status = verdict.status;
+      co_await refuse_head(client, bad, verdict.reason);
       break;
     }
     if (verdict.state == HeadState::need_more) {

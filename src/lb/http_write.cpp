@@ -230,12 +230,7 @@ class Forwarding {
   }
 
   void write_request_id() {
-    std::string_view id = origin_.request_id;
-    if (head_.fields.has(FieldKind::request_id)) {
-      for (const Field& field : head_.fields.all()) {
-        if (field.kind == FieldKind::request_id && is_valid_request_id(field.value)) id = field.value;
-      }
-    }
+    const std::string_view id = request_id_of(head_, origin_.request_id);
     if (!id.empty()) append_field(out_, "X-Request-Id", id);
   }
 
@@ -245,6 +240,15 @@ class Forwarding {
   const spec::HeaderEdits& edits_;
 };
 }  // namespace
+
+std::string_view request_id_of(const RequestHead& head, std::string_view ours) {
+  if (head.fields.has(FieldKind::request_id)) {
+    for (const Field& field : head.fields.all()) {
+      if (field.kind == FieldKind::request_id && is_valid_request_id(field.value)) ours = field.value;
+    }
+  }
+  return ours;
+}
 
 bool is_valid_request_id(std::string_view text) {
   constexpr std::size_t bytes_max = 128;
@@ -327,9 +331,10 @@ void write_chunk_size(Buffer& out, std::size_t size) {
   out.append("\r\n");
 }
 
-void write_own_answer(Buffer& out, const OwnAnswer& answer) {
+std::size_t write_own_answer(Buffer& out, const OwnAnswer& answer) {
   const std::string_view reason = reason_of(answer.status);
   const bool without_body = answer.status == 204 || answer.status == 304;  // RFC 9110 8.6
+  const std::size_t length = answer.text.size() + (answer.verbatim ? 0 : 1);
   out.append("HTTP/1.1 ");
   append_number(out, static_cast<std::uint64_t>(answer.status));
   out.append(" ");
@@ -340,7 +345,7 @@ void write_own_answer(Buffer& out, const OwnAnswer& answer) {
   }
   if (!without_body) {
     out.append("\r\nContent-Length: ");
-    append_number(out, answer.text.size() + (answer.verbatim ? 0 : 1));
+    append_number(out, length);
   }
   if (!answer.location.empty()) {
     out.append("\r\nLocation: ");
@@ -355,9 +360,10 @@ void write_own_answer(Buffer& out, const OwnAnswer& answer) {
   out.append("\r\n");
   if (answer.edits != nullptr) append_edits(out, *answer.edits);
   out.append("\r\n");
-  if (answer.head_only || without_body) return;
+  if (answer.head_only || without_body) return 0;
   out.append(answer.text);
   if (!answer.verbatim) out.append("\n");
+  return length;
 }
 
 }  // namespace muster::lb

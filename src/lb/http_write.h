@@ -18,6 +18,8 @@ struct Origin {
   std::string_view request_id = {};  // for a request that brings no valid one
   const spec::HeaderEdits* edits = nullptr;
 };
+// The request's own where that is valid, else `ours`.
+std::string_view request_id_of(const RequestHead& head, std::string_view ours);
 // Request to a replica: HTTP/1.1, hop-by-hop fields dropped, X-Forwarded-* ours.
 void write_request_head(Buffer& out, const RequestHead& head, const Origin& origin);
 
@@ -51,6 +53,7 @@ struct OwnAnswer {
   int retry_after_seconds = 0;  // 0: none
   const spec::HeaderEdits* edits = nullptr;
 };
-void write_own_answer(Buffer& out, const OwnAnswer& answer);
+// Returns the bytes of its body.
+std::size_t write_own_answer(Buffer& out, const OwnAnswer& answer);
 
 }  // namespace muster::lb

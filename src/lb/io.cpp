@@ -91,16 +91,18 @@ Task<bool> flush(Socket& socket, Buffer& bytes, Millis limit) {
   std::size_t sent = 0;
   while (sent < bytes.size()) {
     const std::ptrdiff_t moved = send_some(socket, bytes.view().substr(sent));
-    if (moved == io_failed) co_return false;
+    if (moved == io_failed) break;
     if (moved == io_blocked) {
       const Waited waited = co_await socket.writable(limit);
-      if (waited != Waited::ready) co_return false;
+      if (waited != Waited::ready) break;
     } else {
       sent += static_cast<std::size_t>(moved);
     }
   }
-  bytes.release();
-  co_return true;
+  const bool all = sent == bytes.size();
+  bytes.consume(sent);
+  if (all) bytes.release();
+  co_return all;
 }
 
 Task<> linger(Socket& socket, std::span<char> scratch) {

@@ -22,7 +22,8 @@ std::ptrdiff_t send_some(const Socket& socket, std::string_view first, std::stri
 // Sends what goes at once; the rest is copied to `blocked` (flush it before anything else). False: the peer is gone.
 bool send_or_keep(const Socket& socket, std::string_view first, std::string_view second, Buffer& blocked);
 
-// Sends all of it; no step may wait longer than `limit`. The buffer's memory is given back.
+// Sends all of it; no step may wait longer than `limit`. The buffer's memory is given back. False: the peer is gone or
+// takes nothing; what was not sent is left.
 Task<bool> flush(Socket& socket, Buffer& bytes, Millis limit);
 
 // Ends our side and reads for a moment what the peer still sends, so that it gets our last answer instead of a reset.

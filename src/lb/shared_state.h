@@ -3,6 +3,8 @@
 // on a cache line of its own, and are read by the control thread.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -10,12 +12,14 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "base/ids.h"
 #include "lb/balancer.h"
 #include "lb/ejection.h"
+#include "lb/histogram.h"
 
 namespace muster::lb {
 
@@ -47,13 +51,47 @@ class RoundRobin {
   alignas(cache_line_bytes) std::atomic<std::uint64_t> turn_{0};
 };
 
+// By the first digit of the status.
+class ResponseCounters {
+ public:
+  void add(int status) noexcept {
+    classes_[static_cast<std::size_t>(std::clamp(status / 100, 1, 5) - 1)].add();
+  }
+  void add_to(StatusClasses& sum) const noexcept {
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += classes_[i].get();
+  }
+
+ private:
+  std::array<Counter, std::tuple_size_v<StatusClasses>> classes_;
+};
+
+// A Histogram that one thread counts in while others read.
+class LatencyCounters {
+ public:
+  void add(Nanos length) noexcept {
+    buckets_[Histogram::bucket_of(length)].add();
+    sum_.add(static_cast<std::uint64_t>(std::max<Nanos::rep>(length.count(), 0)));
+  }
+  void add_to(Histogram& sum) const noexcept {
+    for (std::size_t i = 0; i < buckets_.size(); ++i) sum.add(i, buckets_[i].get(), Nanos::zero());
+    sum.add(0, 0, Nanos(static_cast<Nanos::rep>(sum_.get())));
+  }
+
+ private:
+  std::array<Counter, Histogram::bucket_count> buckets_;
+  Counter sum_;  // nanoseconds
+};
+
 struct alignas(cache_line_bytes) InstanceCounters {
   Counter in_flight;
   Counter requests;
   Counter bytes_to;
   Counter bytes_from;
   Counter failures;
-  Counter responses_5xx;
+  Counter retries;
+  ResponseCounters responses;
+  LatencyCounters first_byte;
+  LatencyCounters total;
 };
 
 struct SharedInstance {
@@ -72,6 +110,14 @@ struct SharedInstance {
 struct alignas(cache_line_bytes) ListenerCounters {
   Counter connections;
   Counter requests;
+  Counter bytes_in;
+  Counter bytes_out;
+  Counter retries;
+  Counter queued;
+  Counter refused;
+  ResponseCounters responses;
+  LatencyCounters first_byte;
+  LatencyCounters total;
 };
 
 struct SharedListener {

@@ -5,24 +5,28 @@ namespace muster::lb {
 
 namespace {
 struct TcpClient final : WaitsForReplica {
-  TcpClient(Worker& w, Ref<LocalListener> l, Fd fd, const Peer& address)
+  TcpClient(Worker& w, Ref<LocalListener> l, Fd fd, Peer client_address)
       : worker(w),
         listener(std::move(l)),
+        address(std::move(client_address)),
         counted_at(listener->frontend->shared),
         socket(w.loop(), std::move(fd), listener->kind()),
-        preference(preference_of(listener->frontend->listener, address)) {
-    ListenerCounters& counters = counted_at->per_thread[worker.index()];
-    counters.connections.add();
-    counters.requests.add();
+        preference(preference_of(listener->frontend->listener, address)),
+        begun(w.loop().now()) {
+    counters().connections.add();
+    counters().requests.add();
+    const Ref<Frontend>& frontend = listener->frontend;
+    if (frontend->access_log) entry = frontend->access_log->begin(frontend->listener.access_log);
     link.socket = &socket;
     link.listener = listener.get();
     worker.add_client(link);
   }
   ~TcpClient() override {
     socket.close();
-    counted_at->per_thread[worker.index()].connections.subtract();
+    counters().connections.subtract();
     worker.remove_client(link);
   }
+  [[nodiscard]] ListenerCounters& counters() const { return counted_at->per_thread[worker.index()]; }
   TcpClient(const TcpClient&) = delete;
   TcpClient& operator=(const TcpClient&) = delete;
   bool has_replica() override {
@@ -32,11 +36,29 @@ struct TcpClient final : WaitsForReplica {
 
   Worker& worker;
   Ref<LocalListener> listener;
+  Peer address;
   std::shared_ptr<SharedListener> counted_at;
   Socket socket;
   Preference preference;
+  Instant begun;
   ClientLink link;
+  AccessEntryRef entry;        // null: no line is written
+  Ref<LocalEndpoint> replica;  // the last that was asked
 };
+
+void write_line(const TcpClient& client, const TunnelEnd& tunnelled) {
+  AccessRecord record;
+  record.client = client.address.text;
+  record.is_stream = true;
+  record.bytes_in = tunnelled.bytes_in;
+  record.bytes_out = tunnelled.bytes_out;
+  if (client.replica) record.replica = client.replica->label();
+  record.total = std::chrono::steady_clock::now() - client.begun;
+  const bool stopped = tunnelled.end != AccessEnd::complete && client.worker.loop().shut();
+  record.end = stopped ? AccessEnd::stopped : tunnelled.end;
+  client.entry->fill(record);
+  client.entry->log->write(client.entry->format, record);
+}
 
 // The connection and what holds its replica in flight.
 struct Connected {
@@ -58,8 +80,18 @@ Task<bool> reach_replica(TcpClient& client, Connected& connected) {
       endpoint = worker.pick(*frontend->pool, frontend->listener, client.preference, tried);
     if (endpoint) {
       connected.in_flight.emplace(endpoint);
+      if (client.replica) {
+        client.counters().retries.add();
+        client.replica->counters().retries.add();
+      }
+      client.replica = endpoint;
       ConnectFailure failure;
+      const Instant since = worker.loop().now();
       connected.upstream = co_await endpoint->connect(frontend->listener.timeout.connect, failure);
+      if (client.entry) {
+        ++client.entry->tries;
+        client.entry->connecting += worker.loop().now() - since;
+      }
       if (connected.upstream) {
         endpoint->report_success();
         co_return true;
@@ -71,7 +103,9 @@ Task<bool> reach_replica(TcpClient& client, Connected& connected) {
           failure.refused ? worker.loop().now() >= queue_deadline : ++tries > frontend->listener.retries;
       if (over) co_return false;
     } else if (!client.has_replica()) {
+      const Instant since = worker.loop().now();
       const bool there = co_await worker.wait_for_replica(*client.listener, client, queue_deadline);
+      if (client.entry) client.entry->queued += worker.loop().now() - since;
       if (!there) co_return false;
     } else {
       tried.clear();
@@ -83,17 +117,23 @@ Task<bool> reach_replica(TcpClient& client, Connected& connected) {
 }  // namespace
 
 Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer client_address) {
-  TcpClient client(worker, std::move(listener), std::move(fd), client_address);
+  TcpClient client(worker, std::move(listener), std::move(fd), std::move(client_address));
   if (!client.socket.valid()) co_return;
   Connected connected;
+  TunnelEnd tunnelled;
   const bool reached = co_await reach_replica(client, connected);
-  if (!reached) {
+  if (reached) {
+    EarlyBytes none;
+    const TunnelCounters counters{.replica = connected.in_flight->endpoint().counters(),
+                                  .listener = client.counters()};
+    tunnelled = co_await tunnel(worker, client.socket, connected.upstream->socket(), none, counters,
+                                client.listener->frontend->listener.timeout);
+  } else {
     client.socket.reset_on_close();
-    co_return;
+    tunnelled.end = client.replica ? AccessEnd::replica_failed : AccessEnd::muster_refused;
+    if (!client.replica) client.counters().refused.add();
   }
-  EarlyBytes none;
-  co_await tunnel(worker, client.socket, connected.upstream->socket(), none,
-                  connected.in_flight->endpoint().counters(), client.listener->frontend->listener.timeout);
+  if (client.entry) write_line(client, tunnelled);
 }
 
 }  // namespace muster::lb

@@ -16,26 +16,19 @@ struct Tunnel {
   spec::ListenTimeouts timeout;
   Instant last_moved;
   bool broken = false;
+  AccessEnd end = AccessEnd::complete;
 
+  [[nodiscard]] AccessEnd failure_of(const Socket& side) const {
+    return &side == &client ? AccessEnd::client_closed : AccessEnd::replica_failed;
+  }
   // An error on one side ends both directions, and the peers are told by a reset. Called by one of the two.
-  void break_off() {
+  void break_off(AccessEnd why) {
     broken = true;
+    end = why;
     client.reset_on_close();
     replica.reset_on_close();
     client.abort_waits();
     replica.abort_waits();
-  }
-  // The side that is read no more was reset. One direction is left and waits in one place at most; woken up it ends
-  // the tunnel, and nothing of it may be looked at afterwards.
-  static void on_reset(void* self) {
-    auto& tunnel = *static_cast<Tunnel*>(self);
-    tunnel.broken = true;
-    tunnel.client.reset_on_close();
-    tunnel.replica.reset_on_close();
-    Socket& client = tunnel.client;
-    Socket& replica = tunnel.replica;
-    static_cast<void>(client.abort_wait(Direction::read) || client.abort_wait(Direction::write) ||
-                      replica.abort_wait(Direction::read) || replica.abort_wait(Direction::write));
   }
   // Nothing moved in either direction for the whole limit.
   [[nodiscard]] bool is_idle() const { return worker.loop().now() - last_moved >= timeout.tunnel; }
@@ -47,10 +40,32 @@ struct OneWay {
   Socket& to;
   Buffer waiting;  // read, not yet written
   Counter& bytes;
+  Counter& listener_bytes;
+  std::uint64_t moved = 0;
+
+  void count(std::uint64_t amount) {
+    bytes.add(amount);
+    listener_bytes.add(amount);
+    moved += amount;
+  }
+  // The side that is read no more was reset. One direction is left and waits in one place at most; woken up it ends
+  // the tunnel, and nothing of it may be looked at afterwards.
+  static void on_reset(void* self) {
+    const auto& way = *static_cast<OneWay*>(self);
+    Tunnel& tunnel = way.tunnel;
+    tunnel.broken = true;
+    tunnel.end = tunnel.failure_of(way.from);
+    tunnel.client.reset_on_close();
+    tunnel.replica.reset_on_close();
+    Socket& client = tunnel.client;
+    Socket& replica = tunnel.replica;
+    static_cast<void>(client.abort_wait(Direction::read) || client.abort_wait(Direction::write) ||
+                      replica.abort_wait(Direction::read) || replica.abort_wait(Direction::write));
+  }
 };
 
 Task<bool> write_waiting(OneWay& way) {
-  way.bytes.add(way.waiting.size());
+  way.count(way.waiting.size());
   const bool written = co_await flush(way.to, way.waiting, way.tunnel.timeout.send);
   way.tunnel.last_moved = way.tunnel.worker.loop().now();
   co_return written;
@@ -69,7 +84,8 @@ Task<bool> await_bytes(OneWay& way) {
 Task<> relay(OneWay& way) {
   Tunnel& tunnel = way.tunnel;
   const bool begun = way.waiting.empty() || co_await write_waiting(way);
-  if (!begun) co_return tunnel.break_off();
+  if (!begun) co_return tunnel.break_off(tunnel.failure_of(way.to));
+  AccessEnd why = AccessEnd::timeout;
   for (int reads = 0; !tunnel.broken;) {
     if (!way.from.may_be_readable()) {
       const bool there = co_await await_bytes(way);
@@ -84,23 +100,25 @@ Task<> relay(OneWay& way) {
     if (got == io_blocked) continue;
     if (got == 0) {
       ::shutdown(way.to.fd(), SHUT_WR);
-      way.from.watch_reset(&Tunnel::on_reset, &tunnel);  // nobody reads it any more
+      way.from.watch_reset(&OneWay::on_reset, &way);  // nobody reads it any more
       co_return;
     }
+    why = tunnel.failure_of(got == io_failed ? way.from : way.to);
     if (got == io_failed) break;
     tunnel.last_moved = tunnel.worker.loop().now();
     const std::string_view bytes(tunnel.worker.scratch().data(), static_cast<std::size_t>(got));
     if (!send_or_keep(way.to, bytes, {}, way.waiting)) break;
-    way.bytes.add(bytes.size() - way.waiting.size());
+    way.count(bytes.size() - way.waiting.size());
     const bool written = way.waiting.empty() || co_await write_waiting(way);
     if (!written) break;
+    why = AccessEnd::timeout;
   }
-  if (!tunnel.broken) tunnel.break_off();
+  if (!tunnel.broken) tunnel.break_off(why);
 }
 }  // namespace
 
-Task<> tunnel(Worker& worker, Socket& client, Socket& replica, EarlyBytes& early, InstanceCounters& counters,
-              spec::ListenTimeouts timeouts) {
+Task<TunnelEnd> tunnel(Worker& worker, Socket& client, Socket& replica, EarlyBytes& early,
+                       TunnelCounters counters, spec::ListenTimeouts timeouts) {
   Tunnel both{.worker = worker,
               .client = client,
               .replica = replica,
@@ -111,18 +129,21 @@ Task<> tunnel(Worker& worker, Socket& client, Socket& replica, EarlyBytes& early
             .from = client,
             .to = replica,
             .waiting = std::move(early.from_client),
-            .bytes = counters.bytes_to};
+            .bytes = counters.replica.bytes_to,
+            .listener_bytes = counters.listener.bytes_in};
   OneWay down{.tunnel = both,
               .from = replica,
               .to = client,
               .waiting = std::move(early.from_replica),
-              .bytes = counters.bytes_from};
+              .bytes = counters.replica.bytes_from,
+              .listener_bytes = counters.listener.bytes_out};
   Branch back;
   back.start(relay(down));
   co_await relay(up);
   co_await back.join();
   client.unwatch();
   replica.unwatch();
+  co_return TunnelEnd{.bytes_in = up.moved, .bytes_out = down.moved, .end = both.end};
 }
 
 }  // namespace muster::lb

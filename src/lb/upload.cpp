@@ -11,6 +11,7 @@ constexpr int reads_in_a_row = 16;  // then other connections get their turn
 void Exchange::encode_body(std::string_view payload) {
   if (payload.empty()) return;
   body_bytes_ += payload.size();
+  frontend_->counters->bytes_in.add(payload.size());
   if (body_.kind() == BodyKind::chunked) {
     write_chunk_size(staged_, payload.size());
     staged_.append(payload);

@@ -228,6 +228,7 @@ Task<bool> Worker::wait_for_replica(LocalListener& listener, WaitsForReplica& wa
     co_return false;
   }
   bool found = waiter.has_replica();
+  if (!found) frontend->counters->queued.add();
   while (!found && loop_->now() < deadline && !loop_->shut() && !(listener.closing || stopping_)) {
     co_await QueueWait(*this, deadline);
     found = waiter.has_replica();
@@ -255,6 +256,7 @@ void Worker::adopt(std::shared_ptr<const Publication> publication) {
   update_endpoints(*publication);
   update_pools(*publication);
   if (!stopping_) {
+    update_access_logs(*publication);
     update_listeners(*publication);
     close_unnamed_listeners(*publication);
   }
@@ -307,6 +309,25 @@ Ref<LocalPool> Worker::pool_of(const std::string& app) {
   return pool;
 }
 
+// A log stays while its listener is logged, whatever else changes. Of one that goes, requests in flight still have it.
+void Worker::update_access_logs(const Publication& publication) {
+  std::map<std::string, Ref<AccessLog>> logs;
+  for (const spec::Listener& listener : publication.snapshot->listeners) {
+    if (listener.access_log == spec::AccessLogFormat::off) continue;
+    const auto known = access_logs_.find(listener.name);
+    logs[listener.name] =
+        known != access_logs_.end() ? known->second : make_ref<AccessLog>(*loop_, callbacks_, listener.name);
+  }
+  access_logs_.swap(logs);
+  for (const auto& [name, log] : logs) {
+    if (!access_logs_.contains(name)) log->hand_over();
+  }
+}
+
+void Worker::flush_access_logs() {
+  for (const auto& [name, log] : access_logs_) log->hand_over();
+}
+
 void Worker::update_listeners(const Publication& publication) {
   const auto& wanted = publication.snapshot->listeners;
   for (std::size_t i = 0; i < wanted.size(); ++i) {
@@ -314,6 +335,8 @@ void Worker::update_listeners(const Publication& publication) {
     frontend->listener = wanted[i];
     frontend->shared = publication.listeners[i];
     frontend->counters = &frontend->shared->per_thread[index_];
+    if (const auto log = access_logs_.find(wanted[i].name); log != access_logs_.end())
+      frontend->access_log = log->second;
     frontend->pool = pool_of(wanted[i].app);
     frontend->router = publication.routers[i];
     frontend->turns = publication.turns[i];
@@ -472,6 +495,7 @@ void Worker::finish_when_done() {
   loop_->disarm(*grace_over_);
   pools_.clear();
   endpoints_.clear();
+  for (const auto& [name, log] : access_logs_) log->hand_over(true);
   loop_->quit();
 }
 

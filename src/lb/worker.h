@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "lb/access_log.h"
 #include "lb/balancer.h"
 #include "lb/endpoint.h"
 #include "lb/http_head.h"
@@ -55,7 +56,8 @@ struct Frontend : LocalCounted {
   spec::Listener listener;
   std::shared_ptr<SharedListener> shared;
   ListenerCounters* counters = nullptr;
-  Ref<LocalPool> pool;  // of `to`; null: there is none
+  Ref<AccessLog> access_log;  // null: off
+  Ref<LocalPool> pool;        // of `to`; null: there is none
   std::shared_ptr<const Router> router;
   std::vector<std::shared_ptr<RoundRobin>> turns;  // as router->groups()
   std::vector<Ref<LocalPool>> pools;               // as listener.routes; null: the route leads to no app
@@ -110,6 +112,7 @@ class Worker {
   // Letters from the control thread (through Loop::post).
   void adopt(std::shared_ptr<const Publication> publication);
   void watch_idle(InstanceId instance, std::shared_ptr<Rendezvous> idle);
+  void flush_access_logs();
   void stop(Millis grace);
 
   [[nodiscard]] std::size_t index() const { return index_; }
@@ -143,6 +146,7 @@ class Worker {
   struct QueueWait;
   void update_endpoints(const Publication& publication);
   void update_pools(const Publication& publication);
+  void update_access_logs(const Publication& publication);
   void update_listeners(const Publication& publication);
   Ref<LocalPool> pool_of(const std::string& app);
   void close_unnamed_listeners(const Publication& publication);
@@ -171,6 +175,7 @@ class Worker {
   std::shared_ptr<const Publication> publication_;
   std::map<InstanceId, Ref<LocalEndpoint>> endpoints_;
   std::map<std::string, Ref<LocalPool>> pools_;
+  std::map<std::string, Ref<AccessLog>> access_logs_;  // by listener
   std::map<const BoundAddress*, Ref<LocalListener>> listeners_;
   std::multimap<InstanceId, std::shared_ptr<Rendezvous>> idle_watches_;
   QueueWait* queue_first_ = nullptr;

@@ -173,6 +173,7 @@ struct App {
 };
 
 enum class ListenMode { http, tcp };
+enum class AccessLogFormat { off, common, combined, json };
 
 struct BindAddress {
   std::string text;  // as written, canonical: "127.0.0.1:8080", "[::1]:80", "unix:/p", "systemd:NAME"
@@ -274,6 +275,7 @@ struct Listener {
   HeaderEdits headers;                    // of the request to the replica
   HeaderEdits response_headers;           // of the answer to the client, muster's own answers too
   std::vector<Network> trusted_proxies;   // whose X-Forwarded-* is believed
+  AccessLogFormat access_log = AccessLogFormat::off;
 
   [[nodiscard]] std::vector<std::string> apps() const;  // all it leads to, each once, `to` first
   [[nodiscard]] bool leads_to(std::string_view app_name) const;

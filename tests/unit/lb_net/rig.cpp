@@ -299,6 +299,22 @@ Rig::Rig(int threads, std::vector<std::pair<std::string, int>> systemd_fds) {
       .on_upstream_failed = [this, note](InstanceId i,
                                          const std::string&) { note([&] { failed_.push_back(i); }); },
       .on_pong = [this, note](std::uint64_t token) { note([&] { pongs_.push_back(token); }); },
+      .on_access_lines =
+          [this, note](AccessLines& lines) {
+            if (refuse_access_lines && !lines.last) return false;
+            note([&] {
+              lost_lines_ += lines.lost;
+              for (std::size_t begin = 0; begin < lines.bytes.size();) {
+                const std::size_t end = lines.bytes.find('\n', begin);
+                EXPECT_NE(end, std::string::npos);
+                access_lines_.push_back(lines.bytes.substr(begin, end - begin));
+                begin = end + 1;
+              }
+            });
+            lines.bytes.clear();
+            return true;
+          },
+      .on_access_logs_flushed = [this, note] { note([&] { ++access_flushes_; }); },
   };
   auto started = Balancer::start(
       {.threads = threads, .systemd_fds = std::move(systemd_fds), .callbacks = std::move(callbacks)});
@@ -358,6 +374,24 @@ std::optional<Message> Rig::get(std::string_view target, std::size_t listener) c
   Wire wire = client(listener);
   wire.send("GET " + std::string(target) + " HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
   return read_message(wire);
+}
+
+std::vector<std::string> Rig::access_lines(std::size_t count) {
+  EXPECT_TRUE(wait_for([&] { return access_lines_.size() >= count; })) << "not so many lines";
+  const std::lock_guard lock(mutex_);
+  return access_lines_;
+}
+bool Rig::wait_access_flush() {
+  std::uint64_t before = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    before = access_flushes_;
+  }
+  balancer->flush_access_logs();
+  return wait_for([&] { return access_flushes_ > before; });
+}
+bool Rig::wait_lost_lines(std::uint64_t count) {
+  return wait_for([&] { return lost_lines_ == count; });
 }
 
 bool Rig::wait_idle(InstanceId instance) {

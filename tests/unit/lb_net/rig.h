@@ -131,6 +131,10 @@ class Rig {
   [[nodiscard]] bool is_idle(InstanceId instance);
   bool wait_failure(InstanceId instance);
   [[nodiscard]] std::size_t failures();  // reported so far
+  // All lines of access logs that were handed over, once there are so many.
+  std::vector<std::string> access_lines(std::size_t count);
+  bool wait_access_flush();
+  bool wait_lost_lines(std::uint64_t count);
   template <typename Condition>
   bool wait_for(Condition condition) {
     std::unique_lock lock(mutex_);
@@ -145,6 +149,7 @@ class Rig {
   std::vector<spec::Listener> listeners;
   std::map<std::string, Pool> pools;
   std::unique_ptr<Balancer> balancer;
+  std::atomic<bool> refuse_access_lines{false};  // as a writer that cannot keep up
 
  private:
   std::mutex mutex_;
@@ -154,6 +159,9 @@ class Rig {
   std::vector<InstanceId> idle_;
   std::vector<InstanceId> failed_;
   std::vector<std::uint64_t> pongs_;
+  std::vector<std::string> access_lines_;
+  std::uint64_t lost_lines_ = 0;
+  std::uint64_t access_flushes_ = 0;
 };
 
 }  // namespace muster::lb::test
