@@ -31,11 +31,12 @@ inline constexpr std::chrono::milliseconds start_max{60'000};
 inline constexpr std::chrono::milliseconds listen_check_every{
     1000};  // a busy numbered port is looked at again
 
-inline constexpr std::size_t log_turn_bytes = 256U << 10U;       // of all replicas' output, per loop turn
-inline constexpr std::size_t log_match_bytes_max = 1U << 10U;    // of a line that `log:REGEX` looks at
-inline constexpr std::size_t log_files_max = 50000;              // looked at in the log folder
-inline constexpr std::size_t log_stream_bytes_max = 1U << 20U;   // waiting for one `logs -f` client
-inline constexpr std::size_t event_text_bytes_max = 4U << 10U;   // of one event
+inline constexpr std::size_t log_turn_bytes = 256U << 10U;        // of all replicas' output, per loop turn
+inline constexpr std::size_t access_lines_bytes_max = 8U << 20U;  // of access logs, not yet written
+inline constexpr std::size_t log_match_bytes_max = 1U << 10U;     // of a line that `log:REGEX` looks at
+inline constexpr std::size_t log_files_max = 50000;               // looked at in the log folder
+inline constexpr std::size_t log_stream_bytes_max = 1U << 20U;    // waiting for one `logs -f` client
+inline constexpr std::size_t event_text_bytes_max = 4U << 10U;    // of one event
 inline constexpr std::size_t watch_folders_max = 1000;           // per app with `watch`; inotify's are finite
 inline constexpr std::size_t state_file_bytes_max = 64U << 20U;  // more was not written by us
 

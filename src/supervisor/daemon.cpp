@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "fmt/core.h"
+#include "supervisor/access_logs.h"
 #include "supervisor/accounts.h"
 #include "supervisor/control_api.h"
 #include "supervisor/control_server.h"
@@ -270,7 +271,7 @@ void Daemon::on_signal(int number) {
       if (end_signal_ == 0) end_signal_ = number;
       return shut_down(name, shutting_down_);
     case SIGUSR1:
-      engine_->logs().reopen();
+      engine_->reopen_logs();
       engine_->note(Severity::info, "logs", "log files reopened (SIGUSR1)");
       return;
     default:
@@ -311,6 +312,7 @@ Status Daemon::use(const std::shared_ptr<const spec::Spec>& spec, std::optional<
   engine_->logs().set_budget(spec->daemon.log_budget_bytes);
   engine_->instances().use_ports_of(*spec);
   for (const spec::App& app : spec->apps) engine_->logs().set_options(app.name, app.log);
+  engine_->logs().set_access_logs(access_logs_of(*spec));
   engine_->emit(SpecLoaded{.spec = spec, .command = command});
   follow_files();
   return Unit{};

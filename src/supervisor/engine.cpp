@@ -41,7 +41,12 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
           .emit = [self](Event event) { self->emit(std::move(event)); },
           .on_upstream_failed = [self](InstanceId id,
                                        std::string text) { self->upstream_failures_[id] = std::move(text); },
-          .on_pong = [self](std::uint64_t token) { self->hooks_.on_pong(token); }});
+          .on_pong = [self](std::uint64_t token) { self->hooks_.on_pong(token); },
+          .on_access_lines =
+              [self](const lb::AccessLines& lines) {
+                self->logs_->write_access_log(lines.listener, lines.bytes, lines.lost);
+              },
+          .on_access_logs_flushed = [self] { self->logs_->reopen_access_logs(); }});
   if (!traffic) return std::move(traffic.error());
   self->traffic_ = std::move(traffic.value());
   self->logs_ = std::make_unique<Logs>(
@@ -194,6 +199,11 @@ std::map<InstanceId, UsageView> Engine::usage() {
   }
   std::erase_if(cpu_samples_, [now](const auto& entry) { return entry.second.seen != now; });
   return views;
+}
+
+void Engine::reopen_logs() {
+  logs_->reopen();
+  traffic_->flush_access_logs();  // then theirs are reopened: what was asked for before goes to the old file
 }
 
 void Engine::finish(Millis grace) {

@@ -69,6 +69,7 @@ class Engine {
   Instances& instances() { return *instances_; }
   Logs& logs() { return *logs_; }
   EventLog& events() { return events_; }
+  void reopen_logs();
   // Writes the state file and stops the traffic threads: nothing happens after it.
   void finish(Millis grace);
 

@@ -16,7 +16,8 @@ struct AppLogs {
 // Rotated before live; then by age; of equal age the higher generation is the older.
 bool goes_before(const LogFile& a, const LogFile& b) {
   const auto rank = [](const LogFile& f) {
-    return std::tuple(f.name.generation == 0, f.modified, -f.name.generation, f.name.replica.ordinal);
+    return std::tuple(f.name.generation == 0, f.modified, -f.name.generation,
+                      f.name.replica ? f.name.replica->ordinal : 0);
   };
   return rank(a) < rank(b);
 }
@@ -24,14 +25,14 @@ bool goes_before(const LogFile& a, const LogFile& b) {
 }  // namespace
 
 std::vector<LogRemoval> plan_log_budget(std::vector<LogFile> files, std::uint64_t budget,
-                                        const std::function<bool(const ReplicaId&)>& is_open) {
+                                        const std::function<bool(const LogFileName&)>& is_open) {
   std::uint64_t total = 0;
   std::map<std::string, AppLogs> apps;
   std::sort(files.begin(), files.end(), goes_before);
   for (LogFile& file : files) {
     if (file.bytes == 0) continue;
     total += file.bytes;
-    AppLogs& app = apps[file.name.replica.app];
+    AppLogs& app = apps[file.name.owner()];
     app.bytes += file.bytes;
     app.files.push_back(std::move(file));
   }
@@ -46,7 +47,7 @@ std::vector<LogRemoval> plan_log_budget(std::vector<LogFile> files, std::uint64_
     app.files.pop_front();
     total -= file.bytes;
     app.bytes -= file.bytes;
-    const bool truncate = file.name.generation == 0 && is_open(file.name.replica);
+    const bool truncate = file.name.generation == 0 && is_open(file.name);
     removals.push_back({std::move(file), truncate});
   }
   return removals;

@@ -15,9 +15,10 @@ struct LogRemoval {
   bool truncate = false;  // the file is open for writing: it is emptied instead of removed
 };
 
-// The largest app loses its oldest file first, again and again until the sum is within `budget` bytes. Rotated
+// The largest app (an access log counts as one) loses its oldest file first, again and again until the sum is within
+// `budget` bytes. Rotated
 // files go before live ones; a live file that `is_open` is truncated, one of an earlier daemon is removed.
 std::vector<LogRemoval> plan_log_budget(std::vector<LogFile> files, std::uint64_t budget,
-                                        const std::function<bool(const ReplicaId&)>& is_open);
+                                        const std::function<bool(const LogFileName&)>& is_open);
 
 }  // namespace muster::supervisor

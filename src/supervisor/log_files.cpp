@@ -24,7 +24,9 @@ std::optional<int> parse_number(std::string_view digits, int most) {
   return value;
 }
 
-bool is_app_name(std::string_view name) {
+constexpr std::string_view access_prefix = "access-";
+
+bool is_name(std::string_view name) {
   if (name.empty() || name.size() > limits::name_chars_max || name[0] < 'a' || name[0] > 'z' ||
       name.back() == '-')
     return false;
@@ -41,8 +43,16 @@ WallTime to_wall(const timespec& time) {
 
 }  // namespace
 
-std::string log_file_name(const ReplicaId& replica, int generation) {
-  std::string name = replica.app + "-" + std::to_string(replica.ordinal) + ".log";
+std::string log_stem(const ReplicaId& replica) {
+  return replica.app + "-" + std::to_string(replica.ordinal);
+}
+
+std::string access_log_stem(std::string_view listener) {
+  return std::string(access_prefix).append(listener);
+}
+
+std::string log_file_name(const std::string& stem, int generation) {
+  std::string name = stem + ".log";
   if (generation > 0) name += "." + std::to_string(generation);
   return name;
 }
@@ -59,12 +69,16 @@ std::optional<LogFileName> parse_log_file_name(std::string_view name) {
   }
   if (!name.ends_with(".log")) return std::nullopt;
   name.remove_suffix(4);
+  parsed.stem = name;
   const std::size_t dash = name.rfind('-');
-  if (dash == std::string_view::npos || !is_app_name(name.substr(0, dash))) return std::nullopt;
+  if (dash == std::string_view::npos) return std::nullopt;
   const auto ordinal = parse_number(name.substr(dash + 1), limits::replicas_max);
-  if (!ordinal) return std::nullopt;
-  parsed.replica = {std::string(name.substr(0, dash)), *ordinal};
-  return parsed;
+  if (ordinal && is_name(name.substr(0, dash))) {
+    parsed.replica = ReplicaId{std::string(name.substr(0, dash)), *ordinal};
+    return parsed;
+  }
+  if (name.starts_with(access_prefix) && is_name(name.substr(access_prefix.size()))) return parsed;
+  return std::nullopt;
 }
 
 Result<std::vector<LogFile>> list_log_files(const std::string& folder) {

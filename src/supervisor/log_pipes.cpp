@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "supervisor/access_logs.h"
 #include "supervisor/folders.h"
 #include "supervisor/log_budget.h"
 #include "supervisor/log_files.h"
@@ -31,7 +32,8 @@ constexpr std::uint64_t budget_every_ms = 30'000;
 using OnLogLine = std::function<void(const LogLine&)>;
 
 struct Slot {
-  explicit Slot(const std::string& folder, ReplicaId id) : replica(std::move(id)), writer(folder, replica) {}
+  explicit Slot(const std::string& folder, ReplicaId id)
+      : replica(std::move(id)), writer(folder, log_stem(replica)) {}
   const ReplicaId replica;
   LogWriter writer;
   LogTail tail;
@@ -78,12 +80,16 @@ struct Logs::Impl {
   void close_pipe(Pipe& pipe, Now now);
   void flush_pauses();
   void check_budget();
+  void check_budget_when_over(Instant now);
+  // The open file of that name, if it is one.
+  LogWriter* open_writer(const LogFileName& name);
   void note(Severity severity, std::string kind, const ReplicaId* replica, std::string text);
 
   uv_loop_s* loop;
   LogsConfig config;
   LogsHooks hooks;
   std::map<ReplicaId, std::unique_ptr<Slot>> slots;
+  AccessLogs access;
   std::multimap<InstanceId, Pipe*> pipes;
   std::deque<Pipe*> ready;     // have bytes, in the order in which they said so
   std::vector<Pipe*> resting;  // hold an incomplete line
@@ -117,7 +123,11 @@ Logs::Impl* impl_of(void* data) {
 }  // namespace
 
 Logs::Impl::Impl(uv_loop_s* the_loop, LogsConfig the_config, LogsHooks the_hooks)
-    : loop(the_loop), config(std::move(the_config)), hooks(std::move(the_hooks)), scratch(read_bytes) {
+    : loop(the_loop),
+      config(std::move(the_config)),
+      hooks(std::move(the_hooks)),
+      access(config.folder, hooks.on_note),
+      scratch(read_bytes) {
   turn_check = new uv_check_t{};
   turn_idle = new uv_idle_t{};
   rest_timer = new uv_timer_t{};
@@ -126,7 +136,12 @@ Logs::Impl::Impl(uv_loop_s* the_loop, LogsConfig the_config, LogsHooks the_hooks
   MUSTER_CHECK(uv_timer_init(loop, rest_timer) == 0 && uv_timer_init(loop, budget_timer) == 0);
   turn_check->data = turn_idle->data = rest_timer->data = budget_timer->data = this;
   uv_timer_start(
-      budget_timer, [](uv_timer_t* timer) { impl_of(timer->data)->check_budget(); }, 0, budget_every_ms);
+      budget_timer,
+      [](uv_timer_t* timer) {
+        impl_of(timer->data)->access.tell_lost(clock_now());
+        impl_of(timer->data)->check_budget();
+      },
+      0, budget_every_ms);
   // The timers alone keep no loop alive.
   uv_unref(reinterpret_cast<uv_handle_t*>(budget_timer));
   if (const Status made = make_folders(config.folder, 0750); !made)
@@ -223,7 +238,20 @@ void Logs::Impl::turn() {
     uv_idle_stop(turn_idle);
     uv_check_stop(turn_check);
   }
-  if (known_bytes > config.budget_bytes && now.mono >= budget_not_before) check_budget();
+  check_budget_when_over(now.mono);
+}
+
+void Logs::Impl::check_budget_when_over(Instant now) {
+  if (known_bytes > config.budget_bytes && now >= budget_not_before) check_budget();
+}
+
+LogWriter* Logs::Impl::open_writer(const LogFileName& name) {
+  LogWriter* writer = access.find(name.stem);
+  if (writer == nullptr && name.replica) {
+    const auto slot = slots.find(*name.replica);
+    if (slot != slots.end()) writer = &slot->second->writer;
+  }
+  return writer != nullptr && writer->is_open() ? writer : nullptr;
 }
 
 long Logs::Impl::read_once(Pipe& pipe, std::size_t most, Now now) {
@@ -340,21 +368,19 @@ void Logs::Impl::close_pipe(Pipe& pipe, Now now) {
 void Logs::Impl::check_budget() {
   auto files = list_log_files(config.folder);
   if (!files) return;  // no folder: the next line makes it and says what is wrong
-  const auto is_open = [&](const ReplicaId& replica) {
-    const auto slot = slots.find(replica);
-    return slot != slots.end() && slot->second->writer.is_open();
-  };
-  std::map<std::string, std::uint64_t> freed;
+  const auto is_open = [this](const LogFileName& name) { return open_writer(name) != nullptr; };
+  std::map<std::string, std::uint64_t> freed;  // by app
+  std::uint64_t freed_of_access_logs = 0;
   known_bytes = 0;
   for (const LogFile& file : files.value()) known_bytes += file.bytes;
   for (const LogRemoval& removal : plan_log_budget(std::move(files).value(), config.budget_bytes, is_open)) {
-    const ReplicaId& replica = removal.file.name.replica;
+    const LogFileName& name = removal.file.name;
     if (removal.truncate ? truncate(removal.file.path.c_str(), 0) != 0
                          : unlink(removal.file.path.c_str()) != 0)
       continue;
-    if (removal.truncate) slots.at(replica)->writer.truncated();
-    freed[replica.app] += removal.file.bytes;
+    if (removal.truncate) open_writer(name)->truncated();
     known_bytes -= removal.file.bytes;
+    (name.replica ? freed[name.replica->app] : freed_of_access_logs) += removal.file.bytes;
   }
   // What could not be removed is not tried at every turn.
   if (known_bytes > config.budget_bytes)
@@ -368,6 +394,10 @@ void Logs::Impl::check_budget() {
               "removed its oldest logs, " + std::to_string(bytes) + " bytes, to keep within log_budget"};
     if (hooks.on_note) hooks.on_note(std::move(said));
   }
+  if (freed_of_access_logs > 0)
+    note(Severity::info, "log-budget", nullptr,
+         "removed the oldest access logs, " + std::to_string(freed_of_access_logs) +
+             " bytes, to keep within log_budget");
 }
 
 Logs::Logs(uv_loop_s* loop, LogsConfig config, LogsHooks hooks)
@@ -419,13 +449,32 @@ void Logs::reopen() {
   for (auto& [replica, slot] : impl_->slots) slot->writer.reopen();
 }
 
+void Logs::set_access_logs(const std::map<std::string, spec::LogOptions>& listeners) {
+  impl_->access.set(listeners);
+}
+
+void Logs::write_access_log(const std::string& listener, std::string_view lines, std::uint64_t lost) {
+  const Now now = clock_now();
+  impl_->access.write(listener, lines, lost, now);
+  impl_->known_bytes += lines.size();
+  impl_->check_budget_when_over(now.mono);
+}
+
+void Logs::reopen_access_logs() {
+  impl_->access.reopen();
+}
+
+std::set<std::string> Logs::access_logs() const {
+  return impl_->access.stems();
+}
+
 std::vector<StoredLine> Logs::tail(const ReplicaId& replica) const {
   const auto found = impl_->slots.find(replica);
   return found == impl_->slots.end() ? std::vector<StoredLine>{} : found->second->tail.lines(replica);
 }
 
 std::uint64_t Logs::dropped_lines() const {
-  std::uint64_t sum = impl_->dropped_of_forgotten;
+  std::uint64_t sum = impl_->dropped_of_forgotten + impl_->access.dropped_lines();
   for (const auto& [replica, slot] : impl_->slots) sum += slot->writer.dropped_lines();
   return sum;
 }

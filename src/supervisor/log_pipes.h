@@ -1,4 +1,4 @@
-// The output of all replicas: their pipes on the control loop, their files, their last lines, and whoever
+// The logs of the host, but muster's own. The output of all replicas: their pipes on the control loop, their files, their last lines, and whoever
 // listens. Everything here is for the control thread.
 //
 // Fairness: a pipe that has bytes waits in a queue; each loop turn reads at most limits::log_turn_bytes from the
@@ -9,9 +9,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/fd.h"
@@ -68,11 +71,17 @@ class Logs {
 
   void set_options(const std::string& app, const spec::LogOptions& options);  // live, from the next line
   void set_budget(std::uint64_t bytes);                                       // live; checked at once
-  void reopen();                                                              // USR1
+  void reopen();                                                              // USR1: those of the replicas
+
+  // Access logs: see AccessLogs.
+  void set_access_logs(const std::map<std::string, spec::LogOptions>& listeners);
+  void write_access_log(const std::string& listener, std::string_view lines, std::uint64_t lost);
+  void reopen_access_logs();
+  [[nodiscard]] std::set<std::string> access_logs() const;  // the stems of their files
 
   // The slot's last lines, oldest first, at most LogTail::lines_max.
   [[nodiscard]] std::vector<StoredLine> tail(const ReplicaId& replica) const;
-  [[nodiscard]] std::uint64_t dropped_lines() const;  // of all slots, in this daemon's life
+  [[nodiscard]] std::uint64_t dropped_lines() const;  // of all files, in this daemon's life
   [[nodiscard]] const std::string& folder() const;
 
   // `on_line` is called for each line of each slot from now on, on the control thread, before the line can be

@@ -57,8 +57,7 @@ class SlotCursor {
 Fd SlotCursor::open_file(std::size_t index) const {
   const LogFile& wanted = files_[index];
   for (int moved = 0; moved < rotations_followed; ++moved) {
-    const std::string path =
-        folder_ + "/" + log_file_name(wanted.name.replica, wanted.name.generation + moved);
+    const std::string path = folder_ + "/" + log_file_name(wanted.name.stem, wanted.name.generation + moved);
     Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     struct stat info {};
     if (!file && errno == ENOENT && moved > 0) break;
@@ -168,7 +167,7 @@ SlotCursor::State SlotCursor::advance(std::size_t& bytes_left) {
     std::string_view line;
     while (next_line(line)) {
       const LogFile& file = files_[std::min(file_, files_.size() - 1)];
-      head_ = parse_log_line(file.name.replica, line, last_time_ == WallTime{} ? file.modified : last_time_);
+      head_ = parse_log_line(*file.name.replica, line, last_time_ == WallTime{} ? file.modified : last_time_);
       last_time_ = head_.time;
       if (!query_->since || head_.time >= *query_->since) return State::line;
     }
@@ -208,7 +207,9 @@ Result<LogReader> LogReader::open(const std::string& folder, LogQuery query) {
   std::map<ReplicaId, std::vector<LogFile>> slots;
   for (LogFile& file : listed.value()) {
     const bool old = query.since && file.modified < *query.since;
-    if (query.covers(file.name.replica) && !old) slots[file.name.replica].push_back(std::move(file));
+    const std::optional<ReplicaId> replica = file.name.replica;
+    if (!replica || query.access_logs.contains(file.name.stem)) continue;
+    if (query.covers(*replica) && !old) slots[*replica].push_back(std::move(file));
   }
   auto impl = std::make_unique<Impl>();
   impl->query = std::move(query);

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@ struct LogQuery {
   std::optional<int> ordinal;       // none: all of the app
   std::optional<std::size_t> tail;  // the last so many lines of each slot
   std::optional<WallTime> since;    // lines at or after this
+  // Stems of files that are access logs, whatever their names look like; their lines are not read.
+  std::set<std::string> access_logs = {};
   [[nodiscard]] bool covers(const ReplicaId& replica) const {
     return (app.empty() || app == replica.app) && (!ordinal || *ordinal == replica.ordinal);
   }

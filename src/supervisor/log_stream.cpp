@@ -55,6 +55,7 @@ LogStream::~LogStream() = default;
 
 Result<std::unique_ptr<LogStream>> LogStream::open(Logs& logs, LogQuery query, bool follow,
                                                    std::function<void()> on_readable) {
+  query.access_logs = logs.access_logs();
   auto reader = LogReader::open(logs.folder(), query);
   if (!reader) return std::move(reader).error();
   auto impl = std::make_unique<Impl>(logs, std::move(reader).value(), std::move(on_readable));

@@ -16,8 +16,8 @@ namespace {
 constexpr std::chrono::seconds retry_every{1};
 constexpr std::chrono::seconds check_every{1};
 
-std::string live_path(const std::string& folder, const ReplicaId& replica) {
-  return folder + "/" + log_file_name(replica, 0);
+std::string live_path(const std::string& folder, const std::string& stem) {
+  return folder + "/" + log_file_name(stem, 0);
 }
 
 // O_NONBLOCK and the look at the type: a FIFO of that name must not hold up the loop.
@@ -70,8 +70,11 @@ LogFileNews LogWriter::write(const LineBatch& batch, const spec::LogOptions& opt
     }
     const std::size_t begin = first == 0 ? 0 : batch.ends[first - 1];
     const std::size_t end = batch.ends[first + count - 1];
-    if (!write_all(std::string_view(batch.bytes).substr(begin, end - begin))) {
-      fail("write", errno, batch.ends.size() - first, now, news);
+    const std::size_t written = write_all(std::string_view(batch.bytes).substr(begin, end - begin));
+    if (written < end - begin) {
+      const int error_number = errno;
+      while (batch.ends[first] <= begin + written) ++first;
+      fail("write", error_number, batch.ends.size() - first, now, news);
       return news;
     }
     first += count;
@@ -83,7 +86,7 @@ LogFileNews LogWriter::write(const LineBatch& batch, const spec::LogOptions& opt
 bool LogWriter::ensure_open(Now now, LogFileNews& news) {
   if (file_) return true;
   if (failing_ && now.mono < retry_at_) return false;
-  auto opened = open_log(*folder_, live_path(*folder_, *replica_));
+  auto opened = open_log(*folder_, live_path(*folder_, stem_));
   if (!opened) {
     fail("open", opened.error().errno_value, 0, now, news);
     return false;
@@ -109,7 +112,7 @@ void LogWriter::check_still_there(Instant now) {
 // web-0.log.4 -> .5 … web-0.log -> .1. A name that cannot be renamed is overwritten by the next: the newest lines
 // count more than the oldest. If not even the live file can be moved it is emptied, so that it never grows on.
 void LogWriter::rotate(int keep, Now now, LogFileNews& news) {
-  const auto path = [&](int generation) { return *folder_ + "/" + log_file_name(*replica_, generation); };
+  const auto path = [&](int generation) { return *folder_ + "/" + log_file_name(stem_, generation); };
   bool moved = keep > 0;
   for (int generation = keep; generation > 0; --generation) {
     const int result = rename(path(generation - 1).c_str(), path(generation).c_str());
@@ -129,22 +132,24 @@ void LogWriter::rotate(int keep, Now now, LogFileNews& news) {
   file_.reset();
 }
 
-bool LogWriter::write_all(std::string_view bytes) {
+// How much of it; less than all: errno says why.
+std::size_t LogWriter::write_all(std::string_view bytes) {
   if (torn_) {  // begin on a line of its own
-    if (::write(file_.get(), "\n", 1) != 1) return false;
+    if (::write(file_.get(), "\n", 1) != 1) return 0;
     torn_ = false;
     ++size_;
   }
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(file_.get(), bytes.data(), bytes.size());
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t written = ::write(file_.get(), bytes.data() + done, bytes.size() - done);
     if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
+    if (written <= 0) return done;
     size_ += static_cast<std::uint64_t>(written);
-    torn_ = bytes[static_cast<std::size_t>(written) - 1] != '\n';
-    bytes.remove_prefix(static_cast<std::size_t>(written));
+    done += static_cast<std::size_t>(written);
+    torn_ = bytes[done - 1] != '\n';
   }
   torn_ = false;  // raw output may end inside a line: that is its own
-  return true;
+  return done;
 }
 
 void LogWriter::fail(std::string_view step, int error_number, std::size_t lines, Now now, LogFileNews& news) {
@@ -155,7 +160,7 @@ void LogWriter::fail(std::string_view step, int error_number, std::size_t lines,
   if (failing_) return;
   failing_ = true;
   news.failed = true;
-  news.text = "cannot " + std::string(step) + " the log " + live_path(*folder_, *replica_) + ": " +
+  news.text = "cannot " + std::string(step) + " the log " + live_path(*folder_, stem_) + ": " +
               errno_text(error_number) + "; lines are dropped until that is mended";
 }
 
@@ -164,7 +169,7 @@ void LogWriter::recover(LogFileNews& news) {
   // Failed and mended within one batch: nobody needs to know.
   news.recovered = !news.failed;
   news.failed = false;
-  news.text = "the log " + live_path(*folder_, *replica_) + " is written again; " +
+  news.text = "the log " + live_path(*folder_, stem_) + " is written again; " +
               std::to_string(dropped_once_) + (dropped_once_ == 1 ? " line was lost" : " lines were lost");
   dropped_once_ = 0;
 }

@@ -1,14 +1,14 @@
-// The log file of one slot: append, rotate, reopen. Errors of the disk never reach the replica: lines are
+// One log file, of a slot or of a listener: append, rotate, reopen. Errors of the disk never reach the replica: lines are
 // dropped and counted, the file is tried again each second, and its folder is made again when it is gone.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/fd.h"
-#include "base/ids.h"
 #include "spec/spec.h"
 #include "supervisor/event.h"
 
@@ -38,7 +38,7 @@ struct LogFileNews {
 class LogWriter {
  public:
   // `folder` is shared and outlives the writer. Nothing is opened before the first line.
-  LogWriter(const std::string& folder, const ReplicaId& replica) : folder_(&folder), replica_(&replica) {}
+  LogWriter(const std::string& folder, std::string stem) : folder_(&folder), stem_(std::move(stem)) {}
 
   // Writes whole lines, rotating before the one that would bring the file over options.rotate_bytes (a file has
   // one line at least). Files over options.keep are removed. Never fails: see LogFileNews.
@@ -53,12 +53,12 @@ class LogWriter {
   bool ensure_open(Now now, LogFileNews& news);
   void check_still_there(Instant now);
   void rotate(int keep, Now now, LogFileNews& news);
-  bool write_all(std::string_view bytes);
+  std::size_t write_all(std::string_view bytes);
   void fail(std::string_view step, int error_number, std::size_t lines, Now now, LogFileNews& news);
   void recover(LogFileNews& news);
 
   const std::string* folder_;
-  const ReplicaId* replica_;
+  const std::string stem_;  // of the file's name
   Fd file_;
   std::uint64_t size_ = 0;
   std::uint64_t dropped_ = 0;       // in this daemon's life

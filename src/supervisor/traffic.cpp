@@ -21,6 +21,8 @@ Traffic::Traffic(uv_loop_s* loop, TrafficHooks hooks) : hooks_(std::move(hooks))
       std::make_unique<Mailbox<Letter>>(limits::mailbox_letters_max, [wake = wake_] { uv_async_send(wake); });
   failures_ = std::make_unique<Mailbox<UpstreamFailed>>(limits::upstream_failures_max,
                                                         [wake = wake_] { uv_async_send(wake); });
+  access_lines_ =
+      std::make_unique<AccessQueue>(limits::access_lines_bytes_max, [wake = wake_] { uv_async_send(wake); });
 }
 
 Result<std::unique_ptr<Traffic>> Traffic::start(uv_loop_s* loop, int threads,
@@ -29,6 +31,7 @@ Result<std::unique_ptr<Traffic>> Traffic::start(uv_loop_s* loop, int threads,
   std::unique_ptr<Traffic> traffic(new Traffic(loop, std::move(hooks)));
   Mailbox<Letter>* mailbox = traffic->mailbox_.get();
   Mailbox<UpstreamFailed>* failures = traffic->failures_.get();
+  AccessQueue* access_lines = traffic->access_lines_.get();
   lb::Callbacks callbacks;
   callbacks.on_snapshot_in_use = [mailbox](SnapshotVersion version) {
     // An acknowledgement that is lost would hold up a drain for ever; the mailbox is drained each loop turn.
@@ -43,6 +46,8 @@ Result<std::unique_ptr<Traffic>> Traffic::start(uv_loop_s* loop, int threads,
   callbacks.on_pong = [mailbox](std::uint64_t token) {
     static_cast<void>(mailbox->send(Pong{.token = token}));
   };
+  callbacks.on_access_lines = [access_lines](lb::AccessLines& lines) { return access_lines->put(lines); };
+  callbacks.on_access_logs_flushed = [mailbox] { static_cast<void>(mailbox->send(AccessLogsFlushed{})); };
   auto balancer = lb::Balancer::start(lb::Options{
       .threads = threads, .systemd_fds = std::move(systemd_fds), .callbacks = std::move(callbacks)});
   if (!balancer) return std::move(balancer.error());
@@ -59,13 +64,28 @@ Traffic::~Traffic() {
 }
 
 void Traffic::deliver() {
-  for (const Letter& letter : mailbox_->take_all()) {
+  const std::vector<Letter> letters = mailbox_->take_all();
+  const bool flushed = std::ranges::any_of(
+      letters, [](const Letter& letter) { return std::holds_alternative<AccessLogsFlushed>(letter); });
+  // What was handed over before that letter is there by now.
+  deliver_access_lines(flushed ? limits::access_lines_bytes_max : limits::log_turn_bytes);
+  for (const Letter& letter : letters) {
     if (const auto* pong = std::get_if<Pong>(&letter)) hooks_.on_pong(pong->token);
     if (const auto* in_use = std::get_if<SnapshotInUse>(&letter)) hooks_.emit(*in_use);
     if (const auto* idle = std::get_if<EndpointIdle>(&letter)) hooks_.emit(*idle);
+    if (std::holds_alternative<AccessLogsFlushed>(letter)) hooks_.on_access_logs_flushed();
   }
   for (UpstreamFailed& failed : failures_->take_all())
     hooks_.on_upstream_failed(failed.instance, std::move(failed.text));
+}
+
+// The loop has its turn between two pieces of them.
+void Traffic::deliver_access_lines(std::size_t bytes) {
+  for (lb::AccessLines& lines : access_lines_->take(bytes)) {
+    hooks_.on_access_lines(lines);
+    access_lines_->give_back(std::move(lines.bytes));
+  }
+  if (!access_lines_->empty()) uv_async_send(wake_);
 }
 
 namespace {
@@ -124,7 +144,9 @@ void Traffic::publish(const Publish& publish, bool leaving) {
 }
 
 void Traffic::stop(Millis grace) {
+  access_lines_->take_all_that_comes();
   balancer_->stop(grace);
+  while (!access_lines_->empty()) deliver_access_lines(limits::log_turn_bytes);
 }
 
 }  // namespace muster::supervisor

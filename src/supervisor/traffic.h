@@ -11,6 +11,7 @@
 
 #include "base/mailbox.h"
 #include "lb/balancer.h"
+#include "supervisor/access_queue.h"
 #include "supervisor/action.h"
 #include "supervisor/event.h"
 
@@ -23,6 +24,8 @@ struct TrafficHooks {
   std::function<void(Event)> emit;  // SnapshotInUse, EndpointIdle
   std::function<void(InstanceId, std::string)> on_upstream_failed;
   std::function<void(std::uint64_t)> on_pong;
+  std::function<void(const lb::AccessLines&)> on_access_lines;
+  std::function<void()> on_access_logs_flushed;
 };
 
 class Traffic {
@@ -42,8 +45,9 @@ class Traffic {
   void publish(const Publish& publish, bool leaving);
   void watch_idle(InstanceId instance) { balancer_->watch_idle(instance); }
   void ping(std::uint64_t token) { balancer_->ping(token); }
+  void flush_access_logs() { balancer_->flush_access_logs(); }
   [[nodiscard]] lb::Stats stats() const { return balancer_->stats(); }
-  void stop(Millis grace);
+  void stop(Millis grace);  // all lines of access logs have been delivered then
 
  private:
   struct UpstreamFailed {
@@ -53,16 +57,19 @@ class Traffic {
   struct Pong {
     std::uint64_t token;
   };
-  using Letter = std::variant<SnapshotInUse, EndpointIdle, Pong>;
+  struct AccessLogsFlushed {};
+  using Letter = std::variant<SnapshotInUse, EndpointIdle, Pong, AccessLogsFlushed>;
 
   Traffic(uv_loop_s* loop, TrafficHooks hooks);
   void deliver();
+  void deliver_access_lines(std::size_t bytes);
 
   TrafficHooks hooks_;
   uv_async_s* wake_ = nullptr;
   std::unique_ptr<Mailbox<Letter>> mailbox_;
   // Of their own, so that a flood of them never costs an acknowledgement.
   std::unique_ptr<Mailbox<UpstreamFailed>> failures_;
+  std::unique_ptr<AccessQueue> access_lines_;
   std::unique_ptr<lb::Balancer> balancer_;
   std::shared_ptr<const spec::Spec> prepared_for_;
   lb::PreparedListeners prepared_;

@@ -139,7 +139,7 @@ TEST_F(LogPipesTest, RotatesWithoutLosingALine) {
   std::vector<std::string> all;
   int files = 0;
   for (int generation = 100; generation >= 0; --generation) {
-    const std::string name = log_file_name(web0, generation);
+    const std::string name = log_file_name(log_stem(web0), generation);
     if (!exists((folder / "log") + "/" + name)) continue;
     ++files;
     EXPECT_LE(file(name).size(), 1000U);
@@ -265,6 +265,30 @@ TEST_F(LogPipesTest, TheBudgetHoldsWhileLinesCome) {
   logs->set_budget(20'000);  // with 0 each line would go in the turn that wrote it
   put(output.out.write_end, "on it goes\n");
   EXPECT_TRUE(has("web-0.log", "on it goes\n"));
+}
+
+TEST_F(LogPipesTest, AccessLogsCountInTheBudgetAndAreNobodysOutput) {
+  open(5'000);
+  logs->set_access_logs({{"web-0", {.rotate_bytes = 1000, .keep = 1000}}});
+  Output output;
+  logs->attach(output.take(1, web0), {});
+  put(output.out.write_end, "mine\n");
+  ASSERT_TRUE(has("web-0.log", "mine"));
+  for (int i = 0; i < 200; ++i) logs->write_access_log("web-0", std::string(99, 'x') + "\n", 0);
+  std::uint64_t sum = 0;
+  const auto left = list_log_files(folder / "log");
+  ASSERT_TRUE(left.ok());
+  for (const LogFile& kept : left.value()) sum += kept.bytes;
+  EXPECT_GT(sum, 1'000U);
+  EXPECT_LE(sum, 5'000U + 1'000U);
+  EXPECT_THAT(lines("web-0.log"), ElementsAre("out mine")) << "the smaller one keeps its lines";
+  EXPECT_THAT(logs->access_logs(), ElementsAre("access-web-0"));
+  EXPECT_FALSE(notes.empty());
+  logs->set_budget(0);
+  EXPECT_EQ(file("access-web-0.log"), "");
+  logs->set_budget(5'000);
+  logs->write_access_log("web-0", "on it goes\n", 0);
+  EXPECT_EQ(file("access-web-0.log"), "on it goes\n");
 }
 
 TEST_F(LogPipesTest, AFolderThatCannotBeMadeIsTriedAgain) {

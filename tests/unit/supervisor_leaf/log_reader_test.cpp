@@ -59,6 +59,16 @@ TEST_F(LogReaderTest, NoFilesAreNoError) {
   EXPECT_FALSE(LogReader::open(folder / "file", {}).ok());
 }
 
+TEST_F(LogReaderTest, AnAccessLogIsNoReplicasWhateverItsName) {
+  write_file(folder / "access-web-2.log", line(1, "a"));
+  write_file(folder / "access-web-3.log", line(2, "b"));
+  LogQuery query;
+  query.access_logs = {"access-web-2"};
+  auto reader = LogReader::open(folder.path(), query);
+  ASSERT_TRUE(reader.ok());
+  EXPECT_THAT(rest_of(reader.value()), ElementsAre("access-web/3 b"));
+}
+
 TEST_F(LogReaderTest, MergesSlotsAndRotatedFilesByTime) {
   write_file(folder / "web-0.log.2", line(1, "a"));
   write_file(folder / "web-0.log.1", line(3, "c") + line(5, "e"));

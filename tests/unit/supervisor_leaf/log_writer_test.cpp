@@ -1,9 +1,11 @@
 #include "supervisor/log_writer.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 
 #include "leaf_rig.h"
@@ -28,9 +30,8 @@ class LogWriterTest : public testing::Test {
 
   TempFolder folder;
   std::string path = folder / "log";
-  ReplicaId replica{"web", 0};
   spec::LogOptions options{.rotate_bytes = 10, .keep = 2};
-  LogWriter writer{path, replica};
+  LogWriter writer{path, "web-0"};
   Now now{};
 };
 
@@ -121,6 +122,27 @@ TEST_F(LogWriterTest, AFullDiskIsSurvived) {
   ASSERT_EQ(symlink("/dev/full", (path + "/web-0.log").c_str()), 0);
   EXPECT_TRUE(write({"a"}).failed) << "links are not followed";
   EXPECT_EQ(writer.dropped_lines(), 1U);
+}
+
+// RLIMIT_FSIZE stands for a full disk: what fits is written, then there is an error.
+TEST_F(LogWriterTest, OnlyWhatAFullDiskDidNotTakeIsLost) {
+  options.rotate_bytes = 1000;
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit small = before;
+  small.rlim_cur = 10;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const auto full = write({"abc", "def", "ghi", "jkl"});
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_TRUE(full.failed);
+  EXPECT_EQ(file(), "abc\ndef\ngh");
+  EXPECT_EQ(writer.dropped_lines(), 2U);
+  pass(std::chrono::milliseconds{1000});
+  const auto news = write({"m"});
+  EXPECT_TRUE(news.recovered);
+  EXPECT_NE(news.text.find("2 lines were lost"), std::string::npos) << news.text;
+  EXPECT_EQ(file(), "abc\ndef\ngh\nm\n");
 }
 
 TEST_F(LogWriterTest, AFifoInThePlaceHoldsNothingUp) {
