@@ -38,6 +38,7 @@ struct ListenerDraft {
   std::vector<Mark> routes_at;     // as listener.routes; line 0 = its host or path is wrong
   std::vector<Mark> routes_to_at;  // their `to`
   std::vector<Mark> bind_at;       // as listener.bind
+  Mark access_log_at;
 };
 
 struct DaemonDraft {

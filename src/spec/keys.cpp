@@ -141,7 +141,7 @@ constexpr std::array table{
     KeyRow{Section::listen, "trusted_proxies", "network or [network]", "none",
            "Whose X-Forwarded-For, -Proto and -Host are believed."},
     KeyRow{Section::listen, "access_log", "\"off\", \"common\", \"combined\", \"json\"", "\"off\"",
-           "A line for each request.", later},
+           "A line for each request (tcp: for each connection) in access-NAME.log among the logs."},
     KeyRow{Section::listen, "tls", "table", "none", "Certificate and key.", later},
     KeyRow{Section::listen, "http2", "bool", "false", "HTTP/2.", later},
     KeyRow{Section::listen, "compress", "bool", "false", "Compressed answers.", later},

@@ -72,6 +72,10 @@ class ListenerReader {
     } else if (key == "trusted_proxies") {
       http_only(key, value);
       networks(value, listener.trusted_proxies);
+    } else if (key == "access_log") {
+      draft_.access_log_at = value.at;
+      if (const auto format = reader_.word(value, {"off", "common", "combined", "json"}))
+        listener.access_log = static_cast<AccessLogFormat>(*format);
     }
   }
 

@@ -24,6 +24,7 @@ class Rules {
 
   void run() {
     listeners_have_apps();
+    log_names_differ();
     automatic_ports();
     for (AppDraft& app : draft_.apps) {
       checks_have_ports(app);
@@ -47,6 +48,21 @@ class Rules {
       app_exists(to, listener.to_at);
       for (std::size_t i = 0; i < listener.listener.routes.size(); ++i)
         app_exists(listener.listener.routes[i].app, listener.routes_to_at[i]);
+    }
+  }
+
+  // access-web-2.log is also the name of the log of replica 2 of an app 'access-web'.
+  void log_names_differ() {
+    for (const ListenerDraft& draft : draft_.listeners) {
+      const std::string& name = draft.listener.name;
+      const std::size_t dash = name.rfind('-');
+      if (draft.listener.access_log == AccessLogFormat::off || dash == std::string::npos) continue;
+      const bool number = name.find_first_not_of("0123456789", dash + 1) == std::string::npos;
+      const std::string app = "access-" + name.substr(0, dash);
+      if (number && apps_.contains(app))
+        reader_.error(draft.access_log_at,
+                      fmt::format("access-{}.log is also the log of {}/{}", name, app, name.substr(dash + 1)),
+                      "another name for the listener or the app keeps them apart");
     }
   }
 

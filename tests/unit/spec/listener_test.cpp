@@ -54,6 +54,33 @@ TEST(Bind, OthersAreRefused) {
   EXPECT_TRUE(parse_bind("unix:/" + std::string(106, 'x'), "/spec").ok());
 }
 
+TEST(Listener, AccessLogOfAnyMode) {
+  const auto read = [](const std::string& key) {
+    return good("[app.web]\nrun='x'\n[listen.web-2]\nbind='127.0.0.1:80'\nto='web'\n" + key)
+        .listeners.at(0)
+        .access_log;
+  };
+  EXPECT_EQ(read(""), AccessLogFormat::off);
+  EXPECT_EQ(read("access_log = 'off'"), AccessLogFormat::off);
+  EXPECT_EQ(read("access_log = 'common'"), AccessLogFormat::common);
+  EXPECT_EQ(read("access_log = 'combined'"), AccessLogFormat::combined);
+  EXPECT_EQ(read("access_log = 'json'\nmode = 'tcp'"), AccessLogFormat::json);
+  EXPECT_FALSE(good("[app.web]\nrun='x'\n[listen.web]\nbind='127.0.0.1:80'\nto='web'\naccess_log='json'")
+                   .listeners.at(0) ==
+               good("[app.web]\nrun='x'\n[listen.web]\nbind='127.0.0.1:80'\nto='web'").listeners.at(0));
+}
+
+TEST(Listener, AnAccessLogIsNoReplicasLog) {
+  const std::string text =
+      "[app.access-web]\nrun='x'\n[listen.web-2]\nbind='127.0.0.1:80'\nto='access-web'\n";
+  EXPECT_EQ(good(text).listeners.size(), 1U);
+  EXPECT_EQ(good(text + "access_log = 'off'").listeners.size(), 1U);
+  EXPECT_THAT(
+      complaints(text + "access_log = 'json'"),
+      ElementsAre("6:14 access-web-2.log is also the log of access-web/2 | another name for the listener or "
+                  "the app keeps them apart"));
+}
+
 TEST(ShortListen, EachFormAndItsName) {
   const Spec spec = good("[app.web]\nrun='x'\nlisten = [8080, 'tcp://[::1]:81', 'unix:s', '0.0.0.0:82']");
   ASSERT_EQ(spec.listeners.size(), 4U);
@@ -210,7 +237,10 @@ TEST(Listener, WrongValues) {
            Wrong{"trusted_proxies = ['10.0.0.1/8']", "6:20 '10.0.0.1/8' has bits behind the first 8"},
            Wrong{"mode = 'tcp'\nresponse_headers = {}",
                  "7:20 'response_headers' is for mode \"http\": a tcp stream has no requests"},
-           Wrong{"access_log = 'json'", "6:1 'access_log' is not in this version"},
+           Wrong{
+               "access_log = 'jsn'",
+               "6:14 'jsn' is not one of \"off\", \"common\", \"combined\", \"json\" | did you mean 'json'?"},
+           Wrong{"access_log = true", "6:14 expected a string, found true or false"},
            Wrong{"max_conns = 5", "6:1 'max_conns' is not in this version"},
            Wrong{"retries = 11", "6:11 11 is not in 0..10"},
            Wrong{"timeout = '5s'", "6:11 expected a table, found a string"},
