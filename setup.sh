@@ -17,6 +17,7 @@ BUILD_PACKAGES=(
   libboost1.81-dev                 # Beast: HTTP of the control API (headers only)
   libboost-json1.81-dev            # JSON of the control API and of `-o json`
   libuv1-dev                       # the control loop
+  libssl-dev                       # TLS on listeners
   libtomlplusplus-dev              # the spec's syntax
   libspdlog-dev libfmt-dev         # the daemon's log, all text formatting
   libcli11-dev                     # the command line
@@ -28,6 +29,7 @@ TEST_PACKAGES=(
   nodejs redis-server              # real programs that the end-to-end tests supervise
   wrk nghttp2-client               # load generators (the second for h2load)
   curl procps                      # clients and process listings of the end-to-end tests
+  openssl                          # certificates and TLS clients of the end-to-end tests
   systemd                          # systemd-analyze: verify and security of the units
   mmdebstrap systemd-container     # boot a real systemd for tests/systemd (root only)
 )

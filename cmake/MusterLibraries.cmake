@@ -4,6 +4,8 @@ find_package(Threads REQUIRED)
 
 find_path(MUSTER_BOOST_INCLUDE boost/beast.hpp REQUIRED)
 find_library(MUSTER_BOOST_JSON NAMES libboost_json.a REQUIRED)
+find_library(MUSTER_SSL NAMES libssl.a REQUIRED)
+find_library(MUSTER_CRYPTO NAMES libcrypto.a REQUIRED)
 find_library(MUSTER_UV NAMES libuv_a.a libuv.a REQUIRED)
 
 # Debian 12 ships these two without archives: made here, once, from the packages' own headers.
@@ -23,6 +25,9 @@ target_link_libraries(muster_spdlog INTERFACE muster_spdlog_archive)
 
 add_library(muster_uv INTERFACE)
 target_link_libraries(muster_uv INTERFACE ${MUSTER_UV} Threads::Threads ${CMAKE_DL_LIBS} rt)
+
+add_library(muster_tls INTERFACE)
+target_link_libraries(muster_tls INTERFACE ${MUSTER_SSL} ${MUSTER_CRYPTO} Threads::Threads ${CMAKE_DL_LIBS})
 
 add_library(muster_json INTERFACE)
 target_include_directories(muster_json SYSTEM INTERFACE ${MUSTER_BOOST_INCLUDE})

@@ -13,8 +13,12 @@
 
 namespace muster::lb {
 
+// By the listener's name.
+using TlsContexts = std::map<std::string, std::shared_ptr<const TlsContext>>;
+
 struct PreparedListeners::Impl {
   std::vector<std::shared_ptr<BoundAddress>> addresses;
+  TlsContexts tls;
 };
 
 PreparedListeners::PreparedListeners() = default;
@@ -37,6 +41,7 @@ struct Balancer::Impl {
   std::shared_ptr<BoundAddress> find_address(const std::string& text);
   [[nodiscard]] bool has_port(const spec::BindAddress& wanted) const;
   std::shared_ptr<SharedInstance> instance_of(const Endpoint& endpoint);
+  [[nodiscard]] std::shared_ptr<const TlsContext> find_tls(const spec::Listener& listener) const;
   std::shared_ptr<Publication> make_publication(std::shared_ptr<const Snapshot> snapshot);
   void forget_gone();
   [[nodiscard]] bool in_rotation(InstanceId instance) const;
@@ -54,6 +59,7 @@ struct Balancer::Impl {
   // Open addresses by text: prepared, published, or still held by a thread that is about to close them.
   std::map<std::string, std::weak_ptr<BoundAddress>> addresses;
   std::map<std::string, std::shared_ptr<SharedListener>> listeners;
+  TlsContexts tls;
   std::map<std::string, std::shared_ptr<RoundRobin>> cursors;
   std::map<InstanceId, std::shared_ptr<SharedInstance>> instances;
   std::shared_ptr<const Publication> published;
@@ -81,6 +87,13 @@ std::shared_ptr<SharedInstance> Balancer::Impl::instance_of(const Endpoint& endp
   return instance;
 }
 
+// Made from what the listener says; null: there is none.
+std::shared_ptr<const TlsContext> Balancer::Impl::find_tls(const spec::Listener& listener) const {
+  const auto at = tls.find(listener.name);
+  const bool fits = at != tls.end() && listener.tls && at->second->is_of(*listener.tls, listener.mode);
+  return fits ? at->second : nullptr;
+}
+
 std::shared_ptr<Publication> Balancer::Impl::make_publication(std::shared_ptr<const Snapshot> snapshot) {
   auto publication = std::make_shared<Publication>();
   std::map<std::string, std::shared_ptr<SharedListener>> named;
@@ -95,7 +108,11 @@ std::shared_ptr<Publication> Balancer::Impl::make_publication(std::shared_ptr<co
       turns.push_back(shared->turns_of(group.host + " " + group.path));
     publication->routers.push_back(std::move(router));
     auto& of_listener = publication->addresses.emplace_back();
-    for (const spec::BindAddress& bind : listener.bind) of_listener.push_back(find_address(bind.text));
+    publication->tls.push_back(find_tls(listener));
+    // Never in the clear where it should be encrypted.
+    const bool is_served = listener.tls == nullptr || publication->tls.back() != nullptr;
+    for (const spec::BindAddress& bind : listener.bind)
+      of_listener.push_back(is_served ? find_address(bind.text) : nullptr);
   }
   listeners = std::move(named);
   for (const Pool& pool : snapshot->pools) {
@@ -113,6 +130,7 @@ std::shared_ptr<Publication> Balancer::Impl::make_publication(std::shared_ptr<co
 void Balancer::Impl::forget_gone() {
   std::erase_if(instances, [](const auto& entry) { return entry.second.use_count() == 1; });
   std::erase_if(addresses, [](const auto& entry) { return entry.second.expired(); });
+  std::erase_if(tls, [this](const auto& entry) { return !listeners.contains(entry.first); });
   std::erase_if(cursors, [this](const auto& entry) {
     return std::ranges::none_of(published->snapshot->pools,
                                 [&](const Pool& pool) { return pool.app == entry.first; });
@@ -171,6 +189,12 @@ Result<std::unique_ptr<Balancer>> Balancer::start(Options options) {
 Result<PreparedListeners> Balancer::prepare(const std::vector<spec::Listener>& listeners) {
   auto prepared = std::make_unique<PreparedListeners::Impl>();
   for (const spec::Listener& listener : listeners) {
+    if (listener.tls) {
+      Result<std::shared_ptr<const TlsContext>> context = impl_->find_tls(listener);
+      if (context.value() == nullptr) context = TlsContext::create(listener.tls, listener.mode);
+      if (!context) return Error{.message = "listener " + listener.name + ": " + context.error().message};
+      prepared->tls.emplace(listener.name, std::move(context).value());
+    }
     for (const spec::BindAddress& bind : listener.bind) {
       std::shared_ptr<BoundAddress> address = impl_->find_address(bind.text);
       if (!address) {
@@ -189,6 +213,9 @@ Result<PreparedListeners> Balancer::prepare(const std::vector<spec::Listener>& l
 void Balancer::publish(std::shared_ptr<const Snapshot> snapshot, PreparedListeners prepared) {
   if (impl_->stopped) return;
   const SnapshotVersion version = snapshot->version;
+  if (prepared.impl_) {
+    for (auto& [name, context] : prepared.impl_->tls) impl_->tls[name] = std::move(context);
+  }
   std::shared_ptr<const Publication> publication = impl_->make_publication(std::move(snapshot));
   impl_->published = publication;
   prepared = {};  // the publication holds the addresses now

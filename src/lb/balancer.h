@@ -145,11 +145,12 @@ class Balancer {
   // First phase of a reload: opens every address of `listeners` that is not open yet; what is open stays as
   // it is (same sockets, also for another app or other timeouts). All or nothing. An address in use is an
   // Error that names it ("127.0.0.1:8080: Address already in use", errno_value EADDRINUSE); the caller may
-  // add who holds it.
+  // add who holds it. Also makes what `tls` of each needs; what holds the same certificates as before stays, with its
+  // session tickets.
   Result<PreparedListeners> prepare(const std::vector<spec::Listener>& listeners);
 
-  // Second phase, and each change of the ready set: from now on route by `snapshot`. Its listeners' addresses
-  // must have been prepared, here or earlier (one that was not is not served). Addresses that no listener
+  // Second phase, and each change of the ready set: from now on route by `snapshot`. Its listeners' addresses and
+  // certificates must have been prepared, here or earlier (one that was not is not served). Addresses that no listener
   // names any more are closed after a last round of accept; their requests in flight finish. Answered by
   // on_snapshot_in_use.
   void publish(std::shared_ptr<const Snapshot> snapshot, PreparedListeners prepared = {});

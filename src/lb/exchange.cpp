@@ -54,6 +54,7 @@ void Exchange::begin(std::string_view input) {
   if (frontend_->access_log) remember(input, request_id);
   write_request_head(staged_, head,
                      {.address = client_.address.text,
+                      .is_encrypted = client_.socket.tls() != nullptr,
                       .is_trusted_proxy = trusted,
                       .request_id = request_id,
                       .edits = &listener.headers});

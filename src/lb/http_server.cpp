@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "lb/exchange.h"
+#include "lb/tls_accept.h"
 
 namespace muster::lb {
 
@@ -92,6 +93,17 @@ BadHead unfinished_head(const HttpClient& client, Instant deadline) {
   return {.bytes = client.pending.view(), .total = client.worker.loop().now() - begun};
 }
 
+// The handshake of a listener with `tls`. False: the connection is over.
+Task<bool> begin_tls(HttpClient& client) {
+  const TlsSession::Step step = co_await accept_tls(client.worker, client.link, client.listener->frontend);
+  if (step == TlsSession::Step::plain_http) {
+    BadHead plain{.status = 400};
+    co_await refuse_head(client, plain, "this port speaks HTTPS, and the request came in plain HTTP");
+  }
+  if (step == TlsSession::Step::failed) client.linger = true;  // so that the alert arrives
+  co_return step == TlsSession::Step::done;
+}
+
 bool must_end(const HttpClient& client) {
   return client.worker.stopping() || client.listener->closing;
 }
@@ -100,11 +112,13 @@ bool must_end(const HttpClient& client) {
 Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer client_address) {
   HttpClient client(worker, std::move(listener), std::move(fd), std::move(client_address));
   if (!client.socket.valid()) co_return;
+  bool open = true;
+  if (client.listener->frontend->tls) open = co_await begin_tls(client);
   Instant deadline = worker.loop().now() + client.timeouts().head;  // of the next head
   bool pipelined = false;
   int in_a_row = 0;
   bool wait = false;  // a new connection mostly brings its first request along: look before waiting
-  for (;;) {
+  while (open) {
     if (wait) {
       client.link.idle = client.pending.empty();
       if (client.link.idle && must_end(client)) break;
@@ -162,7 +176,9 @@ Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer cli
     }
     deadline = worker.loop().now() + (pipelined ? client.timeouts().head : client.timeouts().idle);
   }
-  if (client.linger && !worker.loop().shut()) co_await linger(client.socket, worker.scratch());
+  if (worker.loop().shut()) co_return;
+  if (client.socket.tls() != nullptr) co_await end_output(client.socket, client.timeouts().send);
+  if (client.linger) co_await linger(client.socket, worker.scratch());
 }
 
 }  // namespace muster::lb

@@ -185,7 +185,7 @@ class Forwarding {
   void write() {
     if (edits_.empty() && !origin_.is_trusted_proxy) return write_ours();
     say("X-Forwarded-For", FieldKind::forwarded_for, origin_.address);
-    say("X-Forwarded-Proto", FieldKind::forwarded_proto, "http");
+    say("X-Forwarded-Proto", FieldKind::forwarded_proto, origin_.is_encrypted ? "https" : "http");
     say("X-Forwarded-Host", FieldKind::forwarded_host, head_.authority);
     if (origin_.is_trusted_proxy && !is_edited("Forwarded", edits_)) {
       for (const Field& field : head_.fields.all()) {
@@ -198,7 +198,7 @@ class Forwarding {
  private:
   void write_ours() {
     if (!origin_.address.empty()) append_field(out_, "X-Forwarded-For", origin_.address);
-    out_.append("X-Forwarded-Proto: http\r\n");
+    out_.append(origin_.is_encrypted ? "X-Forwarded-Proto: https\r\n" : "X-Forwarded-Proto: http\r\n");
     if (!head_.authority.empty()) append_field(out_, "X-Forwarded-Host", head_.authority);
     write_request_id();
   }

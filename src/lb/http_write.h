@@ -14,6 +14,7 @@ namespace muster::lb {
 // Whose request it is.
 struct Origin {
   std::string_view address;          // of the client
+  bool is_encrypted = false;         // it came by TLS
   bool is_trusted_proxy = false;     // what it says in X-Forwarded-* and Forwarded is kept, its address added
   std::string_view request_id = {};  // for a request that brings no valid one
   const spec::HeaderEdits* edits = nullptr;

@@ -8,6 +8,8 @@
 #include <array>
 #include <cerrno>
 
+#include "lb/tls_session.h"
+
 namespace muster::lb {
 
 namespace {
@@ -38,6 +40,16 @@ iovec part(std::string_view bytes) {
 }  // namespace
 
 std::ptrdiff_t receive(const Socket& socket, std::span<char> into) {
+  if (TlsSession* const tls = socket.tls()) return tls->receive(socket, into);
+  return receive_plain(socket, into);
+}
+
+std::ptrdiff_t send_some(const Socket& socket, std::string_view bytes) {
+  if (TlsSession* const tls = socket.tls()) return tls->send(socket, bytes, {});
+  return send_plain(socket, bytes);
+}
+
+std::ptrdiff_t receive_plain(const Socket& socket, std::span<char> into) {
   for (;;) {
     const ssize_t got = recv_now(socket.fd(), into);
     if (got < 0 && errno == EINTR) continue;
@@ -48,7 +60,7 @@ std::ptrdiff_t receive(const Socket& socket, std::span<char> into) {
   }
 }
 
-std::ptrdiff_t send_some(const Socket& socket, std::string_view bytes) {
+std::ptrdiff_t send_plain(const Socket& socket, std::string_view bytes) {
   for (;;) {
     const ssize_t sent = send_now(socket.fd(), bytes);
     if (sent >= 0 || errno != EINTR) return sent_outcome(socket, sent);
@@ -58,6 +70,7 @@ std::ptrdiff_t send_some(const Socket& socket, std::string_view bytes) {
 std::ptrdiff_t send_some(const Socket& socket, std::string_view first, std::string_view second) {
   if (second.empty()) return send_some(socket, first);
   if (first.empty()) return send_some(socket, second);
+  if (TlsSession* const tls = socket.tls()) return tls->send(socket, first, second);
   std::array<iovec, 2> parts{part(first), part(second)};
   msghdr message{};
   message.msg_iov = parts.data();
@@ -105,12 +118,25 @@ Task<bool> flush(Socket& socket, Buffer& bytes, Millis limit) {
   co_return all;
 }
 
+Task<> end_output(Socket& socket, Millis limit) {
+  if (TlsSession* const tls = socket.tls()) {
+    for (;;) {
+      const TlsSession::Step step = tls->end(socket);
+      if (step == TlsSession::Step::done) break;
+      if (step != TlsSession::Step::wants_write) co_return;
+      const Waited waited = co_await socket.writable(limit);
+      if (waited != Waited::ready) co_return;
+    }
+  }
+  ::shutdown(socket.fd(), SHUT_WR);
+}
+
 Task<> linger(Socket& socket, std::span<char> scratch) {
   constexpr Millis pause{500};
   constexpr int rounds_max = 64;  // 4 MiB at most, 500 ms without a byte at most
-  ::shutdown(socket.fd(), SHUT_WR);
+  co_await end_output(socket, pause);
   for (int round = 0; round < rounds_max; ++round) {
-    const std::ptrdiff_t got = receive(socket, scratch);
+    const std::ptrdiff_t got = receive_plain(socket, scratch);
     if (got == 0 || got == io_failed) co_return;
     if (got != io_blocked) continue;
     const Waited waited = co_await socket.readable(pause);

@@ -18,6 +18,9 @@ inline constexpr std::ptrdiff_t io_failed = -2;
 std::ptrdiff_t receive(const Socket& socket, std::span<char> into);
 std::ptrdiff_t send_some(const Socket& socket, std::string_view bytes);
 std::ptrdiff_t send_some(const Socket& socket, std::string_view first, std::string_view second);
+// The same on the socket itself, encrypted or not.
+std::ptrdiff_t receive_plain(const Socket& socket, std::span<char> into);
+std::ptrdiff_t send_plain(const Socket& socket, std::string_view bytes);
 
 // Sends what goes at once; the rest is copied to `blocked` (flush it before anything else). False: the peer is gone.
 bool send_or_keep(const Socket& socket, std::string_view first, std::string_view second, Buffer& blocked);
@@ -25,6 +28,9 @@ bool send_or_keep(const Socket& socket, std::string_view first, std::string_view
 // Sends all of it; no step may wait longer than `limit`. The buffer's memory is given back. False: the peer is gone or
 // takes nothing; what was not sent is left.
 Task<bool> flush(Socket& socket, Buffer& bytes, Millis limit);
+
+// Ends our side of the stream. One that is encrypted and cannot say so within `limit` is left without an end.
+Task<> end_output(Socket& socket, Millis limit);
 
 // Ends our side and reads for a moment what the peer still sends, so that it gets our last answer instead of a reset.
 Task<> linger(Socket& socket, std::span<char> scratch);

@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "base/check.h"
+#include "lb/tls_session.h"
 
 namespace muster::lb {
 
@@ -37,6 +38,7 @@ class SocketCore {
     is_shared_ = kind == Socket::Kind::listening;
     ready_ = {false, kind == Socket::Kind::connected || kind == Socket::Kind::connected_local};
     short_means_empty_ = kind != Socket::Kind::connected_local;
+    counts_for_both_ = false;
     return true;
   }
 
@@ -70,8 +72,8 @@ class SocketCore {
   void on_events(std::uint32_t generation, std::uint32_t events) {
     if (generation != generation_) return;
     constexpr std::uint32_t ended = EPOLLERR | EPOLLHUP;
-    const bool readable = (events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI | ended)) != 0;
-    const bool writable = (events & (EPOLLOUT | ended)) != 0;
+    const bool readable = (events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI | ended)) != 0 || counts_for_both_;
+    const bool writable = (events & (EPOLLOUT | ended)) != 0 || counts_for_both_;
     // No edge follows an end that is already there; and a read stops short at an urgent byte.
     if ((events & (EPOLLRDHUP | EPOLLPRI | ended)) != 0) short_means_empty_ = false;
     if (readable) ready_[at(Direction::read)] = true;
@@ -90,6 +92,8 @@ class SocketCore {
   }
 
   void blocked(Direction direction) noexcept { ready_[at(direction)] = false; }
+  void more_to_read() noexcept { ready_[at(Direction::read)] = true; }
+  void count_events_for_both() noexcept { counts_for_both_ = true; }
   void read_short() noexcept {
     if (short_means_empty_) ready_[at(Direction::read)] = false;
   }
@@ -119,6 +123,7 @@ class SocketCore {
   std::array<bool, 2> ready_{};
   bool short_means_empty_ = true;
   bool is_shared_ = false;
+  bool counts_for_both_ = false;
   void (*event_)(void*) = nullptr;
   void* argument_ = nullptr;
   void (*reset_event_)(void*) = nullptr;
@@ -182,6 +187,18 @@ void Socket::read_short() const noexcept {
   core_->read_short();
 }
 
+void Socket::more_to_read() const noexcept {
+  core_->more_to_read();
+}
+
+void Socket::count_events_for_both() const noexcept {
+  core_->count_events_for_both();
+}
+
+void Socket::encrypt(std::unique_ptr<TlsSession> session) noexcept {
+  delete std::exchange(tls_, session.release());
+}
+
 bool Socket::abort_wait(Direction direction) {
   return core_ != nullptr && core_->abort_wait(direction);
 }
@@ -197,11 +214,16 @@ void Socket::unwatch() noexcept {
 }
 
 void Socket::reset_on_close() noexcept {
+  if (tls_ != nullptr) tls_->abandon();
   const linger abort{.l_onoff = 1, .l_linger = 0};
   ::setsockopt(fd(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
 }
 
 void Socket::close() noexcept {
+  if (tls_ != nullptr) {
+    static_cast<void>(tls_->end(*this));  // at once or not at all
+    encrypt(nullptr);
+  }
   if (core_ != nullptr) std::exchange(core_, nullptr)->close();
 }
 

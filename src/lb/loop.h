@@ -22,6 +22,7 @@ namespace muster::lb {
 
 class Loop;
 class SocketCore;
+class TlsSession;
 
 enum class Direction : std::uint8_t { read, write };
 
@@ -66,11 +67,13 @@ class Socket {
   };
   Socket() noexcept = default;
   Socket(Loop& loop, Fd fd, Kind kind = Kind::connected);  // not valid() when the kernel takes no more
-  Socket(Socket&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+  Socket(Socket&& other) noexcept
+      : core_(std::exchange(other.core_, nullptr)), tls_(std::exchange(other.tls_, nullptr)) {}
   Socket& operator=(Socket&& other) noexcept {
     if (this != &other) {
       close();
       core_ = std::exchange(other.core_, nullptr);
+      tls_ = std::exchange(other.tls_, nullptr);
     }
     return *this;
   }
@@ -87,6 +90,14 @@ class Socket {
   // What a system call found out: EAGAIN, or a read that got less than it asked for.
   void blocked(Direction direction) const noexcept;
   void read_short() const noexcept;
+  // What was read of the socket and not taken yet makes it readable.
+  void more_to_read() const noexcept;
+  // From now on each event ends the waits of both directions: to read, something may have to be written, or the other
+  // way round.
+  void count_events_for_both() const noexcept;
+  // What lb/io.h moves is encrypted by this; null: as it is.
+  [[nodiscard]] TlsSession* tls() const noexcept { return tls_; }
+  void encrypt(std::unique_ptr<TlsSession> session) noexcept;
   // The coroutine that waits in this direction, if any, goes on at once with Waited::aborted. True: there was one, and
   // it may have ended this socket.
   bool abort_wait(Direction direction);
@@ -104,6 +115,7 @@ class Socket {
 
  private:
   SocketCore* core_ = nullptr;
+  TlsSession* tls_ = nullptr;  // owned
 };
 
 // Awaitable: until its time is over; a loop that is being shut ends it like any other wait, at that time.

@@ -1,5 +1,6 @@
 // A client's TCP connection: one replica for all of its life, chosen in turn like a request.
 #include "lb/exchange.h"
+#include "lb/tls_accept.h"
 
 namespace muster::lb {
 
@@ -119,6 +120,11 @@ Task<bool> reach_replica(TcpClient& client, Connected& connected) {
 Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer client_address) {
   TcpClient client(worker, std::move(listener), std::move(fd), std::move(client_address));
   if (!client.socket.valid()) co_return;
+  if (client.listener->frontend->tls) {
+    const TlsSession::Step step = co_await accept_tls(worker, client.link, client.listener->frontend);
+    if (step == TlsSession::Step::failed) co_await linger(client.socket, worker.scratch());
+    if (step != TlsSession::Step::done) co_return;
+  }
   Connected connected;
   TunnelEnd tunnelled;
   const bool reached = co_await reach_replica(client, connected);

@@ -1,7 +1,5 @@
 // Bytes both ways between two sockets, each direction with its own end: a half-close on one side is passed on and the
 // other direction goes on.
-#include <sys/socket.h>
-
 #include "lb/exchange.h"
 
 namespace muster::lb {
@@ -99,7 +97,8 @@ Task<> relay(OneWay& way) {
     const std::ptrdiff_t got = receive(way.from, tunnel.worker.scratch());
     if (got == io_blocked) continue;
     if (got == 0) {
-      ::shutdown(way.to.fd(), SHUT_WR);
+      co_await end_output(way.to, tunnel.timeout.send);
+      if (tunnel.broken) co_return;
       way.from.watch_reset(&OneWay::on_reset, &way);  // nobody reads it any more
       co_return;
     }

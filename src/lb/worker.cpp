@@ -338,6 +338,7 @@ void Worker::update_listeners(const Publication& publication) {
     if (const auto log = access_logs_.find(wanted[i].name); log != access_logs_.end())
       frontend->access_log = log->second;
     frontend->pool = pool_of(wanted[i].app);
+    frontend->tls = publication.tls[i];
     frontend->router = publication.routers[i];
     frontend->turns = publication.turns[i];
     for (const spec::Route& route : wanted[i].routes) frontend->pools.push_back(pool_of(route.app));

@@ -24,6 +24,7 @@
 #include "lb/shared_state.h"
 #include "lb/socket_address.h"
 #include "lb/task.h"
+#include "lb/tls_context.h"
 
 namespace muster::lb {
 
@@ -33,6 +34,7 @@ struct Publication {
   std::vector<std::shared_ptr<SharedListener>> listeners;               // as snapshot->listeners
   std::vector<std::vector<std::shared_ptr<BoundAddress>>> addresses;    // the same, by bind; null: not open
   std::vector<std::shared_ptr<const Router>> routers;                   // as snapshot->listeners
+  std::vector<std::shared_ptr<const TlsContext>> tls;                   // the same; null: plain
   std::vector<std::vector<std::shared_ptr<RoundRobin>>> turns;          // the same, by group of its router
   std::vector<std::shared_ptr<RoundRobin>> cursors;                     // as snapshot->pools
   std::vector<std::vector<std::shared_ptr<SharedInstance>>> instances;  // as snapshot->pools[i].endpoints
@@ -58,6 +60,7 @@ struct Frontend : LocalCounted {
   ListenerCounters* counters = nullptr;
   Ref<AccessLog> access_log;  // null: off
   Ref<LocalPool> pool;        // of `to`; null: there is none
+  std::shared_ptr<const TlsContext> tls;  // for new connections; null: plain
   std::shared_ptr<const Router> router;
   std::vector<std::shared_ptr<RoundRobin>> turns;  // as router->groups()
   std::vector<Ref<LocalPool>> pools;               // as listener.routes; null: the route leads to no app

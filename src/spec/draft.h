@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -68,6 +69,8 @@ void read_sticky(const Reader& reader, const Node& value, Listener& listener);
 void read_eject(const Reader& reader, const Node& value, Listener& listener);
 // An HTTP token (RFC 9110 5.6.2).
 bool is_token(std::string_view text);
+// `tls` of the listener of this name; null: something is wrong with it.
+std::shared_ptr<const Tls> read_tls(const Reader& reader, const Node& node, const std::string& listener);
 // "10.0.0.0/8", "192.0.2.7", "fd00::/8".
 Parsed<Network> parse_network(const std::string& text);
 ListenerDraft read_listener(const Reader& reader, const Member& member);

@@ -142,7 +142,8 @@ constexpr std::array table{
            "Whose X-Forwarded-For, -Proto and -Host are believed."},
     KeyRow{Section::listen, "access_log", "\"off\", \"common\", \"combined\", \"json\"", "\"off\"",
            "A line for each request (tcp: for each connection) in access-NAME.log among the logs."},
-    KeyRow{Section::listen, "tls", "table", "none", "Certificate and key.", later},
+    KeyRow{Section::listen, "tls", "table", "none",
+           "What the listener encrypts with; without it, it does not."},
     KeyRow{Section::listen, "http2", "bool", "false", "HTTP/2.", later},
     KeyRow{Section::listen, "compress", "bool", "false", "Compressed answers.", later},
     KeyRow{Section::listen, "rate", "table", "none", "Requests per client and time.", later},
@@ -167,8 +168,16 @@ constexpr std::array table{
     KeyRow{Section::headers, "add", "table name -> value or [value]", "{}", "Beside those that are there."},
     KeyRow{Section::headers, "remove", "name or [name]", "[]", "Left out."},
 
+    KeyRow{Section::tls, "cert", "path or [path]", "required",
+           "PEM files: a certificate and what leads to its root. Chosen by the name the client asks for."},
+    KeyRow{Section::tls, "key", "path or [path]", "required",
+           "PEM files: the private key of each, in order."},
+    KeyRow{Section::tls, "min", "\"1.2\", \"1.3\"", "\"1.2\"", "The oldest version of TLS that is spoken."},
+    KeyRow{Section::tls, "client_ca", "path", "none",
+           "PEM file: only clients with a certificate of one of these authorities are served."},
+
     KeyRow{Section::timeout, "connect", "duration", "1s", "For a connection to a replica."},
-    KeyRow{Section::timeout, "head", "duration", "10s", "For the head of a request."},
+    KeyRow{Section::timeout, "head", "duration", "10s", "For the head of a request; for a TLS handshake."},
     KeyRow{Section::timeout, "idle", "duration", "60s", "Between two requests of a client."},
     KeyRow{Section::timeout, "keepalive", "duration", "4s",
            "How long an idle connection to a replica is used again."},
@@ -262,6 +271,8 @@ std::string_view where_it_belongs(Section section) {
       return "`respond` of a route";
     case Section::headers:
       return "`headers` and `response_headers` of a listener";
+    case Section::tls:
+      return "`tls` of a listener";
   }
   return "";
 }

@@ -23,6 +23,7 @@ enum class Section : std::uint8_t {
   route,
   respond,
   headers,  // also `response_headers`
+  tls,
   timeout,
   queue,
   sticky,

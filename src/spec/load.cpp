@@ -188,6 +188,10 @@ class Loader {
     for (const App& app : spec.apps)
       for (const std::string& file : app.env_files)
         if (std::ranges::find(spec.env_files, file) == spec.env_files.end()) spec.env_files.push_back(file);
+    for (const Listener& listener : spec.listeners) {
+      if (listener.tls == nullptr) continue;
+      spec.tls_files.insert(spec.tls_files.end(), listener.tls->files.begin(), listener.tls->files.end());
+    }
     return spec;
   }
 

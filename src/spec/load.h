@@ -17,6 +17,7 @@ struct Diagnostic {
   Position at;
   std::string message;      // "unknown key 'replica'"
   std::string hint;         // "did you mean 'replicas'?"; may be empty
+  std::string listener;     // what is wrong lies in files that this one names, the text may be as it was
   std::string source_line;  // the line that `at` points to; empty for a whole file
   int line_starts_at = 1;   // the column that source_line starts with: a very long line is cut
 };
@@ -34,6 +35,9 @@ struct World {
       env;  // the daemon's environment as it started
   std::function<bool(const std::string&)> user_exists;
   std::function<bool(const std::string&)> group_exists;
+  std::function<bool(const std::string& path)>
+      world_readable;  // by users that are not in the file's group too
+  std::function<WallTime()> now;
 };
 
 enum class Mode { up, daemon };

@@ -76,6 +76,8 @@ class ListenerReader {
       draft_.access_log_at = value.at;
       if (const auto format = reader_.word(value, {"off", "common", "combined", "json"}))
         listener.access_log = static_cast<AccessLogFormat>(*format);
+    } else if (key == "tls") {
+      listener.tls = read_tls(reader_, value, listener.name);
     }
   }
 
@@ -150,7 +152,8 @@ std::optional<ListenerDraft> read_short(const Reader& reader, const Node& node) 
                  fmt::format("did you mean \"{}\"? A bare address means HTTP", address.substr(7)));
     return std::nullopt;
   } else if (address.starts_with("https://")) {
-    reader.error(node.at, "'https' is not in this version");
+    reader.error(node.at, "the short form has no place for a certificate",
+                 "write a [listen.NAME] with `tls = { cert, key }`");
     return std::nullopt;
   }
   auto bind = reader.checked(parse_bind(address, reader.folder()), node.at);

@@ -90,6 +90,11 @@ World real_world(std::vector<std::string> environment) {
   // Only the control thread loads specs, so the static buffers of these two are nobody else's.
   world.user_exists = [](const std::string& name) { return getpwnam(name.c_str()) != nullptr; };
   world.group_exists = [](const std::string& name) { return getgrnam(name.c_str()) != nullptr; };
+  world.world_readable = [](const std::string& path) {
+    struct stat status {};
+    return stat(path.c_str(), &status) == 0 && (status.st_mode & S_IROTH) != 0;
+  };
+  world.now = std::chrono::system_clock::now;
   return world;
 }
 

@@ -80,9 +80,9 @@ std::uint32_t Report::add_file(std::string path, std::string text) {
   return static_cast<std::uint32_t>(files_.size() - 1);
 }
 
-void Report::error(Mark at, std::string message, std::string hint) {
+void Report::error(Mark at, std::string message, std::string hint, std::string listener) {
   ++errors_;
-  add({at, Diagnostic::Severity::error, std::move(message), std::move(hint)});
+  add({at, Diagnostic::Severity::error, std::move(message), std::move(hint), std::move(listener)});
 }
 
 void Report::warning(Mark at, std::string message, std::string hint) {
@@ -145,6 +145,7 @@ std::vector<Diagnostic> Report::finish() {
     made.at = position(entry.at);
     made.message = std::move(entry.message);
     made.hint = std::move(entry.hint);
+    made.listener = std::move(entry.listener);
     fill_line(made, entry.at);
     diagnostics.push_back(std::move(made));
   }

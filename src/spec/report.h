@@ -19,7 +19,7 @@ class Report {
   std::uint32_t add_file(std::string path, std::string text);
   [[nodiscard]] const std::string& path(std::uint32_t file) const { return files_.at(file).path; }
 
-  void error(Mark at, std::string message, std::string hint = {});
+  void error(Mark at, std::string message, std::string hint = {}, std::string listener = {});
   void warning(Mark at, std::string message, std::string hint = {});
   // Further errors are only counted: nobody need look for a hint.
   [[nodiscard]] bool full() const;
@@ -42,6 +42,7 @@ class Report {
     Diagnostic::Severity severity = Diagnostic::Severity::error;
     std::string message;
     std::string hint;
+    std::string listener = {};
   };
   void add(Entry entry);
   void fill_line(Diagnostic& diagnostic, Mark at);

@@ -40,8 +40,15 @@ bool App::exclusive_slots() const {
 bool App::operator==(const App& other) const {
   return compared(*this) == compared(other);
 }
+bool Tls::operator==(const Tls& other) const {
+  const auto same = [](const auto& a, const auto& b) { return *a == *b; };
+  return min == other.min && std::ranges::equal(certificates, other.certificates, same) &&
+         same_certificates(client_ca, other.client_ca);
+}
+
 bool Listener::operator==(const Listener& other) const {
-  return compared(*this) == compared(other);
+  const bool same_tls = tls == other.tls || (tls != nullptr && other.tls != nullptr && *tls == *other.tls);
+  return same_tls && compared(*this) == compared(other);
 }
 
 const App* Spec::find_app(std::string_view name) const {

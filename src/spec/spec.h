@@ -7,12 +7,14 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/limits.h"
 #include "base/time.h"
+#include "spec/certificate.h"
 #include "spec/template.h"
 
 namespace muster::spec {
@@ -257,6 +259,17 @@ struct Eject {
   bool operator==(const Eject&) const = default;
 };
 
+enum class TlsVersion { tls1_2, tls1_3 };
+
+// A listener's `tls`. The files were read when the spec was; what they held then is what serves.
+struct Tls {
+  std::vector<std::shared_ptr<const Certificate>> certificates;  // as written; the first is the default
+  std::vector<std::string> files;                                // all that were read, absolute paths
+  TlsVersion min = TlsVersion::tls1_2;
+  std::vector<CertificatePtr> client_ca;  // not empty: a client needs a certificate that leads to one of them
+  bool operator==(const Tls&) const;      // what they hold, not how the files are called
+};
+
 struct Listener {
   std::string name;  // the short form `listen` of an app gives app, app-2, app-3 …
   Position position;
@@ -276,6 +289,7 @@ struct Listener {
   HeaderEdits response_headers;           // of the answer to the client, muster's own answers too
   std::vector<Network> trusted_proxies;   // whose X-Forwarded-* is believed
   AccessLogFormat access_log = AccessLogFormat::off;
+  std::shared_ptr<const Tls> tls;         // null: plain
 
   [[nodiscard]] std::vector<std::string> apps() const;  // all it leads to, each once, `to` first
   [[nodiscard]] bool leads_to(std::string_view app_name) const;
@@ -302,6 +316,7 @@ struct Spec {
   Daemon daemon;
   std::vector<std::string> files;  // every file read (main, includes): what a watch must follow
   std::vector<std::string> env_files;
+  std::vector<std::string> tls_files;  // certificates and keys
 
   [[nodiscard]] const App* find_app(std::string_view name) const;
   [[nodiscard]] const Listener* find_listener(std::string_view name) const;

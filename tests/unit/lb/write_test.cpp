@@ -48,6 +48,17 @@ TEST(RequestToReplica, ReplacesWhatTheClientSaysOfItself) {
             "GET / HTTP/1.1\r\nHost: h\r\n" + ours);
 }
 
+TEST(RequestToReplica, SaysThatItCameEncrypted) {
+  Origin client{.address = "192.0.2.7", .is_encrypted = true};
+  const std::string https =
+      "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: "
+      "https\r\nX-Forwarded-Host: "
+      "h\r\n\r\n";
+  EXPECT_EQ(forwarded("GET / HTTP/1.1\r\nHost: h\r\n\r\n", client), https);
+  client.is_trusted_proxy = true;
+  EXPECT_EQ(forwarded("GET / HTTP/1.1\r\nHost: h\r\n\r\n", client), https);
+}
+
 TEST(RequestToReplica, KeepsWhatATrustedProxySaysAndAddsIt) {
   const Origin proxy{.address = "192.0.2.7", .is_trusted_proxy = true};
   EXPECT_EQ(forwarded("GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.1.1.1\r\nx-forwarded-proto: https\r\n"

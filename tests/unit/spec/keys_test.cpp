@@ -44,6 +44,8 @@ std::string spec_with(Section section, const std::string& line) {
       return app + "[[listen.l.route]]\n[listen.l.route.respond]\n" + line + "\n";
     case Section::headers:
       return app + "[listen.l.headers]\n" + line + "\n";
+    case Section::tls:
+      return app + "[listen.l.tls]\n" + line + "\n";
     case Section::daemon:
       return "[daemon]\n" + line + "\n";
     case Section::update:

@@ -215,7 +215,7 @@ TEST(Listener, WrongValues) {
            Wrong{"balance = 'hash:cookie:a b'", "6:11 'a b' is no name of a header field or cookie"},
            Wrong{"mode = 'tcp'\nbalance = 'hash:path'",
                  "7:11 'hash:path' is for mode \"http\": a tcp stream has no requests"},
-           Wrong{"tls = {}", "6:1 'tls' is not in this version"},
+           Wrong{"http2 = true", "6:1 'http2' is not in this version"},
            Wrong{"route = {}", "6:9 expected a list of tables: [[listen.NAME.route]], found a table"},
            Wrong{"route = [{}]", "6:10 the route has none of `to`, `redirect` and `respond`"},
            Wrong{"sticky = {}", "6:10 `sticky` has no `cookie`"},
@@ -273,7 +273,9 @@ TEST(ShortListen, WrongValues) {
            Wrong{"listen = 'http://127.0.0.1:80'",
                  "3:10 'http://127.0.0.1:80' is no address | did you mean \"127.0.0.1:80\"? A bare address "
                  "means HTTP"},
-           Wrong{"listen = 'https://127.0.0.1:80'", "3:10 'https' is not in this version"},
+           Wrong{"listen = 'https://127.0.0.1:80'",
+                 "3:10 the short form has no place for a certificate | write a [listen.NAME] with `tls = { "
+                 "cert, key }`"},
            Wrong{"listen = '8080'",
                  "3:10 '8080' does not say which address | did you mean 8080, without quotes, or "
                  "\"127.0.0.1:8080\"?"},

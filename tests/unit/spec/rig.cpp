@@ -27,6 +27,8 @@ World FakeWorld::world() const {
   };
   made.user_exists = [users = users](const std::string& name) { return users.contains(name); };
   made.group_exists = made.user_exists;
+  made.world_readable = [open = open_files](const std::string& path) { return open.contains(path); };
+  made.now = std::chrono::system_clock::now;
   return made;
 }
 

@@ -14,6 +14,7 @@ struct FakeWorld {
   std::map<std::string, std::string> files;
   std::map<std::string, std::string> environment;
   std::set<std::string> users{"root", "www"};
+  std::set<std::string> open_files;  // that every user may read
 
   [[nodiscard]] World world() const;
   [[nodiscard]] Loaded load(const std::string& text, Options options = {}) const;  // as /spec/muster.toml
