@@ -110,16 +110,28 @@ std::string app_table(JsonView status, TableOptions options) {
   return table.empty() ? "no apps\n" : table.text(options.colour);
 }
 
+// The day on which the first of a listener's certificates expires.
+std::string earliest_end(JsonView certificates) {
+  std::string earliest;
+  certificates.each([&earliest](JsonView certificate) {
+    const std::string end = certificate["not_after"].text();
+    if (earliest.empty() || end < earliest) earliest = end;
+  });
+  return earliest.substr(0, earliest.find('T'));
+}
+
 std::string listener_table(JsonView status, TableOptions options) {
   if (status["listeners"].size() == 0) return "";
-  Table table({"LISTENER", "BIND", "MODE", "APP", "CONNECTIONS", "REQUESTS"});
+  Table table({"LISTENER", "BIND", "MODE", "APP", "CONNECTIONS", "REQUESTS", "TLS UNTIL", "REASON"});
   status["listeners"].each([&](JsonView row) {
     table.add({{row["name"].text()},
                {row["bind"].text()},
                {row["mode"].text()},
                {row["app"].text(), app_colour(row["app"].text())},
                {count_text(row["connections"])},
-               {count_text(row["requests"])}});
+               {count_text(row["requests"])},
+               {earliest_end(row["tls"]["certificates"])},
+               {row["reason"].text(), Colour::red}});
   });
   return "\n" + table.text(options.colour);
 }

@@ -129,6 +129,7 @@ void Planner::on(const SpecLoaded& event) {
                     world_.spec->listeners == event.spec->listeners &&
                     world_.spec->daemon == event.spec->daemon;
   world_.spec_error.clear();
+  world_.listener_errors.clear();
   for (const spec::App& app : event.spec->apps) adopt_app(app, touched);
   for (auto& [name, app] : world_.apps) {
     if (app.removed || event.spec->find_app(name) != nullptr) continue;
@@ -164,6 +165,7 @@ void Planner::on(const SpecRejected& event) {
   if (world_.spec_error != event.error)
     note_app(Severity::error, "spec-rejected", "", "the new file is not used: " + event.error);
   world_.spec_error = event.error;
+  world_.listener_errors = event.listeners;
 }
 
 AppWorld* Planner::command_app(CommandId command, const Target& target) {

@@ -292,7 +292,7 @@ Status Daemon::reload(std::optional<CommandId> command) {
   const ReadSpec read = source_.read();
   if (!read.warnings.empty()) log_warn(read.warnings);
   if (!read.spec) {
-    engine_->emit(SpecRejected{.error = read.error});
+    engine_->emit(SpecRejected{.error = read.error, .listeners = read.listener_errors});
     return Error{.message = read.error, .code = read.code};
   }
   if (Status used = use(read.spec, command); !used) {
@@ -323,6 +323,7 @@ void Daemon::follow_files() {
   if (spec_->daemon.watch_spec) {
     files = spec_->files;
     files.insert(files.end(), spec_->env_files.begin(), spec_->env_files.end());
+    files.insert(files.end(), spec_->tls_files.begin(), spec_->tls_files.end());
   }
   const auto complain = [this](const Status& status) {
     if (status) return;

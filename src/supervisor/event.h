@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -117,6 +118,7 @@ struct SpecLoaded {
 };
 struct SpecRejected {  // the file is bad: everything stays; shown until the next SpecLoaded
   std::string error;
+  std::map<std::string, std::string> listeners = {};  // those whose files are bad, and why
 };
 
 struct Target {  // "web" or "web/2"

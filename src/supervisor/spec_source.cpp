@@ -59,6 +59,7 @@ ReadSpec SpecSource::read() const {
   for (const spec::Diagnostic& diagnostic : loaded.diagnostics) {
     std::string& to = diagnostic.severity == spec::Diagnostic::Severity::error ? read.error : read.warnings;
     to += (to.empty() || to.ends_with('\n') ? "" : "\n") + spec::render(diagnostic);
+    if (!diagnostic.listener.empty()) read.listener_errors.emplace(diagnostic.listener, diagnostic.message);
   }
   read.code = loaded.exit_code;
   if (!loaded.spec) return read;

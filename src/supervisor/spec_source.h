@@ -1,6 +1,7 @@
 // The daemon's own spec file, read anew for each start and reload.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@ struct ReadSpec {
   std::shared_ptr<const spec::Spec> spec;  // null: refused
   std::string error;                       // every error as a compiler would show it
   std::string warnings;
+  std::map<std::string, std::string> listener_errors;  // what is wrong with the files of a listener
   ExitCode code = ExitCode::ok;
 };
 

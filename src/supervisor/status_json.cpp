@@ -112,7 +112,23 @@ json::object app_row(const World& world, const AppWorld& app, const StatusInput&
   return row;
 }
 
-json::object listener_row(const spec::Listener& listener, const lb::Stats& stats) {
+json::value tls_row(const spec::Tls* tls) {
+  if (tls == nullptr) return nullptr;
+  json::object row;
+  row["min"] = tls->min == spec::TlsVersion::tls1_3 ? "1.3" : "1.2";
+  row["client_certificates"] = !tls->client_ca.empty();
+  json::array certificates;
+  for (const auto& certificate : tls->certificates) {
+    json::array names;
+    for (const std::string& name : certificate->names()) names.push_back(text(name));
+    certificates.push_back(
+        json::object{{"names", std::move(names)}, {"not_after", rfc3339_s(certificate->not_after())}});
+  }
+  row["certificates"] = std::move(certificates);
+  return row;
+}
+
+json::object listener_row(const spec::Listener& listener, const World& world, const lb::Stats& stats) {
   json::object row;
   std::string binds;
   for (const spec::BindAddress& bind : listener.bind) binds += (binds.empty() ? "" : ", ") + bind.text;
@@ -123,6 +139,9 @@ json::object listener_row(const spec::Listener& listener, const lb::Stats& stats
   for (const std::string& app : listener.apps()) apps += (apps.empty() ? "" : ", ") + app;
   row["app"] = apps;
   const auto at = std::ranges::find(stats.listeners, listener.name, &lb::ListenerStats::name);
+  row["tls"] = tls_row(listener.tls.get());
+  const auto error = world.listener_errors.find(listener.name);
+  row["reason"] = error == world.listener_errors.end() ? json::value(nullptr) : text(error->second);
   row["connections"] = at == stats.listeners.end() ? 0 : at->connections;
   row["requests"] = at == stats.listeners.end() ? 0 : at->requests;
   return row;
@@ -151,7 +170,7 @@ std::string status_json(const StatusInput& input) {
   json::array listeners;
   if (world.spec) {
     for (const spec::Listener& listener : world.spec->listeners)
-      listeners.push_back(listener_row(listener, input.stats));
+      listeners.push_back(listener_row(listener, world, input.stats));
   }
   body["listeners"] = std::move(listeners);
   body["jobs"] = json::array{};

@@ -172,6 +172,7 @@ struct AppWorld {
 struct World {
   std::shared_ptr<const spec::Spec> spec;
   std::string spec_error;  // rendered diagnostics of the newest rejected file; empty when the file is fine
+  std::map<std::string, std::string> listener_errors;  // as SpecRejected::listeners
   std::uint32_t spec_revision = 0;
   std::map<std::string, AppWorld> apps;
   bool shutting_down = false;

@@ -65,6 +65,16 @@ TEST(StatusTable, WhatOvercountsIsMarked) {
               HasSubstr("1.0MiB+"));
 }
 
+TEST(StatusTable, AListenersCertificatesAndWhatIsWrongWithNewOnes) {
+  const std::string shown = table(replaced(body, "\"mode\":\"http\"",
+                                           "\"mode\":\"http\",\"reason\":\"a bad "
+                                           "key\",\"tls\":{\"certificates\":[{\"not_after\":\"2031-02-03T04:"
+                                           "05:06Z\"},{\"not_after\":\"2030-01-02T03:04:05Z\"}]}"),
+                                  {.wide = true, .colour = false});
+  EXPECT_THAT(shown, HasSubstr("REQUESTS  TLS UNTIL   REASON\n"));
+  EXPECT_THAT(shown, HasSubstr("168       2030-01-02  a bad key\n"));
+}
+
 TEST(StatusTable, AnEmptyDaemonSaysSo) {
   EXPECT_EQ(table(R"({"schema":1,"daemon":{},"apps":[],"listeners":[],"jobs":[]})"), "no apps\n");
 }

@@ -3,6 +3,8 @@
 #include "boost/json.hpp"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "supervisor/text.h"
+#include "support/certificates.h"
 
 namespace muster::supervisor {
 namespace {
@@ -110,7 +112,31 @@ TEST(StatusJson, HasTheStableShape) {
   EXPECT_EQ(listener.at("mode"), "http");
   EXPECT_EQ(listener.at("connections"), 3U);
   EXPECT_EQ(listener.at("requests"), 168U);
+  EXPECT_TRUE(listener.at("tls").is_null());
+  EXPECT_TRUE(listener.at("reason").is_null());
   EXPECT_TRUE(body.at("jobs").as_array().empty());
+}
+
+TEST(StatusJson, AListenersCertificatesAndWhatIsWrongWithTheNewOnes) {
+  Fixture fixture;
+  const auto pair = testing_support::make_certificate({.names = {"a.example", "*.a.example"}});
+  auto chain = spec::parse_certificates(pair.cert);
+  auto key = spec::parse_private_key(pair.key);
+  auto joined = spec::Certificate::join(std::move(chain).value(), std::move(key).value());
+  auto tls = std::make_shared<spec::Tls>();
+  tls->certificates.push_back(joined.value());
+  auto spec = std::make_shared<spec::Spec>(*fixture.world.spec);
+  spec->listeners[0].tls = tls;
+  fixture.world.spec = spec;
+  fixture.world.listener_errors["web"] = "the key does not belong to the certificate";
+  const json::value body = json::parse(status_json(fixture.input));
+  const json::object& listener = body.at("listeners").at(0).as_object();
+  EXPECT_EQ(listener.at("reason"), "the key does not belong to the certificate");
+  EXPECT_EQ(listener.at("tls").at("min"), "1.2");
+  EXPECT_EQ(listener.at("tls").at("client_certificates"), false);
+  const json::value& certificate = listener.at("tls").at("certificates").at(0);
+  EXPECT_EQ(certificate.at("names"), json::array({"a.example", "*.a.example"}));
+  EXPECT_EQ(certificate.at("not_after"), rfc3339_s(joined.value()->not_after()));
 }
 
 TEST(StatusJson, BytesOfAnAppsOutputStayValidJson) {

@@ -197,13 +197,15 @@ TEST(Rollout, RemovedAppsEndAndRenamedOnesStartAnew) {
 TEST(Rollout, ARejectedFileLeavesEverythingAsItIs) {
   Host host(spec_of({port_app("web", 2)}));
   ASSERT_TRUE(host.settle());
-  host.send(SpecRejected{"muster.toml:3:1: error: no"});
+  host.send(SpecRejected{.error = "muster.toml:3:1: error: no", .listeners = {{"web", "a bad key"}}});
   host.advance(1min);
   EXPECT_EQ(host.running("web"), 2);
   EXPECT_EQ(host.world().spec_error, "muster.toml:3:1: error: no");
+  EXPECT_EQ(host.world().listener_errors.at("web"), "a bad key");
   host.load(spec_of({port_app("web", 2)}));
   host.advance(1ms);
   EXPECT_EQ(host.world().spec_error, "");
+  EXPECT_TRUE(host.world().listener_errors.empty());
 }
 
 TEST(Rollout, RevisionNumbersOutliveTheDaemon) {
