@@ -42,10 +42,8 @@ int serve(const muster::lb::Snapshot& snapshot) {
   sigaddset(&ends, SIGTERM);
   sigaddset(&ends, SIGINT);
   sigprocmask(SIG_BLOCK, &ends, nullptr);
-  muster::lb::Callbacks callbacks{.on_snapshot_in_use = [](auto) { std::puts("ready"), std::fflush(stdout); },
-                                  .on_idle = [](auto) {},
-                                  .on_upstream_failed = [](auto, const auto&) {},
-                                  .on_pong = [](auto) {}};
+  muster::lb::Callbacks callbacks;
+  callbacks.on_snapshot_in_use = [](auto) { std::puts("ready"), std::fflush(stdout); };
   auto balancer = Balancer::start({.threads = 1, .systemd_fds = {}, .callbacks = std::move(callbacks)});
   if (!balancer) return std::fprintf(stderr, "%s\n", balancer.error().message.c_str()), 1;
   auto prepared = balancer.value()->prepare(snapshot.listeners);

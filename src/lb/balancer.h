@@ -112,8 +112,8 @@ struct ListenerStats {
   std::uint64_t retries = 0;      // tries after a request's first
   std::uint64_t queued = 0;       // requests and connections that had to wait for a ready replica
   std::uint64_t refused = 0;  // by muster itself: a bad head, no route, too large, no room or time to wait
-  Histogram first_byte;       // from the request's head to the answer's
-  Histogram total;            // to the answer's end
+  Histogram first_byte = {};  // from the request's head to the answer's
+  Histogram total = {};       // to the answer's end
 };
 
 struct InstanceStats {
@@ -125,8 +125,8 @@ struct InstanceStats {
   std::uint64_t failures = 0;    // connects and answers that failed
   std::uint64_t retries = 0;     // tries that failed here and were made again
   StatusClasses responses{};     // its answers
-  Histogram first_byte;          // as a listener's, of the requests that it answered
-  Histogram total;
+  Histogram first_byte = {};     // as a listener's, of the requests that it answered
+  Histogram total = {};
 };
 
 struct Stats {

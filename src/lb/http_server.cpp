@@ -97,7 +97,8 @@ BadHead unfinished_head(const HttpClient& client, Instant deadline) {
 Task<bool> begin_tls(HttpClient& client) {
   const TlsSession::Step step = co_await accept_tls(client.worker, client.link, client.listener->frontend);
   if (step == TlsSession::Step::plain_http) {
-    BadHead plain{.status = 400};
+    BadHead plain{};
+    plain.status = 400;
     co_await refuse_head(client, plain, "this port speaks HTTPS, and the request came in plain HTTP");
   }
   if (step == TlsSession::Step::failed) client.linger = true;  // so that the alert arrives

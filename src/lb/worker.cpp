@@ -94,7 +94,7 @@ constexpr std::uint64_t golden_ratio = 0x9e3779b97f4a7c15U;  // the step of spli
 
 // 16 hexadecimal digits.
 void write_digits(std::uint64_t number, char* into) {
-  for (int pair = 0; pair < 8; ++pair, number <<= 8U)
+  for (std::size_t pair = 0; pair < 8; ++pair, number <<= 8U)
     std::memcpy(into + 2 * pair, digit_pairs[number >> 56U].data(), 2);
 }
 }  // namespace

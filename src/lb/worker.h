@@ -58,8 +58,8 @@ struct Frontend : LocalCounted {
   spec::Listener listener;
   std::shared_ptr<SharedListener> shared;
   ListenerCounters* counters = nullptr;
-  Ref<AccessLog> access_log;  // null: off
-  Ref<LocalPool> pool;        // of `to`; null: there is none
+  Ref<AccessLog> access_log;              // null: off
+  Ref<LocalPool> pool;                    // of `to`; null: there is none
   std::shared_ptr<const TlsContext> tls;  // for new connections; null: plain
   std::shared_ptr<const Router> router;
   std::vector<std::shared_ptr<RoundRobin>> turns;  // as router->groups()

@@ -289,7 +289,7 @@ struct Listener {
   HeaderEdits response_headers;           // of the answer to the client, muster's own answers too
   std::vector<Network> trusted_proxies;   // whose X-Forwarded-* is believed
   AccessLogFormat access_log = AccessLogFormat::off;
-  std::shared_ptr<const Tls> tls;         // null: plain
+  std::shared_ptr<const Tls> tls;  // null: plain
 
   [[nodiscard]] std::vector<std::string> apps() const;  // all it leads to, each once, `to` first
   [[nodiscard]] bool leads_to(std::string_view app_name) const;

@@ -70,7 +70,7 @@ TEST(StatusTable, AListenersCertificatesAndWhatIsWrongWithNewOnes) {
                                            "\"mode\":\"http\",\"reason\":\"a bad "
                                            "key\",\"tls\":{\"certificates\":[{\"not_after\":\"2031-02-03T04:"
                                            "05:06Z\"},{\"not_after\":\"2030-01-02T03:04:05Z\"}]}"),
-                                  {.wide = true, .colour = false});
+                                  true);
   EXPECT_THAT(shown, HasSubstr("REQUESTS  TLS UNTIL   REASON\n"));
   EXPECT_THAT(shown, HasSubstr("168       2030-01-02  a bad key\n"));
 }

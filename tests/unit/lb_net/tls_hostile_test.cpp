@@ -124,7 +124,7 @@ TEST(TlsHostile, SilentConnectionsCostNoMemoryForTls) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (!all_there() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
   ASSERT_TRUE(all_there());
-  EXPECT_LT((heap_bytes() - before) / count, 1500U);
+  EXPECT_LT((heap_bytes() - before) / count, 2500U);  // an SSL object has three times as much
 }
 
 }  // namespace
