@@ -380,7 +380,8 @@ void Logs::Impl::check_budget() {
       continue;
     if (removal.truncate) open_writer(name)->truncated();
     known_bytes -= removal.file.bytes;
-    (name.replica ? freed[name.replica->app] : freed_of_access_logs) += removal.file.bytes;
+    const bool of_app = name.replica && access.find(name.stem) == nullptr;
+    (of_app ? freed[name.replica->app] : freed_of_access_logs) += removal.file.bytes;
   }
   // What could not be removed is not tried at every turn.
   if (known_bytes > config.budget_bytes)
