@@ -19,6 +19,8 @@ constexpr std::size_t call_bytes_max = 1U << 20U;
 constexpr std::size_t tail_bytes_max = 8U << 20U;
 // A line as we write it: text, prefix; raw bytes without line feeds are cut here.
 constexpr std::size_t stored_line_max = 8 * limits::log_line_bytes_max;
+// The kernel stamps files by the clock of its last tick: at 100 Hz up to 10 ms before the time in the line.
+constexpr Millis stamp_lag{10};
 constexpr int rotations_followed = 64;  // how far a file may have been renamed since it was listed
 
 // One slot's files, oldest first, read forward. No descriptor is held between calls: a host may have more slots
@@ -206,7 +208,7 @@ Result<LogReader> LogReader::open(const std::string& folder, LogQuery query) {
   if (!listed) listed = std::vector<LogFile>{};
   std::map<ReplicaId, std::vector<LogFile>> slots;
   for (LogFile& file : listed.value()) {
-    const bool old = query.since && file.modified < *query.since;
+    const bool old = query.since && file.modified + stamp_lag < *query.since;
     const std::optional<ReplicaId> replica = file.name.replica;
     if (!replica || query.access_logs.contains(file.name.stem)) continue;
     if (query.covers(*replica) && !old) slots[*replica].push_back(std::move(file));
