@@ -22,7 +22,7 @@ namespace muster::lb {
 
 // A client's connection, for its whole life.
 struct HttpClient {
-  HttpClient(Worker& w, Ref<LocalListener> l, Fd fd, Peer client_address);
+  HttpClient(Worker& w, Ref<LocalListener> l, Fd fd, Peer&& client_address);
   ~HttpClient();
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
@@ -33,8 +33,11 @@ struct HttpClient {
   Peer address;
   std::shared_ptr<SharedListener> counted_at;
   Socket socket;
-  Buffer pending;       // received and not consumed: a partial head, or the next request
-  bool linger = false;  // the connection ends while the client may still be sending
+  Buffer pending;             // received and not consumed: a partial head, or the next request
+  bool linger = false;        // the connection ends while the client may still be sending
+  bool pipelined = false;     // `pending` may be a whole request
+  std::uint8_t in_a_row = 0;  // requests since others had their turn
+  Instant head_deadline{};    // of the head that is awaited or has begun
   ClientLink link;
 };
 

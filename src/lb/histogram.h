@@ -22,9 +22,9 @@ class Histogram {
     const auto n = static_cast<std::uint64_t>(std::max<Nanos::rep>(length.count(), 0));
     if (n < static_cast<std::uint64_t>(finest.count())) return 0;
     if (n >= static_cast<std::uint64_t>(coarsest.count())) return bucket_count - 1;
-    const auto doubling = static_cast<unsigned>(std::bit_width(n)) - 1;
     // The leading bit is the doubling, the next two the bucket in it.
-    return 1 + std::size_t{doubling - 9} * 4 + ((n >> (doubling - 2)) & 3U);
+    const auto leading_zeros = static_cast<unsigned>(std::countl_zero(n));  // 27 to 54
+    return 1 + std::size_t{54 - leading_zeros} * 4 + ((n << leading_zeros) >> 61U & 3U);
   }
 
   void add(Nanos length) noexcept { add(bucket_of(length), 1, length); }

@@ -6,7 +6,7 @@
 
 namespace muster::lb {
 
-HttpClient::HttpClient(Worker& w, Ref<LocalListener> l, Fd fd, Peer client_address)
+HttpClient::HttpClient(Worker& w, Ref<LocalListener> l, Fd fd, Peer&& client_address)
     : worker(w),
       listener(std::move(l)),
       address(std::move(client_address)),
@@ -27,25 +27,10 @@ HttpClient::~HttpClient() {
 namespace {
 constexpr int requests_in_a_row = 16;
 
-enum class Got : std::uint8_t { bytes, nothing_yet, end };
-
-// Bytes of `head` or none: what arrived lies in the scratch when nothing was pending, else behind it.
-Got take_arrived(HttpClient& client, std::string_view& bytes) {
-  const std::ptrdiff_t got = receive(client.socket, client.worker.scratch());
-  if (got == io_blocked) return Got::nothing_yet;
-  if (got == 0 || got == io_failed) return Got::end;
-  bytes = {client.worker.scratch().data(), static_cast<std::size_t>(got)};
-  if (!client.pending.empty()) {
-    client.pending.append(bytes);
-    bytes = client.pending.view();
-  }
-  return Got::bytes;
-}
-
-// A head that never became a request. `total`: since its first byte.
+// A head that never became a request.
 struct BadHead {
   std::string_view bytes;
-  Nanos total{0};
+  Nanos total{0};  // since its first byte
   int status = 0;
   std::size_t body_bytes = 0;  // of our answer
   AccessEnd end = AccessEnd::muster_refused;
@@ -65,10 +50,9 @@ void write_line(const HttpClient& client, const BadHead& head) {
 }
 
 // Says what is wrong with the request in `head` and ends the connection.
-Task<> refuse_head(HttpClient& client, BadHead& head, std::string_view text) {
-  const std::string_view bytes = head.bytes;
+Task<> refuse_head(HttpClient& client, BadHead head, std::string_view text) {
   const bool to_head =
-      bytes.starts_with("HEAD ") || bytes.starts_with("\r\nHEAD ");  // whatever follows is bad
+      head.bytes.starts_with("HEAD ") || head.bytes.starts_with("\r\nHEAD ");  // whatever follows is bad
   Buffer answer;
   const Ref<Frontend> frontend = client.listener->frontend;
   head.body_bytes = write_own_answer(answer, {.status = head.status,
@@ -82,15 +66,76 @@ Task<> refuse_head(HttpClient& client, BadHead& head, std::string_view text) {
   client.linger = co_await flush(client.socket, answer, frontend->listener.timeout.send);
 }
 
-Millis time_until(Instant deadline, Worker& worker) {
-  const auto left = std::chrono::duration_cast<Millis>(deadline - worker.loop().now());
-  return std::max(Millis::zero(), left);
+Instant now(const HttpClient& client) {
+  return client.worker.loop().now();
 }
 
-// What came of a head that is to be complete at `deadline`.
-BadHead unfinished_head(const HttpClient& client, Instant deadline) {
-  const Instant begun = deadline - client.timeouts().head;
-  return {.bytes = client.pending.view(), .total = client.worker.loop().now() - begun};
+// What came of a head that is to be complete at the client's deadline.
+BadHead unfinished_head(const HttpClient& client) {
+  const Instant begun = client.head_deadline - client.timeouts().head;
+  return {.bytes = client.pending.view(), .total = now(client) - begun};
+}
+
+// Answers a head that parse_request() does not take.
+Task<> refuse_malformed(HttpClient& client, std::string_view bytes) {
+  const HeadVerdict verdict = parse_request(bytes, client.worker.request_head());
+  BadHead bad{};
+  if (!client.pending.empty()) bad = unfinished_head(client);
+  bad.bytes = bytes;
+  bad.status = verdict.status;
+  co_await refuse_head(client, bad, verdict.reason);
+}
+
+// A head was begun and did not get its end.
+Task<> end_unfinished(HttpClient& client, Waited waited) {
+  BadHead late = unfinished_head(client);
+  if (waited == Waited::timed_out) {
+    late.status = 408;
+    late.end = AccessEnd::client_timeout;
+    co_await refuse_head(client, late, "the request head did not come in time");
+  } else {
+    late.end = AccessEnd::stopped;
+    write_line(client, late);
+  }
+}
+
+enum class Next : std::uint8_t { wait, serve, malformed, end };
+
+// Takes what has arrived. Next::serve: the whole head stands at the beginning of `bytes`, parsed.
+Next take_head(HttpClient& client, std::string_view& bytes) {
+  bytes = client.pending.view();
+  if (!std::exchange(client.pipelined, false)) {
+    // It lies in the scratch when nothing was pending, else behind that.
+    const std::ptrdiff_t got = receive(client.socket, client.worker.scratch());
+    if (got == io_blocked) return Next::wait;
+    if (got == 0 || got == io_failed) {
+      if (client.pending.empty()) return Next::end;
+      BadHead broken_off = unfinished_head(client);
+      broken_off.status = status_client_closed;
+      broken_off.end = AccessEnd::client_closed;
+      write_line(client, broken_off);
+      return Next::end;
+    }
+    bytes = {client.worker.scratch().data(), static_cast<std::size_t>(got)};
+    if (!client.pending.empty()) {
+      client.pending.append(bytes);
+      bytes = client.pending.view();
+    }
+  }
+  switch (parse_request(bytes, client.worker.request_head()).state) {
+    case HeadState::complete:
+      return Next::serve;
+    case HeadState::bad:
+      return Next::malformed;
+    case HeadState::need_more:
+      if (client.pending.empty()) {
+        client.pending.append(bytes);
+        // From its first byte, however slowly it comes.
+        client.head_deadline = now(client) + client.timeouts().head;
+      }
+      break;
+  }
+  return Next::wait;
 }
 
 // The handshake of a listener with `tls`. False: the connection is over.
@@ -108,78 +153,57 @@ Task<bool> begin_tls(HttpClient& client) {
 bool must_end(const HttpClient& client) {
   return client.worker.stopping() || client.listener->closing;
 }
+
+SocketWait next_bytes(HttpClient& client) {
+  const auto left = std::chrono::duration_cast<Millis>(client.head_deadline - now(client));
+  return client.socket.readable(std::max(Millis::zero(), left));
+}
+
+Task<> say_goodbye(HttpClient& client) {
+  if (client.socket.tls() != nullptr) co_await end_output(client.socket, client.timeouts().send);
+  if (client.linger) co_await linger(client.socket, client.worker.scratch());
+}
 }  // namespace
 
-Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer client_address) {
+// Its frame is what an idle connection costs, beside its socket: what is needed only now and then has a frame of its
+// own.
+Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& client_address) {
   HttpClient client(worker, std::move(listener), std::move(fd), std::move(client_address));
   if (!client.socket.valid()) co_return;
   bool open = true;
   if (client.listener->frontend->tls) open = co_await begin_tls(client);
-  Instant deadline = worker.loop().now() + client.timeouts().head;  // of the next head
-  bool pipelined = false;
-  int in_a_row = 0;
+  client.head_deadline = worker.loop().now() + client.timeouts().head;
   bool wait = false;  // a new connection mostly brings its first request along: look before waiting
   while (open) {
     if (wait) {
       client.link.idle = client.pending.empty();
       if (client.link.idle && must_end(client)) break;
-      const Waited waited = co_await client.socket.readable(time_until(deadline, worker));
-      const bool idle = std::exchange(client.link.idle, false);
-      if (waited != Waited::ready && !idle) {
-        BadHead late = unfinished_head(client, deadline);
-        if (waited == Waited::timed_out) {
-          late.status = 408;
-          late.end = AccessEnd::client_timeout;
-          co_await refuse_head(client, late, "the request head did not come in time");
-        } else {
-          late.end = AccessEnd::stopped;
-          write_line(client, late);
-        }
+      const Waited waited = co_await next_bytes(client);
+      client.link.idle = false;
+      if (waited != Waited::ready) {
+        if (!client.pending.empty()) co_await end_unfinished(client, waited);
+        break;
       }
-      if (waited != Waited::ready) break;
     }
     wait = true;
-    std::string_view bytes = client.pending.view();
-    if (!std::exchange(pipelined, false)) {
-      const Got got = take_arrived(client, bytes);
-      if (got == Got::end && !client.pending.empty()) {
-        BadHead broken_off = unfinished_head(client, deadline);
-        broken_off.status = status_client_closed;
-        broken_off.end = AccessEnd::client_closed;
-        write_line(client, broken_off);
-      }
-      if (got == Got::end) break;
-      if (got == Got::nothing_yet) continue;
-    }
-    const HeadVerdict verdict = parse_request(bytes, worker.request_head());
-    if (verdict.state == HeadState::bad) {
-      BadHead bad = client.pending.empty() ? BadHead{} : unfinished_head(client, deadline);
-      bad.bytes = bytes;
-      bad.status = verdict.status;
-      co_await refuse_head(client, bad, verdict.reason);
-      break;
-    }
-    if (verdict.state == HeadState::need_more) {
-      if (!client.pending.empty()) continue;
-      client.pending.append(bytes);
-      deadline =
-          worker.loop().now() + client.timeouts().head;  // from its first byte, however slowly it comes
-      continue;
-    }
-    const bool goes_on = co_await Exchange::serve(client, bytes);
-    if (!goes_on) break;
-    pipelined = !client.pending.empty();
-    wait = !pipelined;
+    std::string_view bytes;
+    const Next next = take_head(client, bytes);
+    if (next == Next::wait) continue;
+    if (next == Next::malformed) co_await refuse_malformed(client, bytes);
+    if (next != Next::serve) break;
+    open = co_await Exchange::serve(client, bytes);
+    if (!open) break;
+    client.pipelined = !client.pending.empty();
+    wait = !client.pipelined;
     // A client that always has another request there must not keep the thread for itself.
-    if (++in_a_row == requests_in_a_row) {
-      in_a_row = 0;
+    if (++client.in_a_row == requests_in_a_row) {
+      client.in_a_row = 0;
       co_await worker.loop().turn();
     }
-    deadline = worker.loop().now() + (pipelined ? client.timeouts().head : client.timeouts().idle);
+    client.head_deadline =
+        worker.loop().now() + (client.pipelined ? client.timeouts().head : client.timeouts().idle);
   }
-  if (worker.loop().shut()) co_return;
-  if (client.socket.tls() != nullptr) co_await end_output(client.socket, client.timeouts().send);
-  if (client.linger) co_await linger(client.socket, worker.scratch());
+  if (!worker.loop().shut()) co_await say_goodbye(client);
 }
 
 }  // namespace muster::lb

@@ -194,7 +194,7 @@ class Worker {
 };
 
 // Carry one client connection to its end (http_server.cpp, tcp_server.cpp).
-Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer client_address);
+Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& client_address);
 Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer client_address);
 
 }  // namespace muster::lb
