@@ -20,25 +20,15 @@
 
 namespace muster::lb {
 
-// A client's connection, for its whole life.
-struct HttpClient {
-  HttpClient(Worker& w, Ref<LocalListener> l, Fd fd, Peer&& client_address);
-  ~HttpClient();
-  HttpClient(const HttpClient&) = delete;
-  HttpClient& operator=(const HttpClient&) = delete;
+struct HttpClient : Client {
+  using Client::Client;
   [[nodiscard]] const spec::ListenTimeouts& timeouts() const { return listener->frontend->listener.timeout; }
 
-  Worker& worker;
-  Ref<LocalListener> listener;
-  Peer address;
-  std::shared_ptr<SharedListener> counted_at;
-  Socket socket;
-  Buffer pending;             // received and not consumed: a partial head, or the next request
   bool linger = false;        // the connection ends while the client may still be sending
   bool pipelined = false;     // `pending` may be a whole request
   std::uint8_t in_a_row = 0;  // requests since others had their turn
+  Buffer pending;             // received and not consumed: a partial head, or the next request
   Instant head_deadline{};    // of the head that is awaited or has begun
-  ClientLink link;
 };
 
 class Exchange final : WaitsForReplica {

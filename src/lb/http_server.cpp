@@ -6,24 +6,6 @@
 
 namespace muster::lb {
 
-HttpClient::HttpClient(Worker& w, Ref<LocalListener> l, Fd fd, Peer&& client_address)
-    : worker(w),
-      listener(std::move(l)),
-      address(std::move(client_address)),
-      counted_at(listener->frontend->shared),
-      socket(w.loop(), std::move(fd), listener->kind()) {
-  counted_at->per_thread[worker.index()].connections.add();
-  link.socket = &socket;
-  link.listener = listener.get();
-  worker.add_client(link);
-}
-
-HttpClient::~HttpClient() {
-  socket.close();
-  counted_at->per_thread[worker.index()].connections.subtract();
-  worker.remove_client(link);
-}
-
 namespace {
 constexpr int requests_in_a_row = 16;
 
@@ -140,7 +122,7 @@ Next take_head(HttpClient& client, std::string_view& bytes) {
 
 // The handshake of a listener with `tls`. False: the connection is over.
 Task<bool> begin_tls(HttpClient& client) {
-  const TlsSession::Step step = co_await accept_tls(client.worker, client.link, client.listener->frontend);
+  const TlsSession::Step step = co_await accept_tls(client.worker, client, client.listener->frontend);
   if (step == TlsSession::Step::plain_http) {
     BadHead plain{};
     plain.status = 400;
@@ -176,10 +158,10 @@ Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& c
   bool wait = false;  // a new connection mostly brings its first request along: look before waiting
   while (open) {
     if (wait) {
-      client.link.idle = client.pending.empty();
-      if (client.link.idle && must_end(client)) break;
+      client.idle = client.pending.empty();
+      if (client.idle && must_end(client)) break;
       const Waited waited = co_await next_bytes(client);
-      client.link.idle = false;
+      client.idle = false;
       if (waited != Waited::ready) {
         if (!client.pending.empty()) co_await end_unfinished(client, waited);
         break;

@@ -17,6 +17,7 @@ namespace {
 constexpr std::size_t events_per_round = 256;
 constexpr std::uint64_t wake_tag = ~std::uint64_t{0};
 constexpr std::uint32_t generation_bits = 32;
+constexpr std::size_t cores_per_chunk = 64;
 }  // namespace
 
 // A registered socket. Its place is used again after a close; the generation in the tag of an event tells the events
@@ -24,16 +25,21 @@ constexpr std::uint32_t generation_bits = 32;
 // copy of the descriptor.
 class SocketCore {
  public:
-  SocketCore(Loop& loop, std::uint32_t index) noexcept : loop_(loop), index_(index) {}
+  SocketCore() = default;
+  ~SocketCore() = default;
   SocketCore(const SocketCore&) = delete;
   SocketCore& operator=(const SocketCore&) = delete;
 
+  void belong_to(Loop& loop, std::uint32_t index) noexcept {
+    loop_ = &loop;
+    index_ = index;
+  }
   // False when epoll takes no more (fs.epoll.max_user_watches).
   bool open(Fd fd, Socket::Kind kind) {
     epoll_event event{};
     event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
     event.data.u64 = std::uint64_t{generation_} << generation_bits | index_;
-    if (::epoll_ctl(loop_.epoll_.get(), EPOLL_CTL_ADD, fd.get(), &event) != 0) return false;
+    if (::epoll_ctl(loop_->epoll_.get(), EPOLL_CTL_ADD, fd.get(), &event) != 0) return false;
     fd_ = std::move(fd);
     is_shared_ = kind == Socket::Kind::listening;
     ready_ = {false, kind == Socket::Kind::connected || kind == Socket::Kind::connected_local};
@@ -45,22 +51,22 @@ class SocketCore {
   void close() noexcept {
     MUSTER_CHECK(waiting_[0] == nullptr && waiting_[1] == nullptr);
     // close(2) takes it out of the epoll set only when it was the last descriptor of the socket.
-    if (is_shared_) ::epoll_ctl(loop_.epoll_.get(), EPOLL_CTL_DEL, fd_.get(), nullptr);
+    if (is_shared_) ::epoll_ctl(loop_->epoll_.get(), EPOLL_CTL_DEL, fd_.get(), nullptr);
     fd_.reset();
     unwatch();
     ++generation_;
-    loop_.free_cores_.push_back(this);
+    loop_->give_core(*this);
   }
 
   void begin(SocketWait& wait) {
     SocketWait*& waiting = waiting_[at(wait.direction_)];
     MUSTER_CHECK(waiting == nullptr);
     waiting = &wait;
-    if (wait.limit_ != no_limit) loop_.arm(wait, loop_.now() + wait.limit_);
+    if (wait.limit_ != no_limit) loop_->arm(wait, loop_->now() + wait.limit_);
   }
   void end(SocketWait& wait) {
     waiting_[at(wait.direction_)] = nullptr;
-    loop_.disarm(wait);
+    loop_->disarm(wait);
   }
   bool abort_wait(Direction direction) {
     SocketWait* const wait = waiting_[at(direction)];
@@ -107,23 +113,25 @@ class SocketCore {
   }
   void unwatch() noexcept { event_ = reset_event_ = nullptr; }
 
+  SocketCore*& next_free() noexcept { return next_free_; }
   [[nodiscard]] bool ready(Direction direction) const noexcept { return ready_[at(direction)]; }
   [[nodiscard]] bool is_open() const noexcept { return static_cast<bool>(fd_); }
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
-  [[nodiscard]] Loop& loop() const noexcept { return loop_; }
+  [[nodiscard]] Loop& loop() const noexcept { return *loop_; }
 
  private:
   static constexpr std::size_t at(Direction direction) { return static_cast<std::size_t>(direction); }
 
-  Loop& loop_;
+  Loop* loop_ = nullptr;
   Fd fd_;
-  const std::uint32_t index_;
+  std::uint32_t index_ = 0;
   std::uint32_t generation_ = 0;
   std::array<SocketWait*, 2> waiting_{};
   std::array<bool, 2> ready_{};
   bool short_means_empty_ = true;
   bool is_shared_ = false;
   bool counts_for_both_ = false;
+  SocketCore* next_free_ = nullptr;
   void (*event_)(void*) = nullptr;
   void* argument_ = nullptr;
   void (*reset_event_)(void*) = nullptr;
@@ -167,7 +175,7 @@ Socket::Socket(Loop& loop, Fd fd, Kind kind) {
   if (core.open(std::move(fd), kind)) {
     core_ = &core;
   } else {
-    loop.free_cores_.push_back(&core);
+    loop.give_core(core);
   }
 }
 
@@ -248,14 +256,22 @@ Result<std::unique_ptr<Loop>> Loop::create() {
 }
 
 SocketCore& Loop::take_core() {
-  if (free_cores_.empty()) {
-    free_cores_.reserve(cores_.size() + 1);  // close() must not have to allocate
-    return *cores_.emplace_back(
-        std::make_unique<SocketCore>(*this, static_cast<std::uint32_t>(cores_.size())));
+  if (free_core_ == nullptr) {
+    // NOLINTNEXTLINE(modernize-avoid-c-arrays)
+    auto& chunk = cores_.emplace_back(std::make_unique<SocketCore[]>(cores_per_chunk));
+    const std::size_t first = (cores_.size() - 1) * cores_per_chunk;
+    for (std::size_t i = cores_per_chunk; i-- > 0;) {
+      chunk[i].belong_to(*this, static_cast<std::uint32_t>(first + i));
+      give_core(chunk[i]);
+    }
   }
-  SocketCore& core = *free_cores_.back();
-  free_cores_.pop_back();
+  SocketCore& core = *free_core_;
+  free_core_ = core.next_free();
   return core;
+}
+
+void Loop::give_core(SocketCore& core) noexcept {
+  core.next_free() = std::exchange(free_core_, &core);
 }
 
 void Loop::run() {
@@ -285,7 +301,8 @@ void Loop::on_event(std::uint64_t tag, std::uint32_t events) {
     read_letters();
   } else {
     const auto index = static_cast<std::uint32_t>(tag);
-    cores_[index]->on_events(static_cast<std::uint32_t>(tag >> generation_bits), events);
+    cores_[index / cores_per_chunk][index % cores_per_chunk].on_events(
+        static_cast<std::uint32_t>(tag >> generation_bits), events);
   }
 }
 
@@ -329,8 +346,10 @@ void Loop::give_turns() {
 
 void Loop::shut_all_sockets() {
   shut_ = true;
-  for (const auto& core : cores_)
-    if (core->is_open()) ::shutdown(core->fd(), SHUT_RDWR);
+  for (const auto& chunk : cores_) {
+    for (std::size_t i = 0; i < cores_per_chunk; ++i)
+      if (chunk[i].is_open()) ::shutdown(chunk[i].fd(), SHUT_RDWR);
+  }
 }
 
 }  // namespace muster::lb

@@ -183,6 +183,7 @@ class Loop {
   void advance_wheel();
   void give_turns();
   SocketCore& take_core();
+  void give_core(SocketCore& core) noexcept;
 
   const Fd epoll_;
   const Fd wake_;  // an eventfd, written by post()
@@ -193,8 +194,8 @@ class Loop {
   bool quitting_ = false;
   bool shut_ = false;
   // Never freed one by one: an event for a socket that is closed meanwhile must still find its core.
-  std::vector<std::unique_ptr<SocketCore>> cores_;
-  std::vector<SocketCore*> free_cores_;
+  std::vector<std::unique_ptr<SocketCore[]>> cores_;  // NOLINT(modernize-avoid-c-arrays): chunks
+  SocketCore* free_core_ = nullptr;                   // the first of a list
   std::vector<std::coroutine_handle<>> turns_;
   std::mutex mutex_;
   std::vector<std::function<void()>> letters_;  // guarded by mutex_

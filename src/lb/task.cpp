@@ -12,11 +12,11 @@
 namespace muster::lb {
 
 namespace {
-constexpr std::size_t class_bytes = 128;
+constexpr std::size_t class_bytes = 16;
 #if defined(__SANITIZE_ADDRESS__) || defined(MUSTER_CLANG_ASAN)
 constexpr std::size_t classes = 0;  // each frame has its own memory, so that a use after its end is seen
 #else
-constexpr std::size_t classes = 16;  // frames up to 2 KiB
+constexpr std::size_t classes = 128;  // frames up to 2 KiB
 #endif
 constexpr std::size_t kept_per_class = 256;
 

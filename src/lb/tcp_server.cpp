@@ -5,44 +5,22 @@
 namespace muster::lb {
 
 namespace {
-struct TcpClient final : WaitsForReplica {
-  TcpClient(Worker& w, Ref<LocalListener> l, Fd fd, Peer client_address)
-      : worker(w),
-        listener(std::move(l)),
-        address(std::move(client_address)),
-        counted_at(listener->frontend->shared),
-        socket(w.loop(), std::move(fd), listener->kind()),
+struct TcpClient final : Client, WaitsForReplica {
+  TcpClient(Worker& w, Ref<LocalListener> l, Fd fd, Peer&& client_address)
+      : Client(w, std::move(l), std::move(fd), std::move(client_address)),
         preference(preference_of(listener->frontend->listener, address)),
         begun(w.loop().now()) {
-    counters().connections.add();
     counters().requests.add();
     const Ref<Frontend>& frontend = listener->frontend;
     if (frontend->access_log) entry = frontend->access_log->begin(frontend->listener.access_log);
-    link.socket = &socket;
-    link.listener = listener.get();
-    worker.add_client(link);
   }
-  ~TcpClient() override {
-    socket.close();
-    counters().connections.subtract();
-    worker.remove_client(link);
-  }
-  [[nodiscard]] ListenerCounters& counters() const { return counted_at->per_thread[worker.index()]; }
-  TcpClient(const TcpClient&) = delete;
-  TcpClient& operator=(const TcpClient&) = delete;
   bool has_replica() override {
     const Ref<LocalPool>& pool = listener->frontend->pool;
     return pool && pool->takes_requests();
   }
 
-  Worker& worker;
-  Ref<LocalListener> listener;
-  Peer address;
-  std::shared_ptr<SharedListener> counted_at;
-  Socket socket;
   Preference preference;
   Instant begun;
-  ClientLink link;
   AccessEntryRef entry;        // null: no line is written
   Ref<LocalEndpoint> replica;  // the last that was asked
 };
@@ -117,11 +95,11 @@ Task<bool> reach_replica(TcpClient& client, Connected& connected) {
 }
 }  // namespace
 
-Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer client_address) {
+Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& client_address) {
   TcpClient client(worker, std::move(listener), std::move(fd), std::move(client_address));
   if (!client.socket.valid()) co_return;
   if (client.listener->frontend->tls) {
-    const TlsSession::Step step = co_await accept_tls(worker, client.link, client.listener->frontend);
+    const TlsSession::Step step = co_await accept_tls(worker, client, client.listener->frontend);
     if (step == TlsSession::Step::failed) co_await linger(client.socket, worker.scratch());
     if (step != TlsSession::Step::done) co_return;
   }

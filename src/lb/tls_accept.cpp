@@ -4,12 +4,12 @@
 
 namespace muster::lb {
 
-Task<TlsSession::Step> accept_tls(Worker& worker, ClientLink& link, Ref<Frontend> frontend) {
-  Socket& socket = *link.socket;
+Task<TlsSession::Step> accept_tls(Worker& worker, Client& client, Ref<Frontend> frontend) {
+  Socket& socket = client.socket;
   const Instant deadline = worker.loop().now() + frontend->listener.timeout.head;
-  link.idle = true;  // a client that says nothing costs no memory for TLS, and holds up no stop
+  client.idle = true;  // a client that says nothing costs no memory for TLS, and holds up no stop
   Waited waited = co_await socket.readable(frontend->listener.timeout.head);
-  link.idle = false;
+  client.idle = false;
   TlsSession::Step step = TlsSession::Step::wants_read;
   if (waited == Waited::ready) socket.encrypt(TlsSession::begin(frontend->tls));
   while (waited == Waited::ready && socket.tls() != nullptr) {

@@ -9,6 +9,6 @@ namespace muster::lb {
 
 // For a listener with `tls`; timeout.head is for all of it. After `done` the client's socket is encrypted, after all
 // others it is not: with `plain_http` and `failed` the client may still hear why, with the rest there is nobody.
-Task<TlsSession::Step> accept_tls(Worker& worker, ClientLink& link, Ref<Frontend> frontend);
+Task<TlsSession::Step> accept_tls(Worker& worker, Client& client, Ref<Frontend> frontend);
 
 }  // namespace muster::lb

@@ -134,15 +134,35 @@ void Worker::give_buffer(Buffer buffer) {
   spare_buffers_.push_back(std::move(buffer));
 }
 
-void Worker::add_client(ClientLink& link) {
-  link.next = clients_;
-  if (clients_ != nullptr) clients_->previous = &link;
-  clients_ = &link;
+Client::Client(Worker& w, Ref<LocalListener> l, Fd fd, Peer&& client_address)
+    : worker(w),
+      listener(std::move(l)),
+      address(std::move(client_address)),
+      counted_at(listener->frontend->shared),
+      socket(w.loop(), std::move(fd), listener->kind()) {
+  counters().connections.add();
+  worker.add_client(*this);
 }
 
-void Worker::remove_client(ClientLink& link) {
-  (link.previous == nullptr ? clients_ : link.previous->next) = link.next;
-  if (link.next != nullptr) link.next->previous = link.previous;
+Client::~Client() {
+  socket.close();
+  counters().connections.subtract();
+  worker.remove_client(*this);
+}
+
+ListenerCounters& Client::counters() const {
+  return counted_at->per_thread[worker.index()];
+}
+
+void Worker::add_client(Client& client) {
+  client.next = clients_;
+  if (clients_ != nullptr) clients_->previous = &client;
+  clients_ = &client;
+}
+
+void Worker::remove_client(Client& client) {
+  (client.previous == nullptr ? clients_ : client.previous->next) = client.next;
+  if (client.next != nullptr) client.next->previous = client.previous;
   finish_when_done();
 }
 
@@ -383,10 +403,10 @@ void Worker::accept_last(LocalListener& listener) {
   }
   listener.socket.abort_wait(Direction::read);  // the accept loop closes the socket and ends
   // Connections that wait for their next request have none in flight.
-  for (ClientLink* link = clients_; link != nullptr;) {
-    ClientLink* const next = link->next;
-    if (link->idle && link->listener == &listener) link->socket->abort_wait(Direction::read);
-    link = next;
+  for (Client* client = clients_; client != nullptr;) {
+    Client* const next = client->next;
+    if (client->idle && client->listener.get() == &listener) client->socket.abort_wait(Direction::read);
+    client = next;
   }
 }
 
@@ -450,7 +470,7 @@ bool Worker::has_room() {
   return !near_limit_;
 }
 
-void Worker::begin_connection(LocalListener& listener, Fd fd, Peer client_address) {
+void Worker::begin_connection(LocalListener& listener, Fd fd, Peer&& client_address) {
   switch (listener.frontend->listener.mode) {
     case spec::ListenMode::http:
       serve_http(*this, Ref<LocalListener>(&listener), std::move(fd), std::move(client_address));

@@ -82,13 +82,24 @@ struct LocalListener : LocalCounted {
   bool closing = false;  // no listener names it any more: connections end after the request they carry
 };
 
-// A client connection in the worker's list; `idle` ones are woken to close when the worker stops.
-struct ClientLink {
-  ClientLink* previous = nullptr;
-  ClientLink* next = nullptr;
-  Socket* socket = nullptr;
-  const LocalListener* listener = nullptr;
-  bool idle = false;
+class Worker;
+
+// A client's connection, for its whole life: counted at its listener and in the worker's list.
+struct Client {
+  Client(Worker& w, Ref<LocalListener> l, Fd fd, Peer&& client_address);
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+  ~Client();
+  [[nodiscard]] ListenerCounters& counters() const;
+
+  Worker& worker;
+  Ref<LocalListener> listener;
+  Peer address;
+  std::shared_ptr<SharedListener> counted_at;
+  Socket socket;
+  Client* previous = nullptr;
+  Client* next = nullptr;
+  bool idle = false;  // woken to close when the worker or its listener stops
 };
 
 // Asked again after each change of the routing.
@@ -134,8 +145,8 @@ class Worker {
   Buffer take_buffer();
   void give_buffer(Buffer buffer);
 
-  void add_client(ClientLink& link);
-  void remove_client(ClientLink& link);
+  void add_client(Client& client);
+  void remove_client(Client& client);
 
   // The next replica that is not in `tried`, by what the request prefers and the listener's `balance`; an ejected one
   // only when there is no other. None: each was tried.
@@ -157,7 +168,7 @@ class Worker {
   bool accept_some(LocalListener& listener);
   bool has_room();
   void accept_last(LocalListener& listener);
-  void begin_connection(LocalListener& listener, Fd fd, Peer client_address);
+  void begin_connection(LocalListener& listener, Fd fd, Peer&& client_address);
   void wake_queue();
   void finish_when_done();
 
@@ -183,7 +194,7 @@ class Worker {
   std::multimap<InstanceId, std::shared_ptr<Rendezvous>> idle_watches_;
   QueueWait* queue_first_ = nullptr;
   QueueWait* queue_last_ = nullptr;
-  ClientLink* clients_ = nullptr;
+  Client* clients_ = nullptr;
   std::size_t accepting_ = 0;  // accept loops that have not ended
   int descriptors_max_ = 0;    // no connection above it
   bool near_limit_ = false;
@@ -195,6 +206,6 @@ class Worker {
 
 // Carry one client connection to its end (http_server.cpp, tcp_server.cpp).
 Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& client_address);
-Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer client_address);
+Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& client_address);
 
 }  // namespace muster::lb
