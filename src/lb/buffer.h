@@ -10,6 +10,27 @@
 
 namespace muster::lb {
 
+// Writes where there is room: see Buffer::append_with().
+class Pen {
+ public:
+  explicit Pen(char* at) noexcept : at_(at) {}
+  Pen& put(std::string_view text) noexcept {
+    std::memcpy(at_, text.data(), text.size());
+    at_ += text.size();
+    return *this;
+  }
+  template <std::size_t Size>
+  Pen& put(const char (&text)[Size]) noexcept {  // NOLINT(modernize-avoid-c-arrays): a literal
+    std::memcpy(at_, text, Size - 1);
+    at_ += Size - 1;
+    return *this;
+  }
+  [[nodiscard]] char* at() const noexcept { return at_; }
+
+ private:
+  char* at_;
+};
+
 class Buffer {
  public:
   Buffer() noexcept = default;
@@ -41,6 +62,12 @@ class Buffer {
     reserve(size_ + text.size());
     std::memcpy(bytes_.get() + size_, text.data(), text.size());
     size_ += text.size();
+  }
+  // `write` gets a Pen with room for `most` bytes and returns it as it stands behind what it wrote.
+  template <typename Write>
+  void append_with(std::size_t most, Write write) {
+    reserve(size_ + most);
+    size_ = static_cast<std::size_t>(write(Pen(bytes_.get() + size_)).at() - bytes_.get());
   }
   void reserve(std::size_t wanted) {
     if (wanted > capacity_) grow(wanted);

@@ -32,8 +32,8 @@ inline HeadVerdict take_crlf(Cursor& in) {
   return in.left() < 2 ? need_more : bad(400, "a bare CR in the head");
 }
 
-// The value is over at the first control byte; anything but CRLF there is refused.
-HeadVerdict take_field(Cursor& in, Field& field) {
+// What is wrong with the field line at `in`, or missing of it. take_fields() found out that something is.
+HeadVerdict judge_line(Cursor in) {
   const char* const begin = in.at;
   const char* const colon = scan::skip_name(in.begin, begin, in.end);
   if (colon == in.end) return need_more;
@@ -42,33 +42,46 @@ HeadVerdict take_field(Cursor& in, Field& field) {
     return bad(400, folded ? "a folded field line (obs-fold)" : "a field line without a name");
   }
   if (*colon != ':') return bad(400, "a field name that is no token, or white space before its colon");
-  const char* const value = colon + 1;
-  const char* const stop = scan::find_control(in.begin, value, in.end);
-  if (stop == in.end) return need_more;
-  in.at = stop;
-  const HeadVerdict line = take_crlf(in);
-  if (line.state != HeadState::complete) return line;
-  field.name = {begin, static_cast<std::size_t>(colon - begin)};
-  field.value = scan::trim({value, static_cast<std::size_t>(stop - value)});
-  field.kind = kind_of_field(field.name);
-  field.canonical = field.value.data() == value + 1 && *value == ' ' &&
-                    field.value.data() + field.value.size() == stop && !field.value.empty();
-  return complete;
+  in.at = scan::find_control(in.begin, colon + 1, in.end);
+  return take_crlf(in);
+}
+
+inline bool is_blank(char c) {
+  return c == ' ' || c == '\t';
 }
 
 HeadVerdict take_fields(Cursor& in, HeadFields& fields) {
-  fields.count = 0;
-  fields.kinds = 0;
-  for (;;) {
-    if (in.empty()) return need_more;
-    if (*in.at == '\r') return take_crlf(in);
-    if (fields.count == fields.items.size()) return bad(431, "more than 100 header fields");
-    Field& field = fields.items[fields.count];
-    const HeadVerdict taken = take_field(in, field);
-    if (taken.state != HeadState::complete) return taken;
-    fields.kinds |= 1U << static_cast<unsigned>(field.kind);
-    ++fields.count;
+  std::uint32_t kinds = 0;
+  Field* field = fields.items.data();
+  const Field* const last = field + fields.items.size();
+  const char* at = in.at;
+  while (at != in.end && *at != '\r') {
+    const char* const colon = scan::skip_name(in.begin, at, in.end);
+    const bool named = colon != at && colon != in.end && *colon == ':';
+    // The value is over at the first control byte; anything but CRLF there is refused.
+    const char* const stop = named ? scan::find_control(in.begin, colon + 1, in.end) : in.end;
+    const bool whole = in.end - stop >= 2 && stop[0] == '\r' && stop[1] == '\n';
+    if (field == last) return bad(431, "more than 100 header fields");
+    if (!whole) {
+      in.at = at;
+      return judge_line(in);
+    }
+    field->name = {at, static_cast<std::size_t>(colon - at)};
+    field->kind = kind_of_field(field->name);
+    field->canonical = stop - colon >= 3 && colon[1] == ' ' && !is_blank(colon[2]) && !is_blank(stop[-1]);
+    if (field->canonical) {
+      field->value = {colon + 2, static_cast<std::size_t>(stop - colon) - 2};
+    } else {
+      field->value = scan::trim({colon + 1, static_cast<std::size_t>(stop - colon) - 1});
+    }
+    kinds |= 1U << static_cast<unsigned>(field->kind);
+    ++field;
+    at = stop + 2;
   }
+  in.at = at;
+  fields.count = static_cast<std::size_t>(field - fields.items.data());
+  fields.kinds = kinds;
+  return take_crlf(in);
 }
 
 // "HTTP/1.0" or "HTTP/1.1". A higher minor version is processed as 1.1 (RFC 9110 2.5), another major one is 505.

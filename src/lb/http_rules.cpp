@@ -17,14 +17,16 @@ constexpr HeadVerdict bad(int status, const char* reason) {
 // 1*DIGIT up to 2^63-1: no sign, no space, no list. Every proxy that was laxer had its own smuggling hole.
 bool parse_length(std::string_view text, std::uint64_t& length) {
   constexpr auto max = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  constexpr std::size_t always_fits = 18;  // digits
   if (text.empty()) return false;
-  length = 0;
-  for (const char c : text) {
-    if (!scan::is(c, scan::digit)) return false;
-    const auto value = static_cast<std::uint64_t>(c - '0');
-    if (length > (max - value) / 10) return false;
-    length = length * 10 + value;
+  std::uint64_t number = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto value = static_cast<std::uint64_t>(static_cast<unsigned char>(text[i])) - '0';
+    if (value > 9) return false;
+    if (i >= always_fits && number > (max - value) / 10) return false;
+    number = number * 10 + value;
   }
+  length = number;
   return true;
 }
 
@@ -38,10 +40,10 @@ bool is_authority(std::string_view text) {
       return false;
     port = text.substr(close + 1);
   } else {
-    const std::size_t colon = text.find(':');
-    const std::string_view name = text.substr(0, colon);
-    if (name.empty() || !scan::all_are(name, scan::host)) return false;
-    if (colon != std::string_view::npos) port = text.substr(colon);
+    const char* const end = text.data() + text.size();
+    const char* const name_end = scan::skip(text.data(), end, scan::host);
+    if (name_end == text.data() || (name_end != end && *name_end != ':')) return false;
+    port = {name_end, static_cast<std::size_t>(end - name_end)};
   }
   if (port.empty()) return true;
   std::uint64_t number = 0;

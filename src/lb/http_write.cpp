@@ -9,10 +9,8 @@ namespace muster::lb {
 
 namespace {
 void append_field(Buffer& out, std::string_view name, std::string_view value) {
-  out.append(name);
-  out.append(": ");
-  out.append(value);
-  out.append("\r\n");
+  out.append_with(name.size() + value.size() + 4,
+                  [&](Pen pen) { return pen.put(name).put(": ").put(value).put("\r\n"); });
 }
 
 // Lines in the order they are to have. Those that stay as they came are copied when the run ends.
@@ -108,55 +106,31 @@ std::string_view reason_of(int status) {
   }
 }
 
-bool passes_to_replica(const Field& field, const RequestHead& head) {
-  switch (field.kind) {
-    case FieldKind::other:
-    case FieldKind::trailer:
-    case FieldKind::content_length:
-      return true;
-    case FieldKind::expect:
-      return head.expect_continue;
-    case FieldKind::upgrade:
-      return head.framing.upgrade;
-    case FieldKind::request_id:         // written here
-    case FieldKind::host:               // where it is the authority
-    case FieldKind::transfer_encoding:  // written from the framing
-    case FieldKind::connection:
-    case FieldKind::hop_by_hop:
-    case FieldKind::forwarded:
-    case FieldKind::forwarded_for:
-    case FieldKind::forwarded_host:
-    case FieldKind::forwarded_proto:
-    case FieldKind::named_by_connection:
-      return false;
-  }
-  return false;
+constexpr std::uint32_t bit(FieldKind kind) {
+  return 1U << static_cast<unsigned>(kind);
 }
 
-bool passes_to_client(const Field& field, const AnswerForm& form) {
-  switch (field.kind) {
-    case FieldKind::content_length:
-      return form.body == BodyKind::sized || form.keep_length;
-    case FieldKind::other:
-    case FieldKind::host:
-    case FieldKind::expect:
-    case FieldKind::forwarded:
-    case FieldKind::forwarded_for:
-    case FieldKind::forwarded_host:
-    case FieldKind::forwarded_proto:
-    case FieldKind::request_id:
-      return true;
-    case FieldKind::trailer:
-      return form.body == BodyKind::chunked;
-    case FieldKind::upgrade:
-      return form.upgrade;
-    case FieldKind::transfer_encoding:
-    case FieldKind::connection:
-    case FieldKind::hop_by_hop:
-    case FieldKind::named_by_connection:
-      return false;
-  }
-  return false;
+// The kinds of fields that go to a replica as they are. Not among them: what is written here (Host where it is not the
+// authority, the request's id, Transfer-Encoding, X-Forwarded-*), and what is for the hop alone.
+std::uint32_t kinds_for_replica(const RequestHead& head, bool keeps_host) {
+  std::uint32_t kinds = bit(FieldKind::other) | bit(FieldKind::trailer) | bit(FieldKind::content_length);
+  if (head.expect_continue) kinds |= bit(FieldKind::expect);
+  if (head.framing.upgrade) kinds |= bit(FieldKind::upgrade);
+  if (keeps_host) kinds |= bit(FieldKind::host);
+  return kinds;
+}
+
+// The kinds that go to a client as they are. Not among them: what is written from the framing or for the hop alone.
+std::uint32_t kinds_for_client(const AnswerForm& form) {
+  constexpr std::uint32_t always = bit(FieldKind::other) | bit(FieldKind::host) | bit(FieldKind::expect) |
+                                   bit(FieldKind::forwarded) | bit(FieldKind::forwarded_for) |
+                                   bit(FieldKind::forwarded_host) | bit(FieldKind::forwarded_proto) |
+                                   bit(FieldKind::request_id);
+  std::uint32_t kinds = always;
+  if (form.body == BodyKind::sized || form.keep_length) kinds |= bit(FieldKind::content_length);
+  if (form.body == BodyKind::chunked) kinds |= bit(FieldKind::trailer);
+  if (form.upgrade) kinds |= bit(FieldKind::upgrade);
+  return kinds;
 }
 }  // namespace
 
@@ -197,10 +171,18 @@ class Forwarding {
 
  private:
   void write_ours() {
-    if (!origin_.address.empty()) append_field(out_, "X-Forwarded-For", origin_.address);
-    out_.append(origin_.is_encrypted ? "X-Forwarded-Proto: https\r\n" : "X-Forwarded-Proto: http\r\n");
-    if (!head_.authority.empty()) append_field(out_, "X-Forwarded-Host", head_.authority);
-    write_request_id();
+    const std::string_view id = request_id_of(head_, origin_.request_id);
+    constexpr std::size_t names_bytes_max = 128;
+    out_.append_with(names_bytes_max + origin_.address.size() + head_.authority.size() + id.size(),
+                     [&](Pen pen) {
+                       if (!origin_.address.empty())
+                         pen.put("X-Forwarded-For: ").put(origin_.address).put("\r\n");
+                       pen.put("X-Forwarded-Proto: http");
+                       if (origin_.is_encrypted) pen.put("s");
+                       if (!head_.authority.empty()) pen.put("\r\nX-Forwarded-Host: ").put(head_.authority);
+                       if (!id.empty()) pen.put("\r\nX-Request-Id: ").put(id);
+                       return pen.put("\r\n");
+                     });
   }
 
   void say(std::string_view name, FieldKind kind, std::string_view ours) {
@@ -289,9 +271,10 @@ void write_request_head(Buffer& out, const RequestHead& head, const Origin& orig
       lines.keep(head.start_line);
     }
     if (!keeps_host && !is_edited("Host", edits)) append_field(lines.end_run(), "Host", head.authority);
+    const std::uint32_t kinds = kinds_for_replica(head, keeps_host);
     for (const Field& field : head.fields.all()) {
       if (edited && is_edited(field.name, edits)) continue;
-      if (passes_to_replica(field, head) || (field.kind == FieldKind::host && keeps_host)) lines.write(field);
+      if ((kinds & bit(field.kind)) != 0) lines.write(field);
     }
   }
   if (head.framing.body == BodyKind::chunked) out.append("Transfer-Encoding: chunked\r\n");
@@ -312,9 +295,10 @@ void write_response_head(Buffer& out, const ResponseHead& head, const AnswerForm
     } else {
       lines.keep(head.start_line);
     }
+    const std::uint32_t kinds = kinds_for_client(form);
     for (const Field& field : head.fields.all()) {
       if (edited && is_edited(field.name, *edits)) continue;
-      if (passes_to_client(field, form)) lines.write(field);
+      if ((kinds & bit(field.kind)) != 0) lines.write(field);
     }
   }
   if (edited) append_edits(out, *edits);
