@@ -47,8 +47,9 @@ bool Exchange::begin_answer(std::string_view bytes) {
   if (!listener.sticky_cookie.empty() && preference_.stuck != endpoint.seed())
     cookie = sticky_cookie_line(listener.sticky_cookie, endpoint.seed());
   form_.further = cookie;
+  form_.date = worker_.http_date();
   write_response_head(worker_.serialised(), head, form_, &listener.response_headers);
-  form_.further = {};
+  form_.further = form_.date = {};
   const bool there = pass_on(bytes);
   // The time of the loop is that of the whole round; read here it has this one's turn and what was done for it.
   first_byte_ = std::chrono::steady_clock::now();

@@ -60,6 +60,11 @@ void Exchange::begin(std::string_view input) {
                       .edits = &listener.headers});
   head_end_ = staged_.size();
   if (!choice_.pool) refusal_ = answer_of_route();
+  // The last hop that such a request names answers it: RFC 9110 7.6.2.
+  if (head.hops_left == 0U && head.method == "OPTIONS")
+    refusal_ = {.status = 200, .verbatim = true, .allow = true, .end = AccessEnd::complete};
+  if (head.hops_left == 0U && head.method == "TRACE")
+    refusal_ = {.status = 405, .text = "TRACE is not answered here"};
   take_body(input.substr(head.bytes));
 }
 
@@ -323,6 +328,8 @@ Task<bool> Exchange::refuse(Refusal refusal) {
                                            .close = close,
                                            .head_only = answers_head_,
                                            .retry_after_seconds = refusal.retry_after_seconds,
+                                           .allow = refusal.allow,
+                                           .date = worker_.http_date(),
                                            .edits = &frontend_->listener.response_headers});
   client_.linger = !whole;
   frontend_->counters->bytes_out.add(answer_bytes_);

@@ -61,6 +61,7 @@ class Exchange final : WaitsForReplica {
     std::string_view type = "text/plain";
     std::string_view location = {};
     bool verbatim = false;  // the text is a whole body, not a sentence
+    bool allow = false;     // the methods are listed
     AccessEnd end = AccessEnd::muster_refused;
   };
 

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -25,13 +26,16 @@ enum class FieldKind : std::uint8_t {
   upgrade,
   expect,
   hop_by_hop,  // Keep-Alive, Proxy-Connection, TE: RFC 9110 7.6.1
-  trailer,     // announces the fields after a chunked body
-  forwarded,   // Forwarded and the next three: what the client says of itself; ours replace it
+  date,
+  max_forwards,
+  trailer,    // announces the fields after a chunked body
+  forwarded,  // Forwarded and the next three: what the client says of itself; ours replace it
   forwarded_for,
   forwarded_host,
   forwarded_proto,
   request_id,
   named_by_connection,
+  lookalike,  // with '_' for '-' it would frame or route the message, or say who the client is
 };
 
 struct Field {
@@ -74,7 +78,8 @@ struct RequestHead {
   int minor = 1;  // HTTP/1.0 or 1.1
   Framing framing;
   bool expect_continue = false;
-  std::size_t bytes = 0;  // of the head, its empty line included
+  std::optional<std::uint64_t> hops_left;  // Max-Forwards of OPTIONS and TRACE (RFC 9110 7.6.2)
+  std::size_t bytes = 0;                   // of the head, its empty line included
   HeadFields fields;
 };
 

@@ -1,6 +1,7 @@
 #include "lb/http_rules.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 
@@ -180,6 +181,28 @@ HeadVerdict judge_target(RequestHead& head) {
   return complete;
 }
 
+HeadVerdict judge_lookalikes(const RequestHead& head) {
+  if (!head.fields.has(FieldKind::lookalike)) return complete;
+  for (const Field& field : head.fields.all()) {
+    const char first = static_cast<char>(field.name.front() | 0x20);  // Content_Length, Transfer_Encoding
+    const bool frames = field.kind == FieldKind::lookalike && (first == 'c' || first == 't');
+    if (frames) return bad(400, "a field that frames the message, spelled with _");
+  }
+  return complete;  // the others are dropped
+}
+
+// One that is no number is passed on like any other field.
+void read_max_forwards(RequestHead& head) {
+  head.hops_left.reset();
+  if (!head.fields.has(FieldKind::max_forwards) || (head.method != "OPTIONS" && head.method != "TRACE"))
+    return;
+  for (const Field& field : head.fields.all()) {
+    std::uint64_t number = 0;
+    if (field.kind == FieldKind::max_forwards && parse_length(field.value, number))
+      head.hops_left = std::min(number, head.hops_left.value_or(number));
+  }
+}
+
 HeadVerdict judge_expect(RequestHead& head) {
   head.expect_continue = false;
   if (!head.fields.has(FieldKind::expect)) return complete;
@@ -224,13 +247,30 @@ bool same_name(std::string_view one, std::string_view other) {
   return one.size() == other.size() && std::ranges::equal(one, other, {}, lower, lower);
 }
 
+namespace {
+// Where fields become variables of a program (CGI, WSGI, Rack), '-' and '_' are the same.
+FieldKind kind_with_underscores(std::string_view name) {
+  constexpr std::size_t longest = 17;
+  std::array<char, longest> spelled{};
+  std::ranges::replace_copy(name, spelled.begin(), '_', '-');
+  return kind_of_field({spelled.data(), name.size()}) == FieldKind::other ? FieldKind::other
+                                                                          : FieldKind::lookalike;
+}
+
+// A name of a length that one of ours has, and that is none of them.
+FieldKind kind_of_other(std::string_view name) {
+  return name.find('_') == std::string_view::npos ? FieldKind::other : kind_with_underscores(name);
+}
+}  // namespace
+
 FieldKind kind_of_field(std::string_view name) {
   const auto is = [name](std::string_view lower_case) { return equals_ignoring_case(name, lower_case); };
   switch (name.size()) {  // the length alone rules out most
     case 2:
       return is("te") ? FieldKind::hop_by_hop : FieldKind::other;
     case 4:
-      return is("host") ? FieldKind::host : FieldKind::other;
+      if (is("host")) return FieldKind::host;
+      return is("date") ? FieldKind::date : FieldKind::other;
     case 6:
       return is("expect") ? FieldKind::expect : FieldKind::other;
     case 7:
@@ -242,17 +282,18 @@ FieldKind kind_of_field(std::string_view name) {
     case 9:
       return is("forwarded") ? FieldKind::forwarded : FieldKind::other;
     case 12:
-      return is("x-request-id") ? FieldKind::request_id : FieldKind::other;
+      if (is("x-request-id")) return FieldKind::request_id;
+      return is("max-forwards") ? FieldKind::max_forwards : kind_of_other(name);
     case 14:
-      return is("content-length") ? FieldKind::content_length : FieldKind::other;
+      return is("content-length") ? FieldKind::content_length : kind_of_other(name);
     case 15:
-      return is("x-forwarded-for") ? FieldKind::forwarded_for : FieldKind::other;
+      return is("x-forwarded-for") ? FieldKind::forwarded_for : kind_of_other(name);
     case 16:
       if (is("proxy-connection")) return FieldKind::hop_by_hop;
-      return is("x-forwarded-host") ? FieldKind::forwarded_host : FieldKind::other;
+      return is("x-forwarded-host") ? FieldKind::forwarded_host : kind_of_other(name);
     case 17:
       if (is("transfer-encoding")) return FieldKind::transfer_encoding;
-      return is("x-forwarded-proto") ? FieldKind::forwarded_proto : FieldKind::other;
+      return is("x-forwarded-proto") ? FieldKind::forwarded_proto : kind_of_other(name);
     default:
       return FieldKind::other;
   }
@@ -269,7 +310,9 @@ HeadVerdict judge_request(RequestHead& head) {
   HeadVerdict verdict = judge_framing(head.fields, head.minor, head.framing);
   if (verdict.state == HeadState::complete) verdict = judge_host(head);
   if (verdict.state == HeadState::complete) verdict = judge_target(head);
+  if (verdict.state == HeadState::complete) verdict = judge_lookalikes(head);
   if (verdict.state == HeadState::complete) verdict = judge_expect(head);
+  read_max_forwards(head);
   if (verdict.state == HeadState::complete && head.framing.upgrade && head.framing.body != BodyKind::none)
     head.framing.upgrade = false;  // where the body ends and the tunnel begins is not worth guessing
   return verdict;

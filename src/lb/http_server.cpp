@@ -40,6 +40,7 @@ Task<> refuse_head(HttpClient& client, BadHead head, std::string_view text) {
   head.body_bytes = write_own_answer(answer, {.status = head.status,
                                               .text = text,
                                               .head_only = to_head,
+                                              .date = client.worker.http_date(),
                                               .edits = &frontend->listener.response_headers});
   frontend->counters->refused.add();
   frontend->counters->responses.add(head.status);

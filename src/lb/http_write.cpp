@@ -1,8 +1,11 @@
 #include "lb/http_write.h"
 
+#include <fmt/format.h>
 #include <algorithm>
+
 #include <array>
 #include <charconv>
+#include <ctime>
 #include <utility>
 
 namespace muster::lb {
@@ -114,6 +117,8 @@ constexpr std::uint32_t bit(FieldKind kind) {
 // authority, the request's id, Transfer-Encoding, X-Forwarded-*), and what is for the hop alone.
 std::uint32_t kinds_for_replica(const RequestHead& head, bool keeps_host) {
   std::uint32_t kinds = bit(FieldKind::other) | bit(FieldKind::trailer) | bit(FieldKind::content_length);
+  kinds |= bit(FieldKind::date);
+  if (!head.hops_left) kinds |= bit(FieldKind::max_forwards);
   if (head.expect_continue) kinds |= bit(FieldKind::expect);
   if (head.framing.upgrade) kinds |= bit(FieldKind::upgrade);
   if (keeps_host) kinds |= bit(FieldKind::host);
@@ -122,10 +127,11 @@ std::uint32_t kinds_for_replica(const RequestHead& head, bool keeps_host) {
 
 // The kinds that go to a client as they are. Not among them: what is written from the framing or for the hop alone.
 std::uint32_t kinds_for_client(const AnswerForm& form) {
-  constexpr std::uint32_t always = bit(FieldKind::other) | bit(FieldKind::host) | bit(FieldKind::expect) |
-                                   bit(FieldKind::forwarded) | bit(FieldKind::forwarded_for) |
-                                   bit(FieldKind::forwarded_host) | bit(FieldKind::forwarded_proto) |
-                                   bit(FieldKind::request_id);
+  constexpr std::uint32_t always =
+      bit(FieldKind::other) | bit(FieldKind::date) | bit(FieldKind::max_forwards) | bit(FieldKind::host) |
+      bit(FieldKind::expect) | bit(FieldKind::forwarded) | bit(FieldKind::forwarded_for) |
+      bit(FieldKind::forwarded_host) | bit(FieldKind::forwarded_proto) | bit(FieldKind::request_id) |
+      bit(FieldKind::lookalike);
   std::uint32_t kinds = always;
   if (form.body == BodyKind::sized || form.keep_length) kinds |= bit(FieldKind::content_length);
   if (form.body == BodyKind::chunked) kinds |= bit(FieldKind::trailer);
@@ -279,6 +285,11 @@ void write_request_head(Buffer& out, const RequestHead& head, const Origin& orig
   }
   if (head.framing.body == BodyKind::chunked) out.append("Transfer-Encoding: chunked\r\n");
   if (head.framing.upgrade) out.append("Connection: upgrade\r\n");
+  if (head.hops_left && !is_edited("Max-Forwards", edits)) {
+    out.append("Max-Forwards: ");
+    append_number(out, *head.hops_left - std::min<std::uint64_t>(*head.hops_left, 1));
+    out.append("\r\n");
+  }
   Forwarding(out, head, origin, edits).write();
   if (edited) append_edits(out, edits);
   out.append("\r\n");
@@ -301,6 +312,8 @@ void write_response_head(Buffer& out, const ResponseHead& head, const AnswerForm
       if ((kinds & bit(field.kind)) != 0) lines.write(field);
     }
   }
+  const bool dated = form.date.empty() || head.fields.has(FieldKind::date);
+  if (!dated && !(edited && is_edited("Date", *edits))) append_field(out, "Date", form.date);
   if (edited) append_edits(out, *edits);
   out.append(form.further);
   if (form.body == BodyKind::chunked) out.append("Transfer-Encoding: chunked\r\n");
@@ -308,6 +321,21 @@ void write_response_head(Buffer& out, const ResponseHead& head, const AnswerForm
   if (form.close) out.append("Connection: close\r\n");
   if (form.keep_alive_1_0) out.append("Connection: keep-alive\r\n");
   out.append("\r\n");
+}
+
+std::array<char, http_date_bytes> http_date(std::time_t when) {
+  constexpr std::string_view days = "SunMonTueWedThuFriSat";
+  constexpr std::string_view months = "JanFebMarAprMayJunJulAugSepOctNovDec";
+  std::array<char, http_date_bytes> text{};
+  std::tm utc{};
+  ::gmtime_r(&when, &utc);
+  const auto three = [](std::string_view names, int number) {
+    return names.substr(static_cast<std::size_t>(number) * 3, 3);
+  };
+  fmt::format_to_n(text.data(), text.size(), "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
+                   three(days, utc.tm_wday), utc.tm_mday, three(months, utc.tm_mon), utc.tm_year + 1900,
+                   utc.tm_hour, utc.tm_min, utc.tm_sec);
+  return text;
 }
 
 void write_chunk_size(Buffer& out, std::size_t size) {
@@ -339,7 +367,12 @@ std::size_t write_own_answer(Buffer& out, const OwnAnswer& answer) {
     out.append("\r\nRetry-After: ");
     append_number(out, static_cast<std::uint64_t>(answer.retry_after_seconds));
   }
-  if (answer.status == 405) out.append("\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE");
+  if (!answer.date.empty() && (answer.edits == nullptr || !is_edited("Date", *answer.edits))) {
+    out.append("\r\nDate: ");
+    out.append(answer.date);
+  }
+  if (answer.allow || answer.status == 405)
+    out.append("\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE");
   if (answer.close) out.append("\r\nConnection: close");
   out.append("\r\n");
   if (answer.edits != nullptr) append_edits(out, *answer.edits);

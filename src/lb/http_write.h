@@ -2,7 +2,9 @@
 // Lines that came as they would be written are copied, all that follow one another at once. Pure.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <ctime>
 #include <string_view>
 
 #include "lb/buffer.h"
@@ -31,10 +33,15 @@ struct AnswerForm {
   bool keep_alive_1_0 = false;     // "Connection: keep-alive", which an HTTP/1.0 client must be told
   bool upgrade = false;            // the 101 that opens a tunnel, a 426 that names a protocol
   std::string_view further = {};   // field lines, each with its CRLF
+  std::string_view date = {};      // for an answer without a Date (RFC 9110 6.6.1); empty: none is added
 };
 // `form.further` lines are muster's own, behind the others.
 void write_response_head(Buffer& out, const ResponseHead& head, const AnswerForm& form,
                          const spec::HeaderEdits* edits = nullptr);
+
+// "Sun, 06 Nov 1994 08:49:37 GMT": IMF-fixdate of RFC 9110 5.6.7.
+inline constexpr std::size_t http_date_bytes = 29;
+std::array<char, http_date_bytes> http_date(std::time_t when);
 
 // One line that opens a chunk of `size` bytes; the chunk itself ends with CRLF.
 void write_chunk_size(Buffer& out, std::size_t size);
@@ -52,6 +59,8 @@ struct OwnAnswer {
   bool close = true;
   bool head_only = false;       // answers HEAD
   int retry_after_seconds = 0;  // 0: none
+  bool allow = false;           // lists the methods, as each 405 does
+  std::string_view date = {};   // empty: none
   const spec::HeaderEdits* edits = nullptr;
 };
 // Returns the bytes of its body.

@@ -119,6 +119,16 @@ std::string_view Worker::new_request_id() {
   return {request_id_.data(), request_id_.size()};
 }
 
+std::string_view Worker::http_date() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  if (now.tv_sec != http_date_second_) {
+    http_date_ = lb::http_date(now.tv_sec);
+    http_date_second_ = now.tv_sec;
+  }
+  return {http_date_.data(), http_date_.size()};
+}
+
 Worker::~Worker() = default;
 
 Buffer Worker::take_buffer() {

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstddef>
+#include <ctime>
 #include <map>
 #include <memory>
 #include <span>
@@ -16,6 +17,7 @@
 #include "lb/balancer.h"
 #include "lb/endpoint.h"
 #include "lb/http_head.h"
+#include "lb/http_write.h"
 #include "lb/listen_sockets.h"
 #include "lb/local_ref.h"
 #include "lb/loop.h"
@@ -141,6 +143,8 @@ class Worker {
   [[nodiscard]] ResponseHead& response_head() { return response_head_; }
   // 32 hexadecimal digits, unlike any other for all practical purposes; valid until the next call.
   [[nodiscard]] std::string_view new_request_id();
+  // For a Date field, of this second; valid until the next call.
+  [[nodiscard]] std::string_view http_date();
   [[nodiscard]] Buffer& serialised() { return serialised_; }
   Buffer take_buffer();
   void give_buffer(Buffer buffer);
@@ -182,6 +186,8 @@ class Worker {
   std::array<std::uint64_t, 2> request_id_state_{};  // chosen at random, then counted on
   std::array<char, 32> request_id_{};
   std::uint64_t random_state_ = 0;
+  std::array<char, http_date_bytes> http_date_{};
+  std::time_t http_date_second_ = -1;
   std::vector<bool> untried_;  // pick()'s, by index of the pool's endpoints
   std::vector<bool> usable_;
   std::vector<Buffer> spare_buffers_;

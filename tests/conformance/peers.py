@@ -66,6 +66,7 @@ defaults
   timeout server 60s
   timeout http-keep-alive 60s
   option http-keep-alive
+  option forwardfor
   http-reuse always
 """
     for number, lane in enumerate(lanes):
@@ -94,7 +95,7 @@ daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error
 events {{ worker_connections 4096; }}
 http {{ access_log off; {temporary}
 map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
-proxy_http_version 1.1; proxy_request_buffering off; proxy_set_header Host $host; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;
+proxy_http_version 1.1; proxy_request_buffering off; proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;
 """
     for number, lane in enumerate(lanes):
         port = lane.backend.getsockname()[1]

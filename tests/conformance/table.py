@@ -37,6 +37,14 @@ more than one thing (a lone LF, a folded line), each of them passes for haproxy 
 promises: refuse. So the score does not say how secure a proxy is: many rows differ because haproxy and nginx choose to
 be lenient where real clients are wrong. haproxy's score can differ by one or two from run to run: it answers a few
 malformed trailers now with 400, now by passing them on.
+
+`tests/conformance/desync.py` goes further with pairs of requests: ambiguous bytes of one client, then an innocent
+request of another over the same connection to a replica, which reads HTTP in one of sixteen odd ways (bare LF, folded
+lines, `Transfer_Encoding`, the first or the last of two lengths, loose chunk sizes, …) and answers oddly, too. Nobody may
+get the answer to somebody else's request. `ctest -R desync` plays 3,200 pairs, `desync_long` 100,000; muster must have
+no desync. Of 6,400 pairs (seed 1) muster had 0, nginx 0, haproxy 17: it passes `Transfer_Encoding` on, which a replica
+that turns fields into variables (CGI, WSGI) takes for the real one. muster refuses that name and `Content_Length`, and
+drops `X_Forwarded_For` and its like from requests.
 """
 
 

@@ -48,8 +48,8 @@ refused("coding-on-two-lines-the-first-unknown", "Two lines are one list: here o
         b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", lenient=ABC)
 served("coding-in-upper-case", "Names of codings have no case.", coded(b"CHUNKED"), seen=ABC)
 served("coding-with-white-space", "White space around a value is no part of it.", coded(b" \tchunked \t"), seen=ABC)
-served("coding-by-an-underscore", "Transfer_Encoding is a field like any other, and frames nothing.",
-       b"GET / HTTP/1.1\r\nHost: h\r\nTransfer_Encoding: chunked\r\n\r\n")
+refused("coding-by-an-underscore", "Transfer_Encoding is a field like any other, and frames nothing; to CGI it is Transfer-Encoding.",
+        b"GET / HTTP/1.1\r\nHost: h\r\nTransfer_Encoding: chunked\r\n\r\n", lenient=ROOT)
 
 section("9112 6.2")
 LENGTH = "Content-Length is digits alone."
@@ -71,8 +71,8 @@ refused("length-twice-0-first", "Two lengths that differ: 400.", b"POST / HTTP/1
 served("length-with-zeros-in-front", "Zeros in front are digits.", sized(b"0003"), seen=ABC, may_refuse=True)
 served("length-with-white-space", "White space around a value is no part of it.", sized(b"\t 3 "), seen=ABC)
 served("length-0", "A body may be empty.", sized(b"0", b""), seen=ROOT)
-served("length-by-an-underscore", "Content_Length is a field like any other, and frames nothing.",
-       b"GET / HTTP/1.1\r\nHost: h\r\nContent_Length: 30\r\n\r\n")
+refused("length-by-an-underscore", "Content_Length is a field like any other, and frames nothing; to CGI it is Content-Length.",
+        b"GET / HTTP/1.1\r\nHost: h\r\nContent_Length: 30\r\n\r\n", lenient=ROOT)
 
 section("9112 6.3")
 served("no-length-no-body", "A request without length and coding has no body.", b"POST /a HTTP/1.1\r\nHost: h\r\n\r\n" + get(b"/b"),

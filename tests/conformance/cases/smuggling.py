@@ -53,8 +53,10 @@ cl_te("coding-without-a-space-in-1-0", "HTTP/1.0 knows no coding; some read it."
       start=b"POST /a HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n")
 cl_te("coding-named-by-connection", "A coding that Connection takes away leaves the length.",
       b"Content-Length: <N>\r\nConnection: Transfer-Encoding\r\n" + TE, served_as=BY_CODING)
-served("smuggling-coding-with-an-underscore", "CGI makes one name of Transfer_Encoding and Transfer-Encoding: to HTTP it is another field.",
-       request(b"Content-Length: %d\r\nTransfer_Encoding: chunked" % len(CHUNKED_EVIL), CHUNKED_EVIL), seen=ONE, may_refuse=True)
+refused("smuggling-coding-with-an-underscore", "CGI makes one name of Transfer_Encoding and Transfer-Encoding: to HTTP it is another field.",
+        request(b"Content-Length: %d\r\nTransfer_Encoding: chunked" % len(CHUNKED_EVIL), CHUNKED_EVIL), lenient=ONE)
+served("smuggling-address-with-an-underscore", "X_Forwarded_For is who the client is, to CGI.",
+       request(b"X_Forwarded-For: 10.0.0.1\r\nContent-Length: 0", b""), seen=(Req(b"/a", lacks=("x_forwarded-for",)),), may_refuse=True)
 served("smuggling-coding-with-a-dot", "Names that only look alike frame nothing.",
        request(b"Content-Length: %d\r\nTransfer.Encoding: chunked" % len(CHUNKED_EVIL), CHUNKED_EVIL), seen=ONE, may_refuse=True)
 
@@ -76,8 +78,8 @@ refused("smuggling-length-with-a-high-digit", "A digit of another alphabet.", re
 refused("smuggling-length-named-by-connection", "A length that Connection takes away leaves a body without framing.",
         request(b"Connection: Content-Length\r\nContent-Length: %d" % len(EVIL), EVIL),
         lenient=(Req(b"/a", body=EVIL),))
-served("smuggling-length-with-an-underscore", "Content_Length is another field: the body is the next request.",
-       request(b"Content_Length: %d" % len(EVIL), EVIL), seen=(Req(b"/a"), Req(b"/evil")), may_refuse=True)
+refused("smuggling-length-with-an-underscore", "Content_Length is another field to HTTP, and Content-Length to CGI.",
+        request(b"Content_Length: %d" % len(EVIL), EVIL), lenient=(Req(b"/a"), Req(b"/evil")))
 served("smuggling-a-body-of-get", "A body of GET is a body: what it holds is no request.",
        request(b"Content-Length: %d" % len(EVIL), EVIL, b"GET /a HTTP/1.1\r\nHost: h\r\n"), seen=(Req(b"/a", b"GET", EVIL),))
 served("smuggling-a-body-of-head", "A body of HEAD is a body: what it holds is no request.",

@@ -48,6 +48,39 @@ TEST(RequestToReplica, ReplacesWhatTheClientSaysOfItself) {
             "GET / HTTP/1.1\r\nHost: h\r\n" + ours);
 }
 
+TEST(RequestToReplica, DropsWhatCgiWouldReadAsTheAddress) {
+  EXPECT_EQ(
+      forwarded("GET / HTTP/1.1\r\nHost: h\r\nX_Forwarded-For: 1.1.1.1\r\nx_request_id: z\r\nX_Y: 1\r\n\r\n"),
+      "GET / HTTP/1.1\r\nHost: h\r\nX_Y: 1\r\n" + ours);
+}
+
+TEST(RequestToReplica, CountsHopsOfOptionsAndTrace) {
+  EXPECT_EQ(forwarded("OPTIONS * HTTP/1.1\r\nHost: h\r\nMax-Forwards: 10\r\nX: y\r\n\r\n"),
+            "OPTIONS * HTTP/1.1\r\nHost: h\r\nX: y\r\nMax-Forwards: 9\r\n" + ours);
+  EXPECT_EQ(forwarded("GET / HTTP/1.1\r\nHost: h\r\nMax-Forwards: 10\r\n\r\n"),
+            "GET / HTTP/1.1\r\nHost: h\r\nMax-Forwards: 10\r\n" + ours);
+  EXPECT_EQ(forwarded("TRACE / HTTP/1.1\r\nHost: h\r\nMax-Forwards: ten\r\n\r\n"),
+            "TRACE / HTTP/1.1\r\nHost: h\r\nMax-Forwards: ten\r\n" + ours);
+}
+
+TEST(AnswerToClient, GetsADateWhereItHasNone) {
+  const AnswerForm form{.body = BodyKind::sized, .date = "now"};
+  EXPECT_EQ(answered("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", form),
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: now\r\n\r\n");
+  EXPECT_EQ(answered("HTTP/1.1 200 OK\r\ndate: then\r\nContent-Length: 2\r\n\r\n", form),
+            "HTTP/1.1 200 OK\r\ndate: then\r\nContent-Length: 2\r\n\r\n");
+}
+
+TEST(HttpDate, IsAnImfFixdate) {
+  const auto text = [](std::time_t when) {
+    const auto date = http_date(when);
+    return std::string(date.data(), date.size());
+  };
+  EXPECT_EQ(text(784111777), "Sun, 06 Nov 1994 08:49:37 GMT");
+  EXPECT_EQ(text(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+  EXPECT_EQ(text(951782400), "Tue, 29 Feb 2000 00:00:00 GMT");
+}
+
 TEST(RequestToReplica, SaysThatItCameEncrypted) {
   Origin client{.address = "192.0.2.7", .is_encrypted = true};
   const std::string https =

@@ -153,8 +153,9 @@ TEST(Http, FramesForAnHttp10Client) {
   Pair pair(says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n"));
   Wire client = pair.start();
   client.send("GET / HTTP/1.0\r\n\r\n");
-  const auto all = client.rest();
-  EXPECT_EQ(all, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc");
+  const std::string all = client.rest().value_or("");
+  EXPECT_TRUE(all.starts_with("HTTP/1.1 200 OK\r\nDate: ")) << all;
+  EXPECT_TRUE(all.ends_with(" GMT\r\nConnection: close\r\n\r\nabc")) << all;
 }
 
 TEST(Http, KeepsAnHttp10ConnectionThatAsksForIt) {
