@@ -26,7 +26,7 @@ BUILD_PACKAGES=(
 TEST_PACKAGES=(
   libgtest-dev libgmock-dev        # unit tests and the simulator
   libbenchmark-dev                 # benchmarks of the pure parts
-  nodejs redis-server              # real programs that the end-to-end tests supervise
+  nodejs node-ws redis-server      # real programs that the end-to-end tests supervise
   wrk nghttp2-client               # load generators (the second for h2load)
   curl procps                      # clients and process listings of the end-to-end tests
   openssl                          # certificates and TLS clients of the end-to-end tests
