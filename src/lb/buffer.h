@@ -15,7 +15,7 @@ class Pen {
  public:
   explicit Pen(char* at) noexcept : at_(at) {}
   Pen& put(std::string_view text) noexcept {
-    std::memcpy(at_, text.data(), text.size());
+    if (!text.empty()) std::memcpy(at_, text.data(), text.size());
     at_ += text.size();
     return *this;
   }

@@ -35,6 +35,16 @@ TEST(Tree, KeepsTheOrderAndThePlaces) {
   EXPECT_EQ(parsed.root.find("none"), nullptr);
 }
 
+// toml++ asks of the first character whether it is white space, and has no answer for most that are not ASCII.
+TEST(Tree, AStringIsContinuedByALetterBeyondAscii) {
+  for (const std::string letter : {"é", "Ω", "ﬦ", "日"}) {
+    const ParsedTree parsed = parse_tree("a = \"\"\"x\\\n  " + letter + "\"\"\"", 0);
+    ASSERT_TRUE(parsed.errors.empty()) << letter;
+    EXPECT_EQ(parsed.root.members.at(0).value.text, "x" + letter);
+  }
+  EXPECT_EQ(errors("a = \"\"\"x\\é\"\"\"").size(), 1U);
+}
+
 TEST(Tree, ColumnsCountCodePoints) {
   EXPECT_THAT(errors("a = { 'é' = '€', b b }"), ElementsAre(StartsWith("1:20 ")));
 }
