@@ -28,6 +28,7 @@ from end_to_end import Run, tree_of
 
 STEP = 0.2      # seconds between two bytes of one that is slow
 READ = 2048     # bytes that a slow reader takes at a time
+SETTLE = 2      # seconds until what fits the buffers of their sockets has gone: that is load, and not slow
 DEADLINE = 60
 
 # `/sink` takes the whole body before it answers.
@@ -37,7 +38,7 @@ end_to_end.BACKEND = end_to_end.BACKEND.replace(
 
 
 def bad_clients(port: int, idle: int, slow: int) -> None:
-    """Runs in a process of its own until TERM; says "there" when all are connected and have begun."""
+    """Runs in a process of its own until TERM; says "there" when all are slow."""
     os.nice(19)
     held: list[socket.socket] = []
 
@@ -62,8 +63,12 @@ def bad_clients(port: int, idle: int, slow: int) -> None:
         one = connect(b"GET /1048576 HTTP/1.1\r\nHost: h\r\n" + b"\r\n" * (number % 2))
         if number % 2:
             one.shutdown(socket.SHUT_WR)
-    print("there", flush=True)
+    settled = time.monotonic() + SETTLE
+    said = False
     while True:
+        if not said and time.monotonic() > settled:
+            print("there", flush=True)
+            said = True
         for one in dribble:
             with contextlib.suppress(OSError):
                 one.send(b"x", socket.MSG_DONTWAIT)
@@ -137,7 +142,7 @@ def main() -> None:
     parser.add_argument("--peers", default="muster", type=lambda text: text.split(","))
     parser.add_argument("--idle", type=int, default=5000)
     parser.add_argument("--slow", type=int, default=300)
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--seconds", type=int, default=5, help="whole ones: wrk takes no others")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--bar-ms", type=float)
     parser.add_argument("--muster", default=str(end_to_end.TREE / "build/release/muster"))

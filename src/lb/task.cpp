@@ -31,10 +31,15 @@ struct Lists {
   Lists() = default;
   Lists(const Lists&) = delete;
   Lists& operator=(const Lists&) = delete;
-  ~Lists() {
-    for (Spare* spare : head) {
-      while (spare != nullptr) ::operator delete(std::exchange(spare, spare->next));
+  ~Lists() { clear(); }
+  void clear() noexcept {
+    for (Spare*& first : head) {
+      while (first != nullptr) {
+        Spare* const spare = std::exchange(first, first->next);
+        ::operator delete(spare);
+      }
     }
+    count = {};
   }
 };
 thread_local Lists lists;
@@ -52,6 +57,10 @@ void* FrameCache::take(std::size_t size) {
   lists.head[index] = spare->next;
   --lists.count[index];
   return spare;
+}
+
+void FrameCache::clear() noexcept {
+  lists.clear();
 }
 
 void FrameCache::give(void* frame, std::size_t size) noexcept {

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +24,8 @@ namespace muster::lb {
 namespace {
 constexpr int accepts_per_turn = 32;        // then the connections that are there get their turn
 constexpr Millis pause_after_failure{100};  // EMFILE and its kin
+constexpr std::size_t clients_kept_for =
+    256;  // below this many connections their memory is not worth the search
 constexpr std::size_t spare_buffers_max = 256;
 constexpr std::size_t spare_buffer_bytes_max = 8U << 10U;
 }  // namespace
@@ -168,11 +171,24 @@ void Worker::add_client(Client& client) {
   client.next = clients_;
   if (clients_ != nullptr) clients_->previous = &client;
   clients_ = &client;
+  clients_most_ = std::max(clients_most_, ++client_count_);
+}
+
+// After a rush: the C library keeps the pages of what was freed until it is told to look through them.
+void Worker::give_memory_back() {
+  clients_most_ = client_count_;
+  FrameCache::clear();  // one kept frame keeps its page
+  spare_buffers_.clear();
+#if defined(__GLIBC__)
+  ::malloc_trim(0);
+#endif
 }
 
 void Worker::remove_client(Client& client) {
   (client.previous == nullptr ? clients_ : client.previous->next) = client.next;
   if (client.next != nullptr) client.next->previous = client.previous;
+  --client_count_;
+  if (clients_most_ > clients_kept_for && client_count_ * 2 < clients_most_) give_memory_back();
   finish_when_done();
 }
 

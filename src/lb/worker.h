@@ -174,6 +174,7 @@ class Worker {
   void accept_last(LocalListener& listener);
   void begin_connection(LocalListener& listener, Fd fd, Peer&& client_address);
   void wake_queue();
+  void give_memory_back();
   void finish_when_done();
 
   const std::size_t index_;
@@ -201,8 +202,10 @@ class Worker {
   QueueWait* queue_first_ = nullptr;
   QueueWait* queue_last_ = nullptr;
   Client* clients_ = nullptr;
-  std::size_t accepting_ = 0;  // accept loops that have not ended
-  int descriptors_max_ = 0;    // no connection above it
+  std::size_t client_count_ = 0;
+  std::size_t clients_most_ = 0;  // since memory was given back
+  std::size_t accepting_ = 0;     // accept loops that have not ended
+  int descriptors_max_ = 0;       // no connection above it
   bool near_limit_ = false;
   bool stopping_ = false;
   bool finished_ = false;
