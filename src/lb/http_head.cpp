@@ -1,6 +1,8 @@
 // The syntax of a head: request line or status line, then field lines. What the fields mean is http_rules.cpp's.
 #include "lb/http_head.h"
 
+#include <cstring>
+
 #include "lb/http_rules.h"
 #include "lb/http_scan.h"
 
@@ -88,6 +90,12 @@ HeadVerdict take_fields(Cursor& in, HeadFields& fields) {
 HeadVerdict take_version(Cursor& in, int& minor) {
   constexpr std::string_view prefix = "HTTP/";
   const std::string_view rest(in.at, in.left());
+  constexpr std::string_view usual = "HTTP/1.1";
+  if (rest.size() >= usual.size() && std::memcmp(rest.data(), usual.data(), usual.size()) == 0) {
+    minor = 1;
+    in.at += usual.size();
+    return complete;
+  }
   if (rest.size() < prefix.size() + 3) {
     const bool begins = rest.substr(0, prefix.size()) == prefix.substr(0, rest.size());
     return begins ? need_more : bad(400, "a malformed HTTP version");

@@ -264,7 +264,9 @@ FieldKind kind_of_other(std::string_view name) {
 }  // namespace
 
 FieldKind kind_of_field(std::string_view name) {
-  const auto is = [name](std::string_view lower_case) { return equals_ignoring_case(name, lower_case); };
+  const auto is = [name](std::string_view lower_case) {
+    return (name.front() | 0x20) == lower_case.front() && equals_ignoring_case(name, lower_case);
+  };
   switch (name.size()) {  // the length alone rules out most
     case 2:
       return is("te") ? FieldKind::hop_by_hop : FieldKind::other;

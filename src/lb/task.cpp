@@ -24,25 +24,12 @@ struct Spare {
   Spare* next;
 };
 
-// The thread's own lists; what is left at its end is freed.
+// Without a destructor, so that reaching it costs no look whether it was made.
 struct Lists {
   std::array<Spare*, classes> head{};
   std::array<std::size_t, classes> count{};
-  Lists() = default;
-  Lists(const Lists&) = delete;
-  Lists& operator=(const Lists&) = delete;
-  ~Lists() { clear(); }
-  void clear() noexcept {
-    for (Spare*& first : head) {
-      while (first != nullptr) {
-        Spare* const spare = std::exchange(first, first->next);
-        ::operator delete(spare);
-      }
-    }
-    count = {};
-  }
 };
-thread_local Lists lists;
+constinit thread_local Lists lists;
 
 std::size_t class_of(std::size_t size) {
   return (size + class_bytes - 1) / class_bytes;
@@ -60,7 +47,13 @@ void* FrameCache::take(std::size_t size) {
 }
 
 void FrameCache::clear() noexcept {
-  lists.clear();
+  for (Spare*& first : lists.head) {
+    while (first != nullptr) {
+      Spare* const spare = std::exchange(first, first->next);
+      ::operator delete(spare);
+    }
+  }
+  lists.count = {};
 }
 
 void FrameCache::give(void* frame, std::size_t size) noexcept {

@@ -22,7 +22,7 @@ class FrameCache {
  public:
   static void* take(std::size_t size);
   static void give(void* frame, std::size_t size) noexcept;
-  static void clear() noexcept;  // frees what the calling thread keeps
+  static void clear() noexcept;  // frees what the calling thread keeps: due before its end
 };
 
 struct CachedFrame {

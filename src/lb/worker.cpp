@@ -122,12 +122,17 @@ std::string_view Worker::new_request_id() {
   return {request_id_.data(), request_id_.size()};
 }
 
+void Worker::run() {
+  loop_->run();
+  FrameCache::clear();
+}
+
 std::string_view Worker::http_date() {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
-  if (now.tv_sec != http_date_second_) {
+  if (loop_->now() >= http_date_until_) {
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
     http_date_ = lb::http_date(now.tv_sec);
-    http_date_second_ = now.tv_sec;
+    http_date_until_ = loop_->now() + std::chrono::seconds(1) - Nanos(now.tv_nsec);
   }
   return {http_date_.data(), http_date_.size()};
 }

@@ -4,7 +4,6 @@
 
 #include <array>
 #include <cstddef>
-#include <ctime>
 #include <map>
 #include <memory>
 #include <span>
@@ -123,7 +122,7 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
   ~Worker();
 
-  void run() { loop_->run(); }
+  void run();
 
   // Letters from the control thread (through Loop::post).
   void adopt(std::shared_ptr<const Publication> publication);
@@ -188,7 +187,7 @@ class Worker {
   std::array<char, 32> request_id_{};
   std::uint64_t random_state_ = 0;
   std::array<char, http_date_bytes> http_date_{};
-  std::time_t http_date_second_ = -1;
+  Instant http_date_until_{};
   std::vector<bool> untried_;  // pick()'s, by index of the pool's endpoints
   std::vector<bool> usable_;
   std::vector<Buffer> spare_buffers_;
