@@ -19,6 +19,7 @@ inline constexpr std::size_t http_chunk_ext_bytes_max = 256;      // per chunk
 inline constexpr std::size_t http_chunk_ext_total_max = 4U << 10U;  // per message
 inline constexpr std::size_t http_trailer_bytes_max = 8U << 10U;    // per message
 inline constexpr std::size_t replay_buffer_bytes = 64U << 10U;  // a request body up to this can be sent again
+inline constexpr std::size_t proxy_header_bytes_max = 4U << 10U;  // what a proxy tells in front of a stream
 inline constexpr long tls_sessions_max = 20480;  // kept for clients that take no tickets, per listener
 inline constexpr std::size_t log_line_bytes_max = 16U << 10U;        // longer lines are split
 inline constexpr std::size_t control_request_bytes_max = 1U << 20U;  // body of one control request

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "lb/io.h"
 #include "lb/pick.h"
 #include "lb/worker.h"
 
@@ -55,11 +56,21 @@ void LocalEndpoint::drop_parked(Upstream* upstream) {
   parked_.erase(at);
 }
 
-std::unique_ptr<Upstream> LocalEndpoint::take_parked(Millis idle_max) {
+void LocalEndpoint::close_parked_of(const void* owner) {
+  const auto is_its = [owner](const auto& parked) { return parked->owner_ == owner; };
+  for (const auto& upstream : parked_) {
+    if (is_its(upstream)) worker_.loop().disarm(*upstream);
+  }
+  std::erase_if(parked_, is_its);
+}
+
+std::unique_ptr<Upstream> LocalEndpoint::take_parked(Millis idle_max, const void* owner) {
+  std::size_t at = parked_.size();
+  while (at > 0 && parked_[at - 1]->owner_ != owner) --at;
   // The one parked last is the youngest: when it is too old, all are.
-  if (parked_.empty() || worker_.loop().now() - parked_.back()->idle_since_ >= idle_max) return nullptr;
-  std::unique_ptr<Upstream> upstream = std::move(parked_.back());
-  parked_.pop_back();
+  if (at == 0 || worker_.loop().now() - parked_[at - 1]->idle_since_ >= idle_max) return nullptr;
+  std::unique_ptr<Upstream> upstream = std::move(parked_[at - 1]);
+  parked_.erase(parked_.begin() + static_cast<std::ptrdiff_t>(at - 1));
   worker_.loop().disarm(*upstream);
   upstream->socket_.unwatch();
   upstream->reused_ = true;
@@ -149,6 +160,12 @@ Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, ConnectFail
     co_return nullptr;
   }
   co_return std::make_unique<Upstream>(*this, std::move(socket));
+}
+
+Task<> introduce(Upstream& upstream, std::string_view header, Millis limit) {
+  Buffer bytes;
+  bytes.append(header);
+  co_await flush(upstream.socket(), bytes, limit);
 }
 
 bool LocalEndpoint::is_ejected() const noexcept {

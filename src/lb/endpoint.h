@@ -31,6 +31,8 @@ class Upstream : private WheelNode {
 
   [[nodiscard]] Socket& socket() noexcept { return socket_; }
   [[nodiscard]] bool reused() const noexcept { return reused_; }
+  // What it began with is said of one client: only for that client's requests is it used again. Null: for all.
+  void belong_to(const void* owner) noexcept { owner_ = owner; }
   [[nodiscard]] Buffer& pending() noexcept { return pending_; }  // a partial head, or what came behind a 101
 
  private:
@@ -42,6 +44,7 @@ class Upstream : private WheelNode {
   LocalEndpoint& endpoint_;
   Buffer pending_;
   Instant idle_since_{};
+  const void* owner_ = nullptr;
   bool reused_ = false;
 };
 
@@ -61,11 +64,12 @@ class LocalEndpoint : public LocalCounted {
   [[nodiscard]] bool in_rotation() const { return in_rotation_; }
   void set_in_rotation(bool in_rotation);
 
-  // The connection parked last, when it has been idle for less than `idle_max`; else null.
-  std::unique_ptr<Upstream> take_parked(Millis idle_max);
+  // The connection of this owner that was parked last, when it has been idle for less than `idle_max`; else null.
+  std::unique_ptr<Upstream> take_parked(Millis idle_max, const void* owner);
   // Only for a connection on which both messages have ended exactly.
   void park(std::unique_ptr<Upstream> upstream, Millis keepalive);
   void close_parked();
+  void close_parked_of(const void* owner);
 
   // A new connection. Null: it failed.
   Task<std::unique_ptr<Upstream>> connect(Millis limit, ConnectFailure& failure);
@@ -93,6 +97,9 @@ class LocalEndpoint : public LocalCounted {
   bool in_rotation_ = true;
   Instant next_report_{};
 };
+
+// Sends the header of the PROXY protocol that a new connection begins with. When it fails, so does what follows.
+Task<> introduce(Upstream& upstream, std::string_view header, Millis limit);
 
 // One request, tunnel or connection at an endpoint. Made in the same stretch as the pick, without a suspension
 // between: that is what makes "acknowledged and nothing in flight" mean that the replica may be signalled.

@@ -138,7 +138,8 @@ Task<std::optional<Exchange::Refusal>> Exchange::wait_in_queue() {
 bool Exchange::take_parked() {
   LocalEndpoint& endpoint = in_flight_->endpoint();
   do {
-    upstream_ = endpoint.take_parked(reuse_limit(timeouts().keepalive, idempotent_));
+    upstream_ =
+        endpoint.take_parked(reuse_limit(timeouts().keepalive, idempotent_), client_.upstream_owner());
   } while (upstream_ && !idempotent_ && parked_is_dead());
   return upstream_ != nullptr;
 }
@@ -170,6 +171,10 @@ Task<Exchange::Refusal> Exchange::reach_replica() {
     upstream_ = co_await endpoint.connect(timeouts().connect, failure);
     if (entry_) entry_->connecting += worker_.loop().now() - since;
     only_new_connection_ = false;
+    if (upstream_ && client_.proxy_header) {
+      upstream_->belong_to(client_.upstream_owner());
+      co_await introduce(*upstream_, *client_.proxy_header, timeouts().send);
+    }
     if (upstream_) co_return Refusal{};
     replica_failed("connect: " + failure.why);
     tried_.push_back(endpoint.id());

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "lb/exchange.h"
+#include "lb/proxy_accept.h"
 #include "lb/tls_accept.h"
 
 namespace muster::lb {
@@ -133,6 +134,18 @@ Task<bool> begin_tls(HttpClient& client) {
   co_return step == TlsSession::Step::done;
 }
 
+// What comes before the first head. False: the connection is over.
+Task<bool> take_preface(HttpClient& client) {
+  const Ref<Frontend> frontend = client.listener->frontend;
+  if (frontend->is_proxied()) {
+    const bool begun = co_await begin_proxied(client, frontend);
+    if (!begun) co_return false;
+  }
+  if (!frontend->tls) co_return true;
+  const bool encrypted = co_await begin_tls(client);
+  co_return encrypted;
+}
+
 bool must_end(const HttpClient& client) {
   return client.worker.stopping() || client.listener->closing;
 }
@@ -154,7 +167,7 @@ Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& c
   HttpClient client(worker, std::move(listener), std::move(fd), std::move(client_address));
   if (!client.socket.valid()) co_return;
   bool open = true;
-  if (client.listener->frontend->tls) open = co_await begin_tls(client);
+  if (client.listener->frontend->has_preface()) open = co_await take_preface(client);
   client.head_deadline = worker.loop().now() + client.timeouts().head;
   bool wait = false;  // a new connection mostly brings its first request along: look before waiting
   while (open) {

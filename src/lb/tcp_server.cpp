@@ -1,5 +1,6 @@
 // A client's TCP connection: one replica for all of its life, chosen in turn like a request.
 #include "lb/exchange.h"
+#include "lb/proxy_accept.h"
 #include "lb/tls_accept.h"
 
 namespace muster::lb {
@@ -73,6 +74,8 @@ Task<bool> reach_replica(TcpClient& client, Connected& connected) {
       }
       if (connected.upstream) {
         endpoint->report_success();
+        if (client.proxy_header)
+          co_await introduce(*connected.upstream, *client.proxy_header, frontend->listener.timeout.send);
         co_return true;
       }
       endpoint->report_failure("connect: " + failure.why, frontend->listener.eject);
@@ -98,6 +101,11 @@ Task<bool> reach_replica(TcpClient& client, Connected& connected) {
 Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& client_address) {
   TcpClient client(worker, std::move(listener), std::move(fd), std::move(client_address));
   if (!client.socket.valid()) co_return;
+  if (client.listener->frontend->is_proxied()) {
+    const bool begun = co_await begin_proxied(client, client.listener->frontend);
+    if (!begun) co_return;
+    client.preference = preference_of(client.listener->frontend->listener, client.address);
+  }
   if (client.listener->frontend->tls) {
     const TlsSession::Step step = co_await accept_tls(worker, client, client.listener->frontend);
     if (step == TlsSession::Step::failed) co_await linger(client.socket, worker.scratch());

@@ -163,6 +163,7 @@ Client::Client(Worker& w, Ref<LocalListener> l, Fd fd, Peer&& client_address)
 }
 
 Client::~Client() {
+  if (proxy_header) worker.close_parked_of(upstream_owner());
   socket.close();
   counters().connections.subtract();
   worker.remove_client(*this);
@@ -527,6 +528,10 @@ void Worker::on_endpoint_idle(LocalEndpoint& endpoint) {
   for (auto watch = first; watch != last; ++watch) watch->second->arrive();
   idle_watches_.erase(first, last);
   endpoints_.erase(id);  // the caller still holds a reference
+}
+
+void Worker::close_parked_of(const void* owner) {
+  for (const auto& [id, endpoint] : endpoints_) endpoint->close_parked_of(owner);
 }
 
 void Worker::stop(Millis grace) {

@@ -66,6 +66,8 @@ struct Frontend : LocalCounted {
   std::vector<std::shared_ptr<RoundRobin>> turns;  // as router->groups()
   std::vector<Ref<LocalPool>> pools;               // as listener.routes; null: the route leads to no app
 
+  [[nodiscard]] bool is_proxied() const { return listener.proxy_protocol != spec::ProxyProtocol{}; }
+  [[nodiscard]] bool has_preface() const { return tls != nullptr || is_proxied(); }
   [[nodiscard]] bool trusts(const Peer& client) const;
   // Takes a turn among routes of one host and path. One whose app has no ready replica passes its turn on.
   [[nodiscard]] Choice choose(std::string_view authority, std::string_view target) const;
@@ -92,12 +94,15 @@ struct Client {
   Client& operator=(const Client&) = delete;
   ~Client();
   [[nodiscard]] ListenerCounters& counters() const;
+  // Of its connections to replicas; null: whoever comes may use them next.
+  [[nodiscard]] const void* upstream_owner() const { return proxy_header ? this : nullptr; }
 
   Worker& worker;
   Ref<LocalListener> listener;
   Peer address;
   std::shared_ptr<SharedListener> counted_at;
   Socket socket;
+  std::unique_ptr<const std::string> proxy_header;  // that its connections to replicas begin with; null: none
   Client* previous = nullptr;
   Client* next = nullptr;
   bool idle = false;  // woken to close when the worker or its listener stops
@@ -158,6 +163,8 @@ class Worker {
   // Waits in the listener's queue until there is a replica. False: it is full, or its time is over at `deadline`.
   Task<bool> wait_for_replica(LocalListener& listener, WaitsForReplica& waiter, Instant deadline);
   void on_endpoint_idle(LocalEndpoint& endpoint);
+  // Connections to replicas that belonged to a client which goes.
+  void close_parked_of(const void* owner);
 
  private:
   struct QueueWait;

@@ -134,8 +134,8 @@ constexpr std::array table{
            "Replicas that fail again and again are left out for a while."},
     KeyRow{Section::listen, "max_conns", "integer", "none", "Connections at once.", later},
     KeyRow{Section::listen, "max_in_flight", "integer", "none", "Requests at once for each replica.", later},
-    KeyRow{Section::listen, "proxy_protocol", "table", "none", "The client's address in front of the stream.",
-           later},
+    KeyRow{Section::listen, "proxy_protocol", "table", "none",
+           "Who the client is, in front of the stream: of another proxy, or for the replicas."},
     KeyRow{Section::listen, "headers", "table", "none", "Header fields of the request to the replica."},
     KeyRow{Section::listen, "response_headers", "table", "none", "Header fields of the answer."},
     KeyRow{Section::listen, "trusted_proxies", "network or [network]", "none",
@@ -192,6 +192,11 @@ constexpr std::array table{
 
     KeyRow{Section::queue, "size", "0..1000000", "1024", "Requests that may wait."},
     KeyRow{Section::queue, "timeout", "duration", "5s", "How long one waits."},
+
+    KeyRow{Section::proxy_protocol, "in", "bool", "false",
+           "Every connection begins with a header, v1 or v2; its client is the client. Others are closed."},
+    KeyRow{Section::proxy_protocol, "out", "\"v1\", \"v2\"", "none",
+           "Each connection to a replica begins with this header."},
 
     KeyRow{Section::daemon, "threads", "1..1024 or \"auto\"", "\"auto\"",
            "Traffic threads; auto means one for each processor."},
@@ -261,6 +266,8 @@ std::string_view where_it_belongs(Section section) {
       return "`timeout` of a listener";
     case Section::queue:
       return "`queue` of a listener";
+    case Section::proxy_protocol:
+      return "`proxy_protocol` of a listener";
     case Section::sticky:
       return "`sticky` of a listener";
     case Section::eject:

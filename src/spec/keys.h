@@ -26,6 +26,7 @@ enum class Section : std::uint8_t {
   tls,
   timeout,
   queue,
+  proxy_protocol,
   sticky,
   eject,
   daemon,

@@ -57,6 +57,10 @@ class ListenerReader {
       if (!reader_.table(value, "a table")) return;
       reader_.each_key(Section::queue, value,
                        [this](std::string_view name, const Node& node) { queue(name, node); });
+    } else if (key == "proxy_protocol") {
+      if (!reader_.table(value, "a table { in, out }")) return;
+      reader_.each_key(Section::proxy_protocol, value,
+                       [this](std::string_view name, const Node& node) { proxy_protocol(name, node); });
     } else if (key == "body_max") {
       listener.body_max = reader_.size(value);
       http_only(key, value);
@@ -115,6 +119,15 @@ class ListenerReader {
           static_cast<int>(reader_.integer(value, 0, 1000000).value_or(listener.queue_size));
     } else if (const auto duration = reader_.duration(value, Millis(0))) {
       listener.queue_timeout = *duration;
+    }
+  }
+
+  void proxy_protocol(std::string_view key, const Node& value) {
+    ProxyProtocol& protocol = draft_.listener.proxy_protocol;
+    if (key == "in") {
+      protocol.in = reader_.boolean(value).value_or(false);
+    } else if (const auto version = reader_.word(value, {"v1", "v2"})) {
+      protocol.out = *version == 0 ? ProxyProtocol::Version::v1 : ProxyProtocol::Version::v2;
     }
   }
 

@@ -270,6 +270,14 @@ struct Tls {
   bool operator==(const Tls&) const;      // what they hold, not how the files are called
 };
 
+// The header of haproxy's proxy-protocol.txt at the beginning of a connection: who the client is.
+struct ProxyProtocol {
+  enum class Version { none, v1, v2 };
+  bool in = false;              // every client of the listener sends it, v1 or v2
+  Version out = Version::none;  // what the replicas get
+  bool operator==(const ProxyProtocol&) const = default;
+};
+
 struct Listener {
   std::string name;  // the short form `listen` of an app gives app, app-2, app-3 …
   Position position;
@@ -285,9 +293,10 @@ struct Listener {
   int queue_size = 1024;
   Millis queue_timeout{5000};
   std::optional<std::uint64_t> body_max;  // bytes; 413 above
-  HeaderEdits headers;                    // of the request to the replica
-  HeaderEdits response_headers;           // of the answer to the client, muster's own answers too
-  std::vector<Network> trusted_proxies;   // whose X-Forwarded-* is believed
+  ProxyProtocol proxy_protocol;
+  HeaderEdits headers;                   // of the request to the replica
+  HeaderEdits response_headers;          // of the answer to the client, muster's own answers too
+  std::vector<Network> trusted_proxies;  // whose X-Forwarded-* is believed
   AccessLogFormat access_log = AccessLogFormat::off;
   std::shared_ptr<const Tls> tls;  // null: plain
 

@@ -34,6 +34,8 @@ std::string spec_with(Section section, const std::string& line) {
       return app + "[listen.l.timeout]\n" + line + "\n";
     case Section::queue:
       return app + "[listen.l.queue]\n" + line + "\n";
+    case Section::proxy_protocol:
+      return app + "[listen.l.proxy_protocol]\n" + line + "\n";
     case Section::sticky:
       return app + "[listen.l.sticky]\n" + line + "\n";
     case Section::eject:
