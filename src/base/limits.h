@@ -10,6 +10,7 @@ namespace muster::limits {
 
 inline constexpr std::size_t spec_file_bytes_max = 4U << 20U;     // a spec is text by a person; 65 above it
 inline constexpr std::size_t spec_files_max = 256;                // files that one `include` may bring
+inline constexpr std::size_t socket_path_bytes_max = 107;         // sun_path of unix(7), without its final 0
 inline constexpr int replicas_max = 1000;                         // per app
 inline constexpr std::size_t name_chars_max = 31;                 // names become cgroup, log and volume names
 inline constexpr std::size_t http_head_bytes_max = 32U << 10U;    // 431 above it

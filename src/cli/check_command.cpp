@@ -59,7 +59,10 @@ int run_check(const Context& context) {
   const bool system = path == system_spec;
   const spec::Loaded loaded =
       spec::load(path, spec::real_world(context.environment),
-                 {.mode = system ? spec::Mode::daemon : spec::Mode::up, .root = ::geteuid() == 0});
+                 {.mode = system ? spec::Mode::daemon : spec::Mode::up,
+                  .root = ::geteuid() == 0,
+                  .run_folder = system ? run_folder(std::string(system_socket), context.around)
+                                       : paths.value().run_dir});
   if (context.arguments.json()) {
     print(as_json(loaded, path));
   } else {

@@ -131,6 +131,15 @@ std::string project_socket(const std::string& spec_real_path, const Surroundings
   return shared_folder(around) + "/" + file;
 }
 
+std::string run_folder(const std::string& socket_path, const Surroundings& around) {
+  if (around.uid == 0 && socket_path != system_socket)
+    return fmt::format("/run/muster/{}.run", project_id(socket_path));
+  constexpr std::string_view ending = ".sock";
+  std::string base = socket_path;
+  if (base.ends_with(ending)) base.resize(base.size() - ending.size());
+  return base + ".run";
+}
+
 Status check_socket_path(const std::string& path) {
   if (path.size() <= socket_path_bytes_max) return Unit{};
   return Error{.message = fmt::format("the path of the control socket has {} bytes and may have {}: {}; "
@@ -142,7 +151,7 @@ Status check_socket_path(const std::string& path) {
 Result<DaemonPaths> daemon_paths(const Arguments& arguments, const Surroundings& around) {
   auto spec = find_spec(arguments, around);
   if (!spec) return spec.error();
-  DaemonPaths paths{.spec = spec.value(), .socket = "", .state_dir = "", .log_dir = ""};
+  DaemonPaths paths{.spec = spec.value(), .socket = "", .state_dir = "", .log_dir = "", .run_dir = ""};
   if (is_system(arguments)) {
     paths.socket = system_socket;
     paths.state_dir = "/var/lib/muster";
@@ -158,6 +167,7 @@ Result<DaemonPaths> daemon_paths(const Arguments& arguments, const Surroundings&
     paths.log_dir = absolute_path("log", paths.state_dir);
   }
   if (Status fits = check_socket_path(paths.socket); !fits) return fits.error();
+  paths.run_dir = run_folder(paths.socket, around);
   return paths;
 }
 

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/limits.h"
 #include "base/result.h"
 #include "cli/arguments.h"
 
@@ -16,7 +17,7 @@ namespace muster::cli {
 
 inline constexpr std::string_view system_spec = "/etc/muster/muster.toml";
 inline constexpr std::string_view system_socket = "/run/muster/muster.sock";
-inline constexpr std::size_t socket_path_bytes_max = 107;  // sun_path of sockaddr_un, without its final 0
+using limits::socket_path_bytes_max;
 
 // What paths are made of.
 struct Surroundings {
@@ -31,6 +32,7 @@ struct DaemonPaths {
   std::string socket;
   std::string state_dir;
   std::string log_dir;
+  std::string run_dir;  // sockets of replicas
 };
 
 // `up` without -f reads ./muster.toml, `daemon` without -f the system's. 66 when there is no such file.
@@ -41,6 +43,10 @@ std::string project_id(const std::string& spec_real_path);
 
 // Where a project's daemon listens.
 std::string project_socket(const std::string& spec_real_path, const Surroundings& around);
+
+// Where the replicas of the daemon with this control socket have theirs. Replicas that run as another user have to get
+// there, which root's own runtime folder does not let them.
+std::string run_folder(const std::string& socket_path, const Surroundings& around);
 
 // 64 with the reason when a unix socket cannot have this path.
 Status check_socket_path(const std::string& path);

@@ -61,6 +61,7 @@ Result<supervisor::DaemonOptions> daemon_options(const Context& context, supervi
                                    .socket_path = paths.value().socket,
                                    .state_dir = paths.value().state_dir,
                                    .log_dir = paths.value().log_dir,
+                                   .run_dir = paths.value().run_dir,
                                    .only_apps = context.arguments.operands,
                                    .environment = context.environment,
                                    .threads = threads.value(),

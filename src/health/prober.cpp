@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -46,6 +47,20 @@ Address loopback(bool v6, std::uint16_t port) {
   return made;
 }
 
+Address local(const std::string& path) {
+  Address made;
+  auto* un = reinterpret_cast<sockaddr_un*>(&made.storage);
+  un->sun_family = AF_UNIX;
+  path.copy(static_cast<char*>(un->sun_path), sizeof un->sun_path - 1);
+  made.length = sizeof *un;
+  return made;
+}
+
+// In sentences.
+std::string place_of(const NetworkProbe& probe) {
+  return probe.socket.empty() ? fmt::format("port {}", probe.port) : "the socket " + probe.socket;
+}
+
 std::string_view first_line(std::string_view text) {
   return text.substr(0, std::min(text.find_first_of("\r\n"), std::size_t{80}));
 }
@@ -75,7 +90,9 @@ struct Prober::Run {
   void connect() {
     if (tries == 0) arm_timeout();
     ++tries;
-    fd.reset(::socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    const bool is_local = !probe.socket.empty();
+    const int family = is_local ? AF_UNIX : v6 ? AF_INET6 : AF_INET;
+    fd.reset(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd) {
       if (errno == EAFNOSUPPORT) return connect_failed(ECONNREFUSED);
       return finish(Outcome{.code = ProbeCode::error,
@@ -83,7 +100,7 @@ struct Prober::Run {
                             .output = {},
                             .address = {}});
     }
-    const Address to = loopback(v6, probe.port);
+    const Address to = is_local ? local(probe.socket) : loopback(v6, probe.port);
     if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&to.storage), to.length) == 0)
       return connected();
     if (errno != EINPROGRESS) return connect_failed(errno);
@@ -125,15 +142,15 @@ struct Prober::Run {
   void connect_failed(int error_number) {
     if (first_error == 0) first_error = error_number;
     drop_socket();
-    if (tries == 1) {
+    if (tries == 1 && probe.socket.empty()) {
       v6 = !v6;
       return connect();
     }
-    const bool refused = first_error == ECONNREFUSED;
+    const bool refused = first_error == ECONNREFUSED || (first_error == ENOENT && !probe.socket.empty());
     finish(Outcome{
         .code = refused ? ProbeCode::refused : ProbeCode::closed,
-        .sentence = refused ? fmt::format("nothing listens on port {}", probe.port)
-                            : fmt::format("connecting to port {}: {}", probe.port, errno_text(first_error)),
+        .sentence = refused ? "nothing listens on " + place_of(probe)
+                            : fmt::format("connecting to {}: {}", place_of(probe), errno_text(first_error)),
         .output = {},
         .address = {}});
   }
@@ -143,11 +160,13 @@ struct Prober::Run {
     if (probe.veto) {
       if (auto outcome = probe.veto(address)) return finish(std::move(*outcome));
     }
-    if (!probe.http_path) return succeed("", fmt::format("port {} accepts connections", probe.port));
+    if (!probe.http_path) return succeed("", place_of(probe) + " accepts connections");
+    const std::string host =
+        probe.socket.empty() ? fmt::format("{}:{}", v6 ? "[::1]" : address, probe.port) : "localhost";
     request = fmt::format(
-        "GET {} HTTP/1.1\r\nHost: {}:{}\r\nUser-Agent: muster-health\r\nAccept: */*\r\nConnection: "
+        "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: muster-health\r\nAccept: */*\r\nConnection: "
         "close\r\n\r\n",
-        *probe.http_path, v6 ? "[::1]" : address, probe.port);
+        *probe.http_path, host);
     send();
   }
 
@@ -211,8 +230,8 @@ struct Prober::Run {
 
   void timed_out() {
     if (late) return closed(0);
-    const auto what = probe.http_path ? fmt::format("GET {}", *probe.http_path)
-                                      : fmt::format("connecting to port {}", probe.port);
+    const auto what =
+        probe.http_path ? fmt::format("GET {}", *probe.http_path) : "connecting to " + place_of(probe);
     finish(Outcome{.code = ProbeCode::timeout,
                    .sentence = fmt::format("{}: no answer within {} ms", what, probe.timeout.count()),
                    .output = {},
@@ -220,10 +239,10 @@ struct Prober::Run {
   }
 
   void succeed(std::string output, std::string sentence) {
-    finish(Outcome{.code = ProbeCode::ok,
-                   .sentence = std::move(sentence),
-                   .output = std::move(output),
-                   .address = v6 ? "::1" : "127.0.0.1"});
+    Outcome outcome{
+        .code = ProbeCode::ok, .sentence = std::move(sentence), .output = std::move(output), .address = {}};
+    if (probe.socket.empty()) outcome.address = v6 ? "::1" : "127.0.0.1";
+    finish(std::move(outcome));
   }
 
   void finish(Outcome outcome) {

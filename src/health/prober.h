@@ -20,6 +20,7 @@ namespace muster::health {
 
 struct NetworkProbe {
   std::uint16_t port = 0;
+  std::string socket = {};                  // the path of a unix socket, in place of a port
   std::string first_address = "127.0.0.1";  // tried first, the other loopback address second
   std::optional<std::string> http_path;     // none: connecting is enough
   std::vector<spec::StatusRange> expect{spec::StatusRange{}};

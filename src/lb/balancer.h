@@ -27,7 +27,7 @@ namespace muster::lb {
 struct Endpoint {
   InstanceId instance{};
   std::string label;    // "web/0": for messages
-  std::string address;  // numeric, without brackets: "127.0.0.1", "::1"
+  std::string address;  // numeric, without brackets: "127.0.0.1", "::1"; or the path of a unix socket
   std::uint16_t port = 0;
   int ordinal = 0;
 };

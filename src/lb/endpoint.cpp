@@ -109,6 +109,22 @@ bool is_connected_to_itself(const Socket& socket, const SocketAddress& peer) {
 }
 }  // namespace
 
+namespace {
+// 0 or errno. A unix socket's connect(2) does not wait: EAGAIN says that its queue of connections is full, and no event
+// follows when it is not.
+Task<int> connect_now(Loop& loop, const Fd& fd, const SocketAddress& to, Millis limit) {
+  constexpr Millis pause{10};
+  const Instant deadline = loop.now() + limit;
+  for (;;) {
+    if (::connect(fd.get(), to.raw(), to.length()) == 0) co_return 0;
+    const int error = errno;
+    if (error != EAGAIN || !to.is_local()) co_return error;
+    if (loop.now() >= deadline || loop.shut()) co_return ETIMEDOUT;
+    co_await loop.sleep(pause);
+  }
+}
+}  // namespace
+
 Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, ConnectFailure& failure) {
   if (!address_) {
     failure.why = "not a numeric address";
@@ -123,18 +139,21 @@ Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, ConnectFail
     failure.why = "muster is near its limit of open files";
     co_return nullptr;
   }
-  tune_tcp(fd.get(), address_->is_loopback());
-  if (::connect(fd.get(), address_->raw(), address_->length()) == 0) {
-    Socket socket(worker_.loop(), std::move(fd));
+  const bool is_local = address_->is_local();
+  if (!is_local) tune_tcp(fd.get(), address_->is_loopback());
+  const int failed = co_await connect_now(worker_.loop(), fd, *address_, limit);
+  if (failed == 0) {
+    Socket socket(worker_.loop(), std::move(fd),
+                  is_local ? Socket::Kind::connected_local : Socket::Kind::connected);
     if (!socket.valid()) {
       failure.why = "the kernel watches no more sockets";
       co_return nullptr;
     }
     co_return std::make_unique<Upstream>(*this, std::move(socket));
   }
-  if (errno != EINPROGRESS) {
-    failure.refused = errno == ECONNREFUSED;
-    failure.why = errno_text(errno);
+  if (failed != EINPROGRESS) {
+    failure.refused = failed == ECONNREFUSED || (is_local && failed == ENOENT);
+    failure.why = errno_text(failed);
     co_return nullptr;
   }
   Socket socket(worker_.loop(), std::move(fd), Socket::Kind::connecting);

@@ -11,24 +11,39 @@ namespace muster::lb {
 
 std::optional<SocketAddress> SocketAddress::parse(const std::string& host, std::uint16_t port) {
   SocketAddress address;
-  sockaddr_in v4{};
-  if (::inet_pton(AF_INET, host.c_str(), &v4.sin_addr) == 1) {
-    v4.sin_family = AF_INET;
-    v4.sin_port = htons(port);
-    std::memcpy(&address.storage_, &v4, sizeof v4);
+  const auto use = [&address](const auto& made) {
+    std::memcpy(&address.storage_, &made, sizeof made);
+    address.length_ = sizeof made;
+  };
+  if (host.starts_with('/')) {
+    sockaddr_un local{};
+    local.sun_family = AF_UNIX;
+    if (host.size() >= sizeof local.sun_path) return std::nullopt;
+    std::memcpy(local.sun_path, host.data(), host.size());
+    use(local);
     return address;
   }
-  if (::inet_pton(AF_INET6, host.c_str(), &address.storage_.sin6_addr) != 1) return std::nullopt;
-  address.storage_.sin6_family = AF_INET6;
-  address.storage_.sin6_port = htons(port);
+  sockaddr_in v4{};
+  v4.sin_family = AF_INET;
+  v4.sin_port = htons(port);
+  sockaddr_in6 v6{};
+  v6.sin6_family = AF_INET6;
+  v6.sin6_port = htons(port);
+  if (::inet_pton(AF_INET, host.c_str(), &v4.sin_addr) == 1) {
+    use(v4);
+  } else if (::inet_pton(AF_INET6, host.c_str(), &v6.sin6_addr) == 1) {
+    use(v6);
+  } else {
+    return std::nullopt;
+  }
   return address;
 }
 
 bool SocketAddress::is_loopback() const {
-  if (family() == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&storage_.sin6_addr);
-  sockaddr_in v4{};
-  std::memcpy(&v4, &storage_, sizeof v4);
-  return ntohl(v4.sin_addr.s_addr) >> 24U == IN_LOOPBACKNET;
+  if (family() == AF_INET6)
+    return IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6&>(storage_).sin6_addr);
+  if (family() != AF_INET) return false;
+  return ntohl(reinterpret_cast<const sockaddr_in&>(storage_).sin_addr.s_addr) >> 24U == IN_LOOPBACKNET;
 }
 
 void tune_tcp(int fd, bool is_loopback) {

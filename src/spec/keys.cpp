@@ -24,8 +24,11 @@ constexpr std::array table{
     KeyRow{Section::app, "run", "string or [string]", "required",
            "The program and its arguments; no shell runs it."},
     KeyRow{Section::app, "replicas", "0..1000", "1", "How many of it run."},
-    KeyRow{Section::app, "port", "integer, \"auto\", \"none\"", "\"auto\" where {port} or a listener uses it",
-           "An integer p gives replica i the port p+i; auto gives each process one of daemon.port_range."},
+    KeyRow{Section::app, "port", "integer, \"auto\", \"unix\", \"none\"",
+           "\"auto\" where {port} or a listener uses it",
+           "An integer p gives replica i the port p+i; auto gives each process one of daemon.port_range; "
+           "with unix "
+           "{port} is the path of a socket."},
     KeyRow{Section::app, "ports", "table name -> integer or \"auto\"", "{}", "Further ports, {port.NAME}."},
     KeyRow{Section::app, "listen", "\"addr:port\", integer, \"tcp://addr:port\", \"unix:/path\", list",
            "none", "Short form of a [listen.NAME] to this app; bare means HTTP, an integer means 127.0.0.1."},

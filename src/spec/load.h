@@ -45,6 +45,8 @@ enum class Mode { up, daemon };
 struct Options {
   Mode mode = Mode::daemon;
   bool root = false;  // the daemon's uid is 0: `daemon` then insists on `user`
+  std::string run_folder =
+      {};  // where local ports are; empty: not known, and their paths' length is not checked
 };
 
 struct Loaded {

@@ -145,9 +145,10 @@ void AppReader::read_run() {
 
 std::optional<Port> AppReader::read_port(const Node& value) {
   if (value.is(Node::Kind::text)) {
-    const auto kind = reader_.word(value, {"auto", "none"}, {"unix"});
+    const auto kind = reader_.word(value, {"auto", "none", "unix"});
     if (!kind) return std::nullopt;
-    return Port{*kind == 0 ? PortKind::automatic : PortKind::none, 0};
+    constexpr std::array kinds{PortKind::automatic, PortKind::none, PortKind::local};
+    return Port{kinds[*kind], 0};
   }
   const auto number = reader_.integer(value, 1, 65535);
   if (!number) return std::nullopt;
@@ -166,7 +167,7 @@ void AppReader::ports(const Node& value) {
     if (!reader_.valid_name(member.key, member.at, "a port")) return;
     const auto port = read_port(member.value);
     if (!port) return;
-    if (port->kind == PortKind::none)
+    if (port->kind == PortKind::none || port->kind == PortKind::local)
       return reader_.error(member.value.at, "a named port is a number or \"auto\"");
     draft_.app.ports.push_back({member.key, *port});
     draft_.ports_at.push_back({member.key, member.value.at});

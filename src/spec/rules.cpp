@@ -5,6 +5,7 @@
 #include <set>
 #include <tuple>
 
+#include "base/limits.h"
 #include "fmt/core.h"
 #include "spec/draft.h"
 
@@ -28,6 +29,7 @@ class Rules {
     automatic_ports();
     for (AppDraft& app : draft_.apps) {
       checks_have_ports(app);
+      socket_fits(app);
       variables_exist(app);
       dependencies_exist(app);
       users(app);
@@ -101,6 +103,20 @@ class Rules {
     if (!port)
       reader_.error(draft.live_at, fmt::format("nothing to check: app '{}' has no port", draft.app.name),
                     "name a `cmd`, or give it a port");
+  }
+
+  // The longest that this app can come to have.
+  void socket_fits(const AppDraft& draft) {
+    const std::string& folder = reader_.options().run_folder;
+    if (draft.app.port.kind != PortKind::local || folder.empty()) return;
+    constexpr std::uint64_t many_starts = 999'999'999;
+    const std::string longest = socket_path(folder, draft.app.name, limits::replicas_max - 1, many_starts);
+    if (longest.size() <= limits::socket_path_bytes_max) return;
+    reader_.error(
+        draft.port_at,
+        fmt::format("a socket like {} has {} bytes in its path and may have {}", longest, longest.size(),
+                    limits::socket_path_bytes_max),
+        "--socket PATH or MUSTER_SOCKET names another folder for it, or give the app a shorter name");
   }
 
   static bool says_nothing(const HealthCheck& health) { return health.alive_only(); }

@@ -31,6 +31,11 @@ const T* find_named(const std::vector<T>& sorted, std::string_view name) {
 
 }  // namespace
 
+std::string socket_path(const std::string& folder, const std::string& app, int ordinal,
+                        std::uint64_t instance) {
+  return folder + "/" + app + "-" + std::to_string(ordinal) + "." + std::to_string(instance) + "/sock";
+}
+
 bool App::exclusive_slots() const {
   if (!volumes.empty() || port.kind == PortKind::numbered) return true;
   return std::ranges::any_of(ports,

@@ -35,13 +35,17 @@ struct Dependency {
   bool operator==(const Dependency&) const = default;
 };
 
-enum class PortKind { none, numbered, automatic };
+enum class PortKind { none, numbered, automatic, local };
 
 struct Port {
   PortKind kind = PortKind::none;
   std::uint16_t base = 0;  // numbered: replica i gets base + i
   bool operator==(const Port&) const = default;
 };
+
+// Local ports: where a process listens, in a folder of its own below `folder`.
+std::string socket_path(const std::string& folder, const std::string& app, int ordinal,
+                        std::uint64_t instance);
 
 struct StatusRange {
   int from = 200;

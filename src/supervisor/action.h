@@ -58,7 +58,7 @@ struct RunProbe {  // one probe now; answered by ProbeFinished. At most one of a
 struct EndpointState {
   InstanceId instance;
   ReplicaId replica;
-  std::string address;  // "127.0.0.1" or "::1"
+  std::string address;  // "127.0.0.1", "::1" or the path of a socket, which has no port
   std::uint16_t port = 0;
 };
 struct PoolState {

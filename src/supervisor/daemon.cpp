@@ -87,7 +87,8 @@ class Daemon {
   explicit Daemon(DaemonOptions options)
       : options_(std::move(options)),
         sd_(SdNotify::from_environment()),
-        source_(options_.spec_path, options_.mode, options_.environment, options_.only_apps) {}
+        source_(options_.spec_path, options_.mode, options_.environment, options_.only_apps,
+                options_.run_dir) {}
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
   ~Daemon();
@@ -178,6 +179,7 @@ Status Daemon::open_engine() {
   config.planner.restored = std::move(restored.state);
   config.instances.mode = options_.mode;
   config.instances.state_dir = options_.state_dir;
+  config.instances.run_dir = options_.run_dir;
   config.instances.folder = first_.spec->folder;
   config.instances.environment = options_.environment;
   config.logs.folder = options_.log_dir;

@@ -19,6 +19,7 @@ struct DaemonOptions {
   std::string socket_path;               // control socket
   std::string state_dir;                 // state.json, volumes/, lock
   std::string log_dir;                   // APP-N.log
+  std::string run_dir;                   // of this daemon alone: sockets of replicas
   std::vector<std::string> only_apps;    // `up APP…`: these and what they need; empty: all
   std::vector<std::string> environment;  // as the process was started, before anything was removed from it
   std::optional<int> threads;            // MUSTER_THREADS over [daemon] threads

@@ -37,11 +37,13 @@ std::string signal_name(int signal_number);  // "SIGTERM"; "signal 77" when it h
 // --- from the host
 // ---------------------------------------------------------------------------------------------------
 
-// exec succeeded. `ports` has "" for {port} and the names of `ports`; empty where the app has none.
+// exec succeeded. `ports` has "" for {port} and the names of `ports`; empty where the app has none. `socket` is
+// {port} where that is a path, else empty.
 struct ProcessStarted {
   InstanceId instance;
   int pid = 0;
   std::vector<std::pair<std::string, std::uint16_t>> ports;
+  std::string socket = {};
 };
 
 enum class SpawnFailure {

@@ -40,6 +40,7 @@ void Planner::on(const ProcessStarted& event) {
   tenant.started = true;
   tenant.pid = event.pid;
   tenant.ports = event.ports;
+  tenant.socket = event.socket;
   tenant.started_at = now_.mono;
   tenant.started_wall = now_.wall;
   tenant.next_probe = now_.mono + health::probe_pause(tenant.app->health, false, Nanos{0});

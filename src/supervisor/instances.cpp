@@ -40,6 +40,7 @@ Instances::Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::f
       config_(std::move(config)),
       logs_(logs),
       emit_(std::move(emit)),
+      sockets_(config_.run_dir),
       notify_(loop, [this](Notified notified) { emit_(std::move(notified)); }),
       host_(loop, ProcessHostOptions{},
             ProcessHooks{
@@ -47,7 +48,9 @@ Instances::Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::f
                     [this](InstanceId id, int pid) {
                       const auto at = instances_.find(id);
                       if (at == instances_.end()) return;
-                      emit_(ProcessStarted{.instance = id, .pid = pid, .ports = at->second.context.ports});
+                      const LaunchContext& context = at->second.context;
+                      emit_(ProcessStarted{
+                          .instance = id, .pid = pid, .ports = context.ports, .socket = context.socket});
                     },
                 .on_spawn_failed =
                     [this](InstanceId id, SpawnFailure kind, std::string sentence) {
@@ -83,6 +86,11 @@ std::optional<SpawnFailed> Instances::prepare(const Spawn& spawn, Instance& inst
   if (!account) return failed(spawn, SpawnFailure::exec, fmt::format("no such user: {}", app.user));
   context.account = account->info;
   context.other_user = account->uid != geteuid();
+  if (app.port.kind == spec::PortKind::local) {
+    auto socket = sockets_.open(spawn.instance, spawn.replica, account->uid, account->gid);
+    if (!socket) return failed(spawn, SpawnFailure::resources, socket.error().message);
+    context.socket = std::move(socket.value());
+  }
   if (uses_notify(app)) {
     auto socket = notify_.open(spawn.instance, account->uid);
     if (!socket) return failed(spawn, SpawnFailure::resources, socket.error().message);
@@ -125,6 +133,7 @@ void Instances::gone(InstanceId id) {
   host_.cancel_commands(id);
   notify_.close(id);
   ports_.give_back(id);
+  sockets_.close(id);
   logs_.finish(id);
   instances_.erase(id);
 }
@@ -153,7 +162,10 @@ void Instances::probe(const World& world, InstanceId id, health::ProbeKind kind)
   ReplicaProbe probe;
   probe.instance = tenant.id;
   probe.kind = kind;
-  if (check.tcp || check.http) probe.port = tenant.main_port().value_or(0);
+  if (check.tcp || check.http) {
+    probe.port = tenant.main_port().value_or(0);
+    probe.socket = tenant.socket;
+  }
   probe.first_address = tenant.address;
   if (check.http) {
     probe.http_path = check.http->expand(

@@ -21,12 +21,14 @@
 #include "supervisor/ports.h"
 #include "supervisor/process_host.h"
 #include "supervisor/replica_probes.h"
+#include "supervisor/replica_sockets.h"
 
 namespace muster::supervisor {
 
 struct InstancesConfig {
   RunMode mode = RunMode::daemon;
   std::string state_dir;                 // volumes are made below it
+  std::string run_dir;                   // sockets of replicas are made below it
   std::string folder;                    // the spec's
   std::vector<std::string> environment;  // of the daemon as it was started
 };
@@ -62,6 +64,7 @@ class Instances {
   std::function<void(Event)> emit_;
   AccountCache accounts_;
   Ports ports_;
+  ReplicaSockets sockets_;
   NotifySockets notify_;
   ProcessHost host_;
   ReplicaProbes probes_;

@@ -75,6 +75,7 @@ Variables environment(const spec::App& app, const LaunchContext& context) {
   for (const auto& [name, port] : context.ports) {
     if (name.empty()) variables["PORT"] = std::to_string(port);
   }
+  if (!context.socket.empty()) variables["PORT"] = context.socket;
   const auto expanding = [&](const spec::TemplateVariable& variable) { return value_of(variable, context); };
   for (const spec::EnvVar& variable : app.env) variables[variable.name] = variable.value.expand(expanding);
   if (context.unbuffered_python) variables.try_emplace("PYTHONUNBUFFERED", "1");
@@ -124,6 +125,7 @@ std::string value_of(const spec::TemplateVariable& variable, const LaunchContext
     static_cast<void>(variable);
     return "";
   };
+  if (variable.name == "port" && variable.argument.empty() && !context.socket.empty()) return context.socket;
   if (variable.name == "port") return found(context.ports, variable.argument);
   if (variable.name == "addr" && variable.argument.empty()) return "127.0.0.1";
   if (variable.name == "addr") return found(context.addresses, variable.argument);

@@ -26,6 +26,7 @@ struct LaunchContext {
   ReplicaId replica;
   int replicas = 1;
   std::vector<std::pair<std::string, std::uint16_t>> ports;    // "" = {port}
+  std::string socket;                                          // {port} where it is a path; empty: it is none
   std::vector<std::pair<std::string, std::string>> volumes;    // key -> absolute path
   std::vector<std::pair<std::string, std::string>> addresses;  // app -> "addr:port[,…]"
   std::string folder;                                          // the spec's

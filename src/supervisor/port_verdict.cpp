@@ -50,6 +50,21 @@ std::optional<health::Outcome> judge_open_port(const PortQuestion& question) {
   return std::nullopt;
 }
 
+namespace {
+health::Outcome listens_elsewhere(const std::vector<ListeningSocket>& own, const std::string& expected) {
+  std::string where;
+  for (const ListeningSocket& socket : own) where += (where.empty() ? "" : ", ") + shown(socket);
+  return outcome(health::ProbeCode::wrong_port,
+                 fmt::format("listens on {}, expected {} (use {{port}})", where, expected));
+}
+}  // namespace
+
+std::optional<health::Outcome> judge_missing_socket(const std::string& path,
+                                                    const std::vector<ListeningSocket>& own) {
+  if (own.empty()) return std::nullopt;
+  return listens_elsewhere(own, "unix:" + path);
+}
+
 std::optional<health::Outcome> judge_closed_port(std::uint16_t port,
                                                  const std::vector<ListeningSocket>& own) {
   if (own.empty()) return std::nullopt;
@@ -57,10 +72,7 @@ std::optional<health::Outcome> judge_closed_port(std::uint16_t port,
     return socket.port == port && (answers_at(socket, "127.0.0.1") || answers_at(socket, "::1"));
   });
   if (right) return std::nullopt;  // it has begun to listen since
-  std::string where;
-  for (const ListeningSocket& socket : own) where += (where.empty() ? "" : ", ") + shown(socket);
-  return outcome(health::ProbeCode::wrong_port,
-                 fmt::format("listens on {}, expected 127.0.0.1:{} (use {{port}})", where, port));
+  return listens_elsewhere(own, fmt::format("127.0.0.1:{}", port));
 }
 
 }  // namespace muster::supervisor

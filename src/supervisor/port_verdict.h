@@ -28,4 +28,8 @@ std::optional<health::Outcome> judge_open_port(const PortQuestion& question);
 // After nothing answered: `wrong_port` where the replica listens somewhere else.
 std::optional<health::Outcome> judge_closed_port(std::uint16_t port, const std::vector<ListeningSocket>& own);
 
+// The same where it should listen on a socket of this path.
+std::optional<health::Outcome> judge_missing_socket(const std::string& path,
+                                                    const std::vector<ListeningSocket>& own);
+
 }  // namespace muster::supervisor

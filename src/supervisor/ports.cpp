@@ -75,7 +75,7 @@ Result<std::vector<std::pair<std::string, std::uint16_t>>> Ports::take(const spe
   std::vector<std::pair<std::string, std::uint16_t>> ports;
   std::vector<std::uint16_t>& mine = by_instance_[instance];
   const auto add = [&](const std::string& name, const spec::Port& port) -> std::optional<Error> {
-    if (port.kind == spec::PortKind::none) return std::nullopt;
+    if (port.kind == spec::PortKind::none || port.kind == spec::PortKind::local) return std::nullopt;
     if (port.kind == spec::PortKind::numbered) {
       const auto number = static_cast<std::uint16_t>(port.base + ordinal);
       if (auto busy = port_busy_sentence(number)) {

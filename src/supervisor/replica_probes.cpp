@@ -45,20 +45,23 @@ void ReplicaProbes::start(ReplicaProbe probe, std::function<void(health::Outcome
   Run& run = runs_[key];
   run.probe = std::move(probe);
   run.done = std::move(done);
-  if (run.probe.port == 0) return network_done(key, health::Outcome{});
+  if (run.probe.port == 0 && run.probe.socket.empty()) return network_done(key, health::Outcome{});
   health::NetworkProbe network;
   network.port = run.probe.port;
+  network.socket = run.probe.socket;
   network.first_address = run.probe.first_address;
   network.http_path = run.probe.http_path;
   network.expect = run.probe.expect;
   network.timeout = run.probe.timeout;
-  network.veto = [this, key](const std::string& address) -> std::optional<health::Outcome> {
-    Run& judged = runs_.at(key);
-    auto outcome = judge(judged.probe, address);
-    if (!outcome || !outcome->healthy()) return outcome;
-    judged.wide = std::move(outcome);  // healthy with a warning: what it answers still counts
-    return std::nullopt;
-  };
+  // A socket lies in a folder of the process's own: there is no doubt whose it is.
+  if (run.probe.socket.empty())
+    network.veto = [this, key](const std::string& address) -> std::optional<health::Outcome> {
+      Run& judged = runs_.at(key);
+      auto outcome = judge(judged.probe, address);
+      if (!outcome || !outcome->healthy()) return outcome;
+      judged.wide = std::move(outcome);  // healthy with a warning: what it answers still counts
+      return std::nullopt;
+    };
   run.network = prober_.start(std::move(network), [this, key](health::Outcome outcome) {
     runs_.at(key).network.reset();
     network_done(key, std::move(outcome));
@@ -68,9 +71,10 @@ void ReplicaProbes::start(ReplicaProbe probe, std::function<void(health::Outcome
 void ReplicaProbes::network_done(const Key& key, health::Outcome outcome) {
   Run& run = runs_.at(key);
   if (outcome.code == health::ProbeCode::refused && run.probe.look_elsewhere) {
-    if (auto elsewhere =
-            judge_closed_port(run.probe.port, listening_sockets_of(host_.pids_of(run.probe.instance))))
-      outcome = std::move(*elsewhere);
+    const auto own = listening_sockets_of(host_.pids_of(run.probe.instance));
+    auto elsewhere = run.probe.socket.empty() ? judge_closed_port(run.probe.port, own)
+                                              : judge_missing_socket(run.probe.socket, own);
+    if (elsewhere) outcome = std::move(*elsewhere);
   }
   if (outcome.healthy() && run.wide) {
     run.wide->address = outcome.address;

@@ -20,8 +20,9 @@ namespace muster::supervisor {
 struct ReplicaProbe {
   InstanceId instance{};
   health::ProbeKind kind = health::ProbeKind::readiness;
-  std::uint16_t port = 0;                // 0: no network check is asked for
-  std::string first_address;             // where it was reached last
+  std::uint16_t port = 0;
+  std::string socket;         // its path, in place of a port; neither: no network check is asked for
+  std::string first_address;  // where it was reached last
   std::optional<std::string> http_path;  // expanded
   std::vector<spec::StatusRange> expect;
   Millis timeout{1000};

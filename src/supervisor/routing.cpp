@@ -25,9 +25,12 @@ PoolState pool_of(const std::string& name, const AppWorld* app) {
   for (const auto& [ordinal, slot] : app->slots) {
     for (const Tenant& tenant : slot.tenants) {
       const auto port = tenant.main_port();
-      if (tenant.phase != Phase::ready || tenant.is_leaving() || !port) continue;
-      pool.endpoints.push_back(EndpointState{
-          .instance = tenant.id, .replica = tenant.replica, .address = tenant.address, .port = *port});
+      const bool is_local = !tenant.socket.empty();
+      if (tenant.phase != Phase::ready || tenant.is_leaving() || (!port && !is_local)) continue;
+      pool.endpoints.push_back(EndpointState{.instance = tenant.id,
+                                             .replica = tenant.replica,
+                                             .address = is_local ? tenant.socket : tenant.address,
+                                             .port = port.value_or(0)});
     }
   }
   return pool;
@@ -98,10 +101,8 @@ std::string Planner::address_of(const std::string& name) const {
   }
   for (const auto& [ordinal, slot] : app.slots) {
     for (const Tenant& tenant : slot.tenants) {
-      const auto port = tenant.main_port();
-      if (!port || tenant.is_leaving()) continue;
-      append(tenant.address == "::1" ? fmt::format("[::1]:{}", *port)
-                                     : fmt::format("{}:{}", tenant.address, *port));
+      const std::string address = tenant.shown_address();
+      if (!address.empty() && !tenant.is_leaving()) append(address);
     }
   }
   return text;

@@ -55,6 +55,7 @@ ReadSpec SpecSource::read() const {
   spec::Options options;
   options.mode = mode_ == RunMode::up ? spec::Mode::up : spec::Mode::daemon;
   options.root = geteuid() == 0;
+  options.run_folder = run_dir_;
   spec::Loaded loaded = spec::load(path_, world, options);
   for (const spec::Diagnostic& diagnostic : loaded.diagnostics) {
     std::string& to = diagnostic.severity == spec::Diagnostic::Severity::error ? read.error : read.warnings;

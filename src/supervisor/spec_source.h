@@ -27,11 +27,12 @@ Result<spec::Spec> only_apps(spec::Spec spec, const std::vector<std::string>& na
 class SpecSource {
  public:
   SpecSource(std::string path, RunMode mode, std::vector<std::string> environment,
-             std::vector<std::string> only_apps)
+             std::vector<std::string> only_apps, std::string run_dir = {})
       : path_(std::move(path)),
         mode_(mode),
         environment_(std::move(environment)),
-        only_apps_(std::move(only_apps)) {}
+        only_apps_(std::move(only_apps)),
+        run_dir_(std::move(run_dir)) {}
 
   [[nodiscard]] ReadSpec read() const;
   [[nodiscard]] const std::string& path() const { return path_; }
@@ -44,6 +45,7 @@ class SpecSource {
   RunMode mode_;
   std::vector<std::string> environment_;
   std::vector<std::string> only_apps_;
+  std::string run_dir_;
 };
 
 }  // namespace muster::supervisor

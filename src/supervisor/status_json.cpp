@@ -43,15 +43,11 @@ const lb::InstanceStats* stats_of(const lb::Stats& stats, InstanceId id) {
   return at == stats.instances.end() ? nullptr : &*at;
 }
 
-std::string shown_address(const Tenant& tenant, std::uint16_t port) {
-  return tenant.address == "::1" ? fmt::format("[::1]:{}", port) : fmt::format("{}:{}", tenant.address, port);
-}
-
 void add_tenant(json::object& row, const Tenant& tenant, const StatusInput& input) {
   row["pid"] = tenant.started && !tenant.exited ? json::value(tenant.pid) : json::value(nullptr);
   const auto port = tenant.main_port();
   row["port"] = port ? json::value(*port) : json::value(nullptr);
-  row["address"] = port ? json::value(shown_address(tenant, *port)) : json::value(nullptr);
+  row["address"] = text_or_null(tenant.shown_address());
   row["uptime_s"] =
       tenant.started ? json::value(seconds(input.now.mono - tenant.started_at)) : json::value(nullptr);
   const auto usage = input.usage.find(tenant.id);

@@ -6,6 +6,13 @@
 
 namespace muster::supervisor {
 
+std::string Tenant::shown_address() const {
+  if (!socket.empty()) return "unix:" + socket;
+  const auto port = main_port();
+  if (!port) return "";
+  return address == "::1" ? fmt::format("[::1]:{}", *port) : fmt::format("{}:{}", address, *port);
+}
+
 std::string_view to_string(Phase phase) {
   switch (phase) {
     case Phase::waiting:

@@ -83,7 +83,8 @@ struct Tenant {
   bool started = false;  // ProcessStarted came
   int pid = 0;
   std::vector<std::pair<std::string, std::uint16_t>> ports;
-  std::string address = "127.0.0.1";
+  std::string address = "127.0.0.1";  // where its port answers
+  std::string socket;                 // what it has instead of a port
   Instant spawned_at;
   Instant start_due;  // killed when it has not become the app by then
   Instant started_at;
@@ -126,6 +127,8 @@ struct Tenant {
     }
     return std::nullopt;
   }
+  // "127.0.0.1:20001", "[::1]:20001", "unix:/path"; "" where it has neither port nor socket.
+  [[nodiscard]] std::string shown_address() const;
 };
 
 struct Slot {

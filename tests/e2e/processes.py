@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import os
+import pathlib
 import signal
 import socket
 import sys
@@ -270,6 +271,69 @@ def automatic_ports_differ() -> None:
         ports = [row["port"] for row in stack.replicas("web")]
         equal(len(set(ports)), 12, "different ports")
         check(set(ports) <= set(stack.ports.all()), f"ports outside of port_range: {ports}")
+
+
+UNIX_SPEC = """
+[app.web]
+run      = "<REPLICA> {port}"
+port     = "unix"
+replicas = 2
+health   = "/healthz"
+
+[app.plain]
+run    = "<REPLICA> {port}"
+port   = "unix"
+after  = ["web"]
+
+[listen.front]
+bind = "127.0.0.1:<L0>"
+to   = "web"
+
+[listen.stream]
+bind = "127.0.0.1:<L1>"
+mode = "tcp"
+to   = "plain"
+"""
+
+
+@scenario
+def sockets_in_place_of_ports() -> None:
+    """port = "unix": HTTP, TCP and both probes; each process has a path of its own, and none is left behind."""
+    with Stack() as stack:
+        stack.write(UNIX_SPEC)
+        stack.daemon()
+        stack.ready()
+
+        def paths() -> dict[str, pathlib.Path]:
+            rows = [row for app in stack.ps()["apps"] for row in app["replicas"]]
+            check(all(row["port"] is None and row["address"].startswith("unix:/") for row in rows), f"addresses: {rows}")
+            return {row["id"]: pathlib.Path(row["address"].removeprefix("unix:")) for row in rows}
+
+        before = paths()
+        equal(len(set(before.values())), 3, "paths")
+        check(all(path.is_socket() for path in before.values()), f"no sockets: {before}")
+        equal(procs.environment(stack.pids()["web/0"])["PORT"], str(before["web/0"]), "PORT")
+        equal(sorted(get(stack.ports.listen(0)).replica for _ in range(4)), ["web/0", "web/0", "web/1", "web/1"], "over HTTP")
+        equal(get(stack.ports.listen(1)).replica, "plain/0", "over TCP")
+        os.kill(stack.pids()["plain/0"], signal.SIGKILL)
+        wait_for("the socket is removed with its folder", lambda: not before["plain/0"].parent.exists())
+        stack.ready()
+        check(paths()["plain/0"] != before["plain/0"], "another process has another path")
+        equal(get(stack.ports.listen(1)).replica, "plain/0", "after the restart")
+        stack.run("restart", "web")
+        wait_for("web was rolled", lambda: not before["web/0"].exists() and not before["web/1"].exists())
+        stack.ready()
+        last = paths()
+
+        stack.daemon_process.kill()
+        stack.daemon_process.wait()
+        check(any(path.exists() for path in last.values()), "a killed daemon cannot tidy up")
+        stack.daemon()
+        stack.ready()
+        wait_for("the next one does", lambda: not any(path.exists() for path in set(last.values()) - set(paths().values())))
+        folder = paths()["web/0"].parent.parent
+        stack.end(code=0)
+        check(not folder.exists(), f"{folder} is left behind")
 
 
 @scenario

@@ -1,7 +1,7 @@
 // The app of the end-to-end tests: an HTTP/1.1 server with a thread for each connection that starts in a millisecond
 // and does on request what real apps do at the worst moment.
 //
-//   e2e_replica PORT [WORD…]
+//   e2e_replica PORT [WORD…]       PORT may be the path of a unix socket
 //     text=T        the second word of the answer to GET /, which is "APP/ORDINAL T PID"
 //     addr=A        listens on this address instead of 127.0.0.1
 //     start=MS      opens its port only after this long
@@ -181,6 +181,19 @@ int listen_on(const std::string& address, in_port_t port) {
   return listener;
 }
 
+int listen_at(const std::string& path) {
+  const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un at{};
+  at.sun_family = AF_UNIX;
+  path.copy(static_cast<char*>(at.sun_path), sizeof at.sun_path - 1);
+  if (::bind(listener, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 ||
+      ::listen(listener, 1024) != 0) {
+    std::perror("e2e_replica: listen");
+    std::exit(1);
+  }
+  return listener;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -209,7 +222,8 @@ int main(int argc, char** argv) {
   }
   std::printf("starting %s\n", text.c_str());
   pause_ms(start);
-  const int listener = listen_on(address, static_cast<in_port_t>(std::atoi(argv[1])));
+  const int listener =
+      argv[1][0] == '/' ? listen_at(argv[1]) : listen_on(address, static_cast<in_port_t>(std::atoi(argv[1])));
   std::printf("listening\n");
   if (life >= 0) std::thread([life, code] { pause_ms(life), std::_Exit(code); }).detach();
   if (notify >= 0) std::thread([notify] { pause_ms(notify), tell_manager("READY=1"); }).detach();

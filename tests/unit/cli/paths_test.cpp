@@ -56,6 +56,21 @@ TEST_F(Paths, UpTakesTheSpecOfThisFolder) {
   EXPECT_EQ(paths.socket, "/tmp/muster-" + std::to_string(::getuid()) + "/" + project_id(spec) + ".sock");
 }
 
+TEST_F(Paths, SocketsOfReplicasAreBesideTheDaemons) {
+  around_.uid = 1000;
+  EXPECT_EQ(run_folder("/run/muster/muster.sock", around_), "/run/muster/muster.run");
+  EXPECT_EQ(run_folder("/run/user/1000/muster/shop-1a2b3c4d.sock", around_),
+            "/run/user/1000/muster/shop-1a2b3c4d.run");
+  EXPECT_EQ(run_folder("/srv/control", around_), "/srv/control.run");
+}
+
+TEST_F(Paths, OtherUsersGetToTheSocketsOfRootsReplicas) {
+  around_.uid = 0;
+  EXPECT_EQ(run_folder("/run/muster/muster.sock", around_), "/run/muster/muster.run");
+  EXPECT_THAT(run_folder("/run/user/0/muster/shop-1a2b3c4d.sock", around_),
+              MatchesRegex("/run/muster/muster-[0-9a-f]+\\.run"));
+}
+
 TEST_F(Paths, UpDoesNotClimb) {
   write_spec(folder_);
   fs::create_directory(folder_ / "below");

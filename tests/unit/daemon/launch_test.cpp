@@ -33,6 +33,17 @@ LaunchContext context() {
   return made;
 }
 
+TEST(Launch, APortMayBeAPath) {
+  LaunchContext known = context();
+  known.ports = {{"admin", 20002}};
+  known.socket = "/run/x/sock";
+  EXPECT_EQ(value_of({"port", ""}, known), "/run/x/sock");
+  EXPECT_EQ(value_of({"port", "admin"}, known), "20002");
+  spec::App app;
+  app.run = {Template("x")};
+  EXPECT_THAT(main_order(app, known).environment, Contains("PORT=/run/x/sock"));
+}
+
 TEST(Launch, EveryTemplateVariableHasItsValue) {
   const LaunchContext known = context();
   const std::pair<TemplateVariable, std::string> rows[] = {{{"port", ""}, "20001"},

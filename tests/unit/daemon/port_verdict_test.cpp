@@ -69,6 +69,14 @@ TEST(PortVerdict, AnotherPortIsNamedWithTheCure) {
   EXPECT_EQ(outcome->sentence, "listens on 0.0.0.0:3000, expected 127.0.0.1:20001 (use {port})");
 }
 
+TEST(PortVerdict, APortInPlaceOfTheSocketIsNamedWithTheCure) {
+  EXPECT_FALSE(judge_missing_socket("/run/sock", {}));
+  const auto outcome = judge_missing_socket("/run/sock", {socket_at("127.0.0.1", 3000, 1)});
+  ASSERT_TRUE(outcome);
+  EXPECT_EQ(outcome->code, ProbeCode::wrong_port);
+  EXPECT_EQ(outcome->sentence, "listens on 127.0.0.1:3000, expected unix:/run/sock (use {port})");
+}
+
 TEST(PortVerdict, AClosedPortWithoutASocketElsewhereStaysRefused) {
   EXPECT_FALSE(judge_closed_port(20001, {}));
   EXPECT_FALSE(judge_closed_port(20001, {socket_at("127.0.0.1", 20001, 1), socket_at("0.0.0.0", 9, 2)}));

@@ -1,10 +1,14 @@
 #include "health/prober.h"
 
+#include <sys/un.h>
+#include <unistd.h>
+
 #include <thread>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "support/tcp.h"
+#include "support/temp_folder.h"
 #include "support/uv_loop.h"
 
 namespace muster::health {
@@ -105,6 +109,40 @@ TEST(Prober, AnExpectedStatusIsHealthy) {
   EXPECT_EQ(probing.run(probe_of(port, "/healthz")).code, ProbeCode::ok);
   EXPECT_THAT(server.request(), HasSubstr("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:"));
   EXPECT_THAT(server.request(), HasSubstr("Connection: close\r\n"));
+}
+
+// A listening unix socket.
+Fd listen_at(const std::string& path) {
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un at{};
+  at.sun_family = AF_UNIX;
+  path.copy(static_cast<char*>(at.sun_path), sizeof at.sun_path - 1);
+  EXPECT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at), 0);
+  EXPECT_EQ(::listen(fd.get(), 8), 0);
+  return fd;
+}
+
+TEST(Prober, ASocketIsLookedAtLikeAPort) {
+  Probing probing;
+  const testing_support::TempFolder folder;
+  NetworkProbe probe;
+  probe.socket = folder.path() + "/sock";
+  probe.timeout = Millis{15000};
+  Outcome outcome = probing.run(probe);
+  EXPECT_EQ(outcome.code, ProbeCode::refused);
+  EXPECT_EQ(outcome.sentence, "nothing listens on the socket " + probe.socket);
+  {
+    const Fd listening = listen_at(probe.socket);
+    outcome = probing.run(probe);
+    EXPECT_EQ(outcome.code, ProbeCode::ok);
+    EXPECT_FALSE(outcome.address);
+  }
+  EXPECT_EQ(probing.run(probe).code, ProbeCode::refused) << "nobody listens any more";
+  ASSERT_EQ(::unlink(probe.socket.c_str()), 0);
+  OneAnswer server(listen_at(probe.socket), "HTTP/1.1 204 No Content\r\n\r\n", true);
+  probe.http_path = "/healthz";
+  EXPECT_EQ(probing.run(probe).code, ProbeCode::ok);
+  EXPECT_THAT(server.request(), HasSubstr("GET /healthz HTTP/1.1\r\nHost: localhost\r\n"));
 }
 
 TEST(Prober, ABadStatusTellsWhatTheAppSaid) {

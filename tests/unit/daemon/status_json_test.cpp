@@ -92,6 +92,7 @@ TEST(StatusJson, HasTheStableShape) {
   EXPECT_EQ(ready.at("pid"), 123);
   EXPECT_EQ(ready.at("port"), 20001);
   EXPECT_EQ(ready.at("address"), "127.0.0.1:20001");
+  EXPECT_EQ(ready.at("port"), 20001);
   EXPECT_EQ(ready.at("restarts"), 2);
   EXPECT_EQ(ready.at("uptime_s").as_double(), 9.1);
   EXPECT_EQ(ready.at("cpu_percent").as_double(), 0.3);

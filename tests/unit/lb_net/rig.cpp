@@ -200,6 +200,16 @@ Replica::Replica(Serve serve) : serve_(std::move(serve)), listener_(listen_on_an
   acceptor_ = std::thread([this] { accept_all(); });
 }
 
+Replica::Replica(Serve serve, const std::string& path)
+    : serve_(std::move(serve)), listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  sockaddr_un where{};
+  where.sun_family = AF_UNIX;
+  path.copy(static_cast<char*>(where.sun_path), sizeof where.sun_path - 1);
+  EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where), 0);
+  EXPECT_EQ(::listen(listener_.get(), 1024), 0);
+  acceptor_ = std::thread([this] { accept_all(); });
+}
+
 void Replica::accept_all() {
   for (;;) {
     Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));

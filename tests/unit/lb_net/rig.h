@@ -74,6 +74,7 @@ class Replica {
  public:
   using Serve = std::function<void(Wire&)>;
   explicit Replica(Serve serve);
+  Replica(Serve serve, const std::string& path);  // on a unix socket
   ~Replica();
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;

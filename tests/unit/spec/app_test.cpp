@@ -184,8 +184,9 @@ TEST(App, WrongValuesAreNamedWhereTheyStand) {
            Wrong{"replicas = 1.5", "3:12 expected an integer in 0..1000, found a number"},
            Wrong{"port = 0", "3:8 0 is not in 1..65535"},
            Wrong{"port = 65536", "3:8 65536 is not in 1..65535"},
-           Wrong{"port = 'atuo'", "3:8 'atuo' is not one of \"auto\", \"none\" | did you mean 'auto'?"},
-           Wrong{"port = 'unix'", "3:8 'unix' is not in this version"},
+           Wrong{"port = 'atuo'",
+                 "3:8 'atuo' is not one of \"auto\", \"none\", \"unix\" | did you mean 'auto'?"},
+           Wrong{"ports = { a = 'unix' }", "3:15 a named port is a number or \"auto\""},
            Wrong{"port = 65535\nreplicas = 2", "3:8 2 replicas from port 65535 on would need port 65536"},
            Wrong{"ports = { Admin = 1 }",
                  "3:11 'Admin' is no name for a port | names are lower-case letters, digits and '-', begin "

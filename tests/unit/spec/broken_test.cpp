@@ -200,7 +200,7 @@ TEST(Broken, Meaning) {
                            "app.a.run = '{nope}'",
                            "app.a.run = '{port'",
                            "app.a.run = '''a 'b'''",
-                           "app.a = {run='x', port='unix'}",
+                           "app.a = {run='x', ports={p='unix'}}",
                            "app.a = {run='x', listen=':80'}",
                            "app.a = {run='x', after='a'}",
                            "app.a = {run='x', user='nobody-here'}",

@@ -9,7 +9,9 @@
 namespace muster::spec {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 
 std::string app(const std::string& name, const std::string& keys) {
@@ -87,6 +89,22 @@ TEST(Ports, AreAutomaticWhereUsed) {
   EXPECT_EQ(kind("listen=80"), PortKind::automatic);
   EXPECT_EQ(kind("ports={b='auto'}\nenv={A='{port.b}'}"), PortKind::none);
   EXPECT_EQ(kind("port='auto'"), PortKind::automatic);
+  EXPECT_EQ(kind("port='unix'\nlisten=80"), PortKind::local);
+}
+
+TEST(LocalPorts, TheirPathsFitIntoASocketAddress) {
+  const auto said = [](const std::string& folder) {
+    Options options;
+    options.run_folder = folder;
+    return app_complaints("port = 'unix'", options);
+  };
+  // "/a-999.999999999/sock" comes behind it.
+  EXPECT_THAT(said("/" + std::string(85, 'x')), IsEmpty());
+  EXPECT_THAT(said("/" + std::string(86, 'x')),
+              ElementsAre(AllOf(HasSubstr("3:8 a socket like /xx"),
+                                HasSubstr("/a-999.999999999/sock has 108 bytes in its path and may have 107"),
+                                HasSubstr("--socket PATH"))));
+  EXPECT_THAT(said(""), IsEmpty());
 }
 
 TEST(Users, RootInsists) {
