@@ -100,6 +100,7 @@ std::shared_ptr<Publication> Balancer::Impl::make_publication(std::shared_ptr<co
   for (const spec::Listener& listener : snapshot->listeners) {
     std::shared_ptr<SharedListener>& shared = listeners[listener.name];
     if (!shared) shared = std::make_shared<SharedListener>(listener.name, workers.size());
+    shared->places.set_max(static_cast<std::uint64_t>(listener.max_conns.value_or(0)));
     named.emplace(listener.name, shared);
     publication->listeners.push_back(shared);
     auto router = std::make_shared<const Router>(listener.routes);

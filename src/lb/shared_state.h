@@ -20,6 +20,7 @@
 #include "lb/balancer.h"
 #include "lb/ejection.h"
 #include "lb/histogram.h"
+#include "lb/places.h"
 
 namespace muster::lb {
 
@@ -121,9 +122,17 @@ struct alignas(cache_line_bytes) ListenerCounters {
 };
 
 struct SharedListener {
-  SharedListener(std::string n, std::size_t threads) : name(std::move(n)), per_thread(threads) {}
+  SharedListener(std::string n, std::size_t threads)
+      : name(std::move(n)), per_thread(threads), places([this] { return connections(); }) {}
   const std::string name;
   std::vector<ListenerCounters> per_thread;
+  Places places;
+
+  [[nodiscard]] std::uint64_t connections() const noexcept {  // on all threads
+    std::uint64_t sum = 0;
+    for (const ListenerCounters& counters : per_thread) sum += counters.connections.get();
+    return sum;
+  }
   // Whose turn it is among the routes of a host and path. Of the control thread.
   std::shared_ptr<RoundRobin> turns_of(const std::string& host_and_path) {
     std::shared_ptr<RoundRobin>& turns = turns_[host_and_path];

@@ -166,6 +166,7 @@ Client::~Client() {
   if (proxy_header) worker.close_parked_of(upstream_owner());
   socket.close();
   counters().connections.subtract();
+  if (counted_at->places.limited()) counted_at->places.offer();
   worker.remove_client(*this);
 }
 
@@ -311,6 +312,7 @@ void Worker::adopt(std::shared_ptr<const Publication> publication) {
     update_access_logs(*publication);
     update_listeners(*publication);
     close_unnamed_listeners(*publication);
+    offer_places();
   }
   publication_ = std::move(publication);
   wake_queue();
@@ -431,9 +433,14 @@ void Worker::accept_last(LocalListener& listener) {
   // What has come by now and no more: connections that keep coming must not hold up the end.
   for (int left = listener.socket.valid() ? waiting_connections(listener.socket.fd()) : 0; left > 0;
        left -= accepts_per_turn) {
-    if (!accept_some(listener)) break;
+    if (accept_some(listener) != Accepted::more) break;
   }
-  listener.socket.abort_wait(Direction::read);  // the accept loop closes the socket and ends
+  // The accept loop closes the socket and ends.
+  if (listener.place_waiter) {
+    if (const auto accepting = std::exchange(listener.place_waiter->accepting, nullptr)) accepting.resume();
+  } else {
+    listener.socket.abort_wait(Direction::read);
+  }
   // Connections that wait for their next request have none in flight.
   for (Client* client = clients_; client != nullptr;) {
     Client* const next = client->next;
@@ -441,6 +448,16 @@ void Worker::accept_last(LocalListener& listener) {
     client = next;
   }
 }
+
+namespace {
+// Awaitable: until there is a place for the next connection, or no reason to wait for it.
+struct PlaceWait {
+  Places::Waiter& waiter;
+  static bool await_ready() noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> accepting) const { waiter.accepting = accepting; }
+  static void await_resume() noexcept {}
+};
+}  // namespace
 
 Detached Worker::accept_loop(Ref<LocalListener> listener) {
   ++accepting_;
@@ -458,39 +475,81 @@ Detached Worker::accept_loop(Ref<LocalListener> listener) {
   while (!listener->closing) {
     const Waited waited = co_await listener->socket.readable(no_limit);
     if (waited != Waited::ready) break;
-    if (accept_some(*listener)) {
-      co_await loop_->turn();
-    } else if (errno != EAGAIN) {
-      co_await loop_->sleep(pause_after_failure);
+    switch (accept_some(*listener)) {
+      case Accepted::more:
+        co_await loop_->turn();
+        break;
+      case Accepted::all:
+        break;
+      case Accepted::no_place:
+        co_await PlaceWait{*listener->place_waiter};
+        if (!listener->place_waiter->granted) leave_line(*listener);
+        break;
+      case Accepted::failed:
+        co_await loop_->sleep(pause_after_failure);
+        break;
     }
   }
+  leave_line(*listener);
   listener->socket.close();
   listener->address.reset();
   --accepting_;
   finish_when_done();
 }
 
-// True: there may be more. False: errno says why not.
-bool Worker::accept_some(LocalListener& listener) {
+Worker::Accepted Worker::accept_some(LocalListener& listener) {
   for (int i = 0; i < accepts_per_turn; ++i) {
-    if (!has_room()) {
-      errno = EMFILE;
-      return false;
-    }
+    if (!has_room()) return Accepted::failed;
+    const std::optional<KeptPlace> place = keep_place(listener);
+    if (!place) return Accepted::no_place;
     sockaddr_storage peer{};
     socklen_t length = sizeof peer;
     Fd fd(::accept4(listener.socket.fd(), reinterpret_cast<sockaddr*>(&peer), &length,
                     SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd) {
       if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO) continue;
-      if (errno == EAGAIN) listener.socket.blocked(Direction::read);
-      return false;
+      if (errno != EAGAIN) return Accepted::failed;
+      listener.socket.blocked(Direction::read);
+      return Accepted::all;
     }
     near_limit_ = fd.get() >= descriptors_max_;
     begin_connection(listener, std::move(fd), Peer(peer));
   }
-  errno = 0;
-  return true;
+  return Accepted::more;
+}
+
+// For one more connection. None: there is no room for it, and the listener stands in line unless it is closing.
+std::optional<KeptPlace> Worker::keep_place(LocalListener& listener) {
+  if (listener.place_waiter) {
+    if (!listener.place_waiter->granted) return std::nullopt;
+    return KeptPlace(std::exchange(listener.place_waiter, nullptr)->shared);
+  }
+  const std::shared_ptr<SharedListener>& shared = listener.frontend->shared;
+  if (!shared->places.limited()) return KeptPlace();
+  if (shared->places.take()) return KeptPlace(shared);
+  if (listener.closing) return std::nullopt;
+  auto waiter = std::make_shared<Places::Waiter>(*loop_, shared);
+  if (shared->places.take_or_wait(waiter)) return KeptPlace(shared);
+  listener.place_waiter = std::move(waiter);
+  return std::nullopt;
+}
+
+void Worker::leave_line(LocalListener& listener) {
+  if (const auto waiter = std::exchange(listener.place_waiter, nullptr)) waiter->shared->places.leave(waiter);
+}
+
+// A connection that ended here before this thread knew of a limit told nobody.
+void Worker::offer_places() {
+  std::vector<Ref<LocalListener>> moved;
+  for (const auto& [address, listener] : listeners_) {
+    listener->frontend->shared->places.offer();
+    if (listener->place_waiter && listener->place_waiter->shared != listener->frontend->shared)
+      moved.push_back(listener);
+  }
+  for (const Ref<LocalListener>& listener : moved) {  // to the line of the listener that it belongs to now
+    if (!listener->place_waiter) continue;
+    if (const auto accepting = std::exchange(listener->place_waiter->accepting, nullptr)) accepting.resume();
+  }
 }
 
 // The kernel gives out the lowest free number, so a number says how many are in use. What is kept back serves the

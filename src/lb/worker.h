@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -83,6 +84,7 @@ struct LocalListener : LocalCounted {
     return is_local ? Socket::Kind::connected_local : Socket::Kind::connected;
   }
   bool closing = false;  // no listener names it any more: connections end after the request they carry
+  std::shared_ptr<Places::Waiter> place_waiter;  // null: it waits for none
 };
 
 class Worker;
@@ -174,8 +176,12 @@ class Worker {
   void update_listeners(const Publication& publication);
   Ref<LocalPool> pool_of(const std::string& app);
   void close_unnamed_listeners(const Publication& publication);
+  enum class Accepted : std::uint8_t { more, all, no_place, failed };
   Detached accept_loop(Ref<LocalListener> listener);
-  bool accept_some(LocalListener& listener);
+  Accepted accept_some(LocalListener& listener);
+  std::optional<KeptPlace> keep_place(LocalListener& listener);
+  static void leave_line(LocalListener& listener);
+  void offer_places();
   bool has_room();
   void accept_last(LocalListener& listener);
   void begin_connection(LocalListener& listener, Fd fd, Peer&& client_address);

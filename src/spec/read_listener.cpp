@@ -57,6 +57,8 @@ class ListenerReader {
       if (!reader_.table(value, "a table")) return;
       reader_.each_key(Section::queue, value,
                        [this](std::string_view name, const Node& node) { queue(name, node); });
+    } else if (key == "max_conns") {
+      listener.max_conns = count(value);
     } else if (key == "proxy_protocol") {
       if (!reader_.table(value, "a table { in, out }")) return;
       reader_.each_key(Section::proxy_protocol, value,
@@ -83,6 +85,11 @@ class ListenerReader {
     } else if (key == "tls") {
       listener.tls = read_tls(reader_, value, listener.name);
     }
+  }
+
+  [[nodiscard]] std::optional<int> count(const Node& value) const {
+    const auto number = reader_.integer(value, 1, 10'000'000);
+    return number ? std::optional(static_cast<int>(*number)) : std::nullopt;
   }
 
   void http_only(std::string_view key, const Node& value) {

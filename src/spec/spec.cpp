@@ -19,8 +19,8 @@ auto compared(const Listener& listener) {
   return std::tie(listener.name, listener.bind, listener.mode, listener.app, listener.routes,
                   listener.timeout, listener.balance, listener.sticky_cookie, listener.eject,
                   listener.retries, listener.queue_size, listener.queue_timeout, listener.body_max,
-                  listener.proxy_protocol, listener.headers, listener.response_headers,
-                  listener.trusted_proxies, listener.access_log);
+                  listener.max_conns, listener.max_in_flight, listener.proxy_protocol, listener.headers,
+                  listener.response_headers, listener.trusted_proxies, listener.access_log);
 }
 
 template <typename T>

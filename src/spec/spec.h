@@ -297,6 +297,8 @@ struct Listener {
   int queue_size = 1024;
   Millis queue_timeout{5000};
   std::optional<std::uint64_t> body_max;  // bytes; 413 above
+  std::optional<int> max_conns;           // open connections at once
+  std::optional<int> max_in_flight;       // requests (tcp: connections) at once at each replica
   ProxyProtocol proxy_protocol;
   HeaderEdits headers;                   // of the request to the replica
   HeaderEdits response_headers;          // of the answer to the client, muster's own answers too

@@ -107,6 +107,7 @@ retries = 0
 timeout = { connect = '1ms', head = '2ms', idle = '3ms', keepalive = '4ms', response = '5ms', tunnel = '6ms', send = '7ms' }
 queue = { size = 5, timeout = '0s' }
 proxy_protocol = { in = true, out = 'v2' }
+max_conns = 7
 )");
   const Listener& front = *spec.find_listener("front");
   EXPECT_EQ(front.bind.size(), 2U);
@@ -115,6 +116,7 @@ proxy_protocol = { in = true, out = 'v2' }
   EXPECT_EQ(front.timeout,
             (ListenTimeouts{Millis(1), Millis(2), Millis(3), Millis(4), Millis(5), Millis(6), Millis(7)}));
   EXPECT_EQ(front.proxy_protocol, (ProxyProtocol{.in = true, .out = ProxyProtocol::Version::v2}));
+  EXPECT_EQ(front.max_conns, 7);
   EXPECT_EQ(front.queue_size, 5);
   EXPECT_EQ(front.queue_timeout, Millis(0));
   EXPECT_EQ(spec.apps[0].port.kind, PortKind::automatic);
@@ -243,7 +245,8 @@ TEST(Listener, WrongValues) {
                "access_log = 'jsn'",
                "6:14 'jsn' is not one of \"off\", \"common\", \"combined\", \"json\" | did you mean 'json'?"},
            Wrong{"access_log = true", "6:14 expected a string, found true or false"},
-           Wrong{"max_conns = 5", "6:1 'max_conns' is not in this version"},
+           Wrong{"max_conns = 0", "6:13 0 is not in 1..10000000"},
+           Wrong{"rate = {}", "6:1 'rate' is not in this version"},
            Wrong{"proxy_protocol = true", "6:18 expected a table { in, out }, found true or false"},
            Wrong{"proxy_protocol = { in = 'v1' }", "6:25 expected true or false, found a string"},
            Wrong{"proxy_protocol = { out = 'v3' }",
