@@ -6,6 +6,8 @@ namespace muster::lb {
 
 namespace {
 constexpr int reads_in_a_row = 16;
+constexpr int full_reads_of_bulk = 4;                 // in a row: from then on bytes go through a pipe
+constexpr std::uint64_t bulk_bytes_min = 32U << 10U;  // a burst with less ends that
 
 struct Tunnel {
   Worker& worker;
@@ -40,7 +42,10 @@ struct OneWay {
   Counter& bytes;
   Counter& listener_bytes;
   std::uint64_t moved = 0;
+  int full_reads = 0;
+  bool takes_pipes = true;
 
+  [[nodiscard]] bool is_bulk() const { return takes_pipes && full_reads >= full_reads_of_bulk; }
   void count(std::uint64_t amount) {
     bytes.add(amount);
     listener_bytes.add(amount);
@@ -79,6 +84,51 @@ Task<bool> await_bytes(OneWay& way) {
   }
 }
 
+// What a pipe holds, to its end. False: the other side takes no more.
+Task<bool> empty_pipe(OneWay& way, Pipe& pipe) {
+  while (!pipe.empty()) {
+    const std::ptrdiff_t sent = pipe.drain(way.to);
+    if (sent == io_failed) co_return false;
+    if (sent == io_blocked) {
+      const Waited waited = co_await way.to.writable(way.tunnel.timeout.send);
+      if (waited != Waited::ready) co_return false;
+    } else {
+      way.count(static_cast<std::uint64_t>(sent));
+      way.tunnel.last_moved = way.tunnel.worker.loop().now();
+    }
+  }
+  co_return true;
+}
+
+enum class Burst : std::uint8_t { over, end, from_failed, to_failed };
+
+// All that is there to read, without a copy. An idle connection holds no pipe.
+Task<Burst> move_burst(OneWay& way) {
+  Worker& worker = way.tunnel.worker;
+  std::unique_ptr<Pipe> pipe = worker.take_pipe();
+  if (!pipe) way.takes_pipes = false;
+  const std::uint64_t before = way.moved;
+  Burst burst = Burst::over;
+  for (int fills = 0; pipe && burst == Burst::over;) {
+    const std::ptrdiff_t got = pipe->fill(way.from);
+    if (got == io_blocked) break;
+    if (got == 0) burst = Burst::end;
+    if (got == io_failed) burst = Burst::from_failed;
+    if (got <= 0) break;
+    const bool sent = co_await empty_pipe(way, *pipe);
+    if (!sent) burst = Burst::to_failed;
+    if (way.tunnel.broken) break;
+    if (++fills == reads_in_a_row) {
+      fills = 0;
+      co_await worker.loop().turn();
+      if (way.tunnel.broken) break;
+    }
+  }
+  if (pipe) worker.give_pipe(std::move(pipe));
+  if (way.moved - before < bulk_bytes_min) way.full_reads = 0;
+  co_return burst;
+}
+
 Task<> relay(OneWay& way) {
   Tunnel& tunnel = way.tunnel;
   const bool begun = way.waiting.empty() || co_await write_waiting(way);
@@ -94,7 +144,17 @@ Task<> relay(OneWay& way) {
       co_await tunnel.worker.loop().turn();
       continue;
     }
-    const std::ptrdiff_t got = receive(way.from, tunnel.worker.scratch());
+    std::ptrdiff_t got = 0;
+    if (way.is_bulk()) {
+      const Burst burst = co_await move_burst(way);
+      if (tunnel.broken) co_return;
+      if (burst == Burst::over) continue;
+      why = tunnel.failure_of(burst == Burst::from_failed ? way.from : way.to);
+      if (burst != Burst::end) break;
+    } else {
+      got = receive(way.from, tunnel.worker.scratch());
+      way.full_reads = got == static_cast<std::ptrdiff_t>(Worker::scratch_bytes) ? way.full_reads + 1 : 0;
+    }
     if (got == io_blocked) continue;
     if (got == 0) {
       co_await end_output(way.to, tunnel.timeout.send);
@@ -136,6 +196,7 @@ Task<TunnelEnd> tunnel(Worker& worker, Socket& client, Socket& replica, EarlyByt
               .waiting = std::move(early.from_replica),
               .bytes = counters.replica.bytes_from,
               .listener_bytes = counters.listener.bytes_out};
+  up.takes_pipes = down.takes_pipes = client.tls() == nullptr && replica.tls() == nullptr;
   Branch back;
   back.start(relay(down));
   co_await relay(up);

@@ -27,6 +27,7 @@ constexpr Millis pause_after_failure{100};  // EMFILE and its kin
 constexpr std::size_t clients_kept_for =
     256;  // below this many connections their memory is not worth the search
 constexpr std::size_t spare_buffers_max = 256;
+constexpr std::size_t spare_pipes_max = 8;
 constexpr std::size_t spare_buffer_bytes_max = 8U << 10U;
 }  // namespace
 
@@ -146,6 +147,20 @@ Buffer Worker::take_buffer() {
   return buffer;
 }
 
+std::unique_ptr<Pipe> Worker::take_pipe() {
+  if (spare_pipes_.empty()) {
+    std::unique_ptr<Pipe> pipe = Pipe::create();
+    return pipe && pipe->highest_fd() < descriptors_max_ ? std::move(pipe) : nullptr;
+  }
+  std::unique_ptr<Pipe> pipe = std::move(spare_pipes_.back());
+  spare_pipes_.pop_back();
+  return pipe;
+}
+
+void Worker::give_pipe(std::unique_ptr<Pipe> pipe) {
+  if (pipe->empty() && spare_pipes_.size() < spare_pipes_max) spare_pipes_.push_back(std::move(pipe));
+}
+
 void Worker::give_buffer(Buffer buffer) {
   if (buffer.capacity() > spare_buffer_bytes_max || spare_buffers_.size() >= spare_buffers_max) return;
   buffer.clear();
@@ -186,6 +201,7 @@ void Worker::give_memory_back() {
   clients_most_ = client_count_;
   FrameCache::clear();  // one kept frame keeps its page
   spare_buffers_.clear();
+  spare_pipes_.clear();
 #if defined(__GLIBC__)
   ::malloc_trim(0);
 #endif

@@ -21,6 +21,7 @@
 #include "lb/listen_sockets.h"
 #include "lb/local_ref.h"
 #include "lb/loop.h"
+#include "lb/pipe.h"
 #include "lb/preference.h"
 #include "lb/router.h"
 #include "lb/shared_state.h"
@@ -154,6 +155,8 @@ class Worker {
   [[nodiscard]] Buffer& serialised() { return serialised_; }
   Buffer take_buffer();
   void give_buffer(Buffer buffer);
+  std::unique_ptr<Pipe> take_pipe();  // null: there are no descriptors for it
+  void give_pipe(std::unique_ptr<Pipe> pipe);
 
   void add_client(Client& client);
   void remove_client(Client& client);
@@ -204,6 +207,7 @@ class Worker {
   std::vector<bool> untried_;  // pick()'s, by index of the pool's endpoints
   std::vector<bool> usable_;
   std::vector<Buffer> spare_buffers_;
+  std::vector<std::unique_ptr<Pipe>> spare_pipes_;
 
   std::shared_ptr<const Publication> publication_;
   std::map<InstanceId, Ref<LocalEndpoint>> endpoints_;

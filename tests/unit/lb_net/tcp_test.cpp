@@ -108,6 +108,70 @@ TEST(Tcp, CarriesMuchBothWays) {
   EXPECT_TRUE(*back == bytes + "bye");
 }
 
+// More than a read takes at once, again and again: it goes through a pipe.
+std::string bulk(std::size_t size) {
+  std::string bytes(size, '\0');
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 2654435761U >> 13U);
+  return bytes;
+}
+
+TEST(Tcp, BulkIsWholeBehindAReaderThatDawdles) {
+  const std::string bytes = bulk(24'000'000);
+  Replica a([&bytes](Wire& wire) {
+    wire.send(bytes);
+    wire.send("bye");
+  });
+  TcpRig rig;
+  rig.set_pool("db", {a.port()});
+  rig.publish();
+  Wire client = rig.client();
+  std::string got;
+  for (int i = 0; i < 2000; ++i) got += client.some(i % 2 == 0 ? 7 : 3000).value_or("");
+  for (;;) {
+    const auto piece = client.some();
+    ASSERT_TRUE(piece) << "after " << got.size();
+    if (piece->empty()) break;
+    got += *piece;
+  }
+  EXPECT_TRUE(got == bytes + "bye") << got.size();
+  client.close();
+  EXPECT_TRUE(rig.wait_in_flight(InstanceId{a.port()}, 0));
+  EXPECT_EQ(rig.balancer->stats().instances.at(0).bytes_from, bytes.size() + 3);
+}
+
+TEST(Tcp, AResetInTheMiddleOfBulkIsPassedOn) {
+  const std::string bytes = bulk(16'000'000);
+  Replica a([&bytes](Wire& wire) {
+    wire.send(bytes);
+    wire.reset();
+  });
+  TcpRig rig;
+  rig.set_pool("db", {a.port()});
+  rig.publish();
+  Wire client = rig.client();
+  std::string got;
+  std::optional<std::string> piece;
+  while ((piece = client.some()) && !piece->empty()) got += *piece;
+  EXPECT_FALSE(piece) << "an end that looks whole after " << got.size();
+  EXPECT_TRUE(bytes.starts_with(got));
+  EXPECT_TRUE(rig.wait_in_flight(InstanceId{a.port()}, 0));
+}
+
+TEST(Tcp, ABulkUploadEndsWhenTheClientIsReset) {
+  Replica a([](Wire& wire) {
+    while (const auto piece = wire.some()) {
+      if (piece->empty()) break;
+    }
+  });
+  TcpRig rig;
+  rig.set_pool("db", {a.port()});
+  rig.publish();
+  Wire client = rig.client();
+  EXPECT_TRUE(client.send(bulk(8'000'000)));
+  client.reset();
+  EXPECT_TRUE(rig.wait_in_flight(InstanceId{a.port()}, 0));
+}
+
 TEST(Tcp, ARefusedConnectGoesToAnotherReplica) {
   Replica a(talker("a"));
   TcpRig rig;
