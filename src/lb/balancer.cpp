@@ -108,6 +108,10 @@ std::shared_ptr<Publication> Balancer::Impl::make_publication(std::shared_ptr<co
     for (const Router::Group& group : router->groups())
       turns.push_back(shared->turns_of(group.host + " " + group.path));
     publication->routers.push_back(std::move(router));
+    auto& capacities = publication->capacities.emplace_back();
+    if (listener.max_in_flight) {
+      for (const std::string& app : listener.apps()) capacities.emplace(app, shared->capacity_of(app));
+    }
     auto& of_listener = publication->addresses.emplace_back();
     publication->tls.push_back(find_tls(listener));
     // Never in the clear where it should be encrypted.

@@ -214,9 +214,21 @@ InFlight::InFlight(Ref<LocalEndpoint> endpoint) : endpoint_(std::move(endpoint))
   endpoint_->counters_.requests.add();
 }
 
+std::optional<InFlight> InFlight::within(Ref<LocalEndpoint> endpoint, int max) {
+  {
+    const std::lock_guard lock(endpoint->shared_->admission);
+    if (!endpoint->has_room(max)) return std::nullopt;
+    endpoint->counters_.in_flight.add();
+  }
+  ++endpoint->in_flight_;
+  endpoint->counters_.requests.add();
+  return InFlight(std::move(endpoint), Counted{});
+}
+
 InFlight::~InFlight() {
   if (!endpoint_) return;
   endpoint_->counters_.in_flight.subtract();
+  for (const std::shared_ptr<Capacity>& capacity : endpoint_->capacities_) capacity->call_next();
   if (--endpoint_->in_flight_ == 0 && !endpoint_->in_rotation_)
     endpoint_->worker_.on_endpoint_idle(*endpoint_);
 }

@@ -79,6 +79,9 @@ class LocalEndpoint : public LocalCounted {
   void report_success() noexcept { shared_->ejection.succeed(); }
   [[nodiscard]] bool is_ejected() const noexcept;
   [[nodiscard]] std::uint64_t load() const noexcept { return shared_->in_flight(); }
+  [[nodiscard]] bool has_room(int max) const noexcept { return load() < static_cast<std::uint64_t>(max); }
+  // Who is told when a request has ended here; empty: nobody waits for that.
+  [[nodiscard]] std::vector<std::shared_ptr<Capacity>>& capacities() noexcept { return capacities_; }
   // The same for each start of this replica.
   [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
 
@@ -93,6 +96,7 @@ class LocalEndpoint : public LocalCounted {
   std::optional<SocketAddress> address_;
   const std::uint64_t seed_;
   std::vector<std::unique_ptr<Upstream>> parked_;
+  std::vector<std::shared_ptr<Capacity>> capacities_;
   std::uint64_t in_flight_ = 0;
   bool in_rotation_ = true;
   Instant next_report_{};
@@ -106,6 +110,8 @@ Task<> introduce(Upstream& upstream, std::string_view header, Millis limit);
 class InFlight {
  public:
   explicit InFlight(Ref<LocalEndpoint> endpoint);
+  // None: there are `max` of them at the endpoint already, on all threads together.
+  static std::optional<InFlight> within(Ref<LocalEndpoint> endpoint, int max);
   InFlight(InFlight&&) noexcept = default;
   InFlight& operator=(InFlight&&) = delete;
   InFlight(const InFlight&) = delete;
@@ -114,6 +120,8 @@ class InFlight {
   [[nodiscard]] LocalEndpoint& endpoint() const { return *endpoint_; }
 
  private:
+  struct Counted {};
+  InFlight(Ref<LocalEndpoint> endpoint, Counted) : endpoint_(std::move(endpoint)) {}
   Ref<LocalEndpoint> endpoint_;
 };
 

@@ -88,23 +88,61 @@ Exchange::Refusal Exchange::answer_of_route() {
   return {.status = 308, .text = "moved", .location = location_, .end = AccessEnd::complete};
 }
 
-bool Exchange::has_replica() {
+// Whether the app that answers has replicas, or none does.
+bool Exchange::is_routed() {
   if (frontend_.get() != client_.listener->frontend.get() || !choice_.pool || !choice_.pool->takes_requests())
     choose();
   return !choice_.pool || choice_.pool->takes_requests();
 }
 
-bool Exchange::pick_replica() {
-  if (!has_replica() || !choice_.pool) return false;
-  Ref<LocalEndpoint> endpoint = worker_.pick(*choice_.pool, frontend_->listener, preference_, tried_);
-  if (!endpoint) return false;
+bool Exchange::has_replica(bool in_turn) {
+  if (!is_routed()) return false;
+  if (!choice_.pool || !frontend_->listener.max_in_flight) return true;
+  // Whoever was not tried may be gone by now.
+  if (!must_wait()) tried_.clear();
+  return pick_replica(in_turn);
+}
+
+std::shared_ptr<Capacity> Exchange::capacity() const {
+  return choice_.pool ? frontend_->capacity_of(*choice_.pool) : nullptr;
+}
+
+// No replica can be taken, but another one may come or get free; else each was tried.
+bool Exchange::must_wait() const {
+  if (!choice_.pool->takes_requests()) return true;
+  if (!frontend_->listener.max_in_flight) return false;
+  return std::ranges::any_of(choice_.pool->endpoints, [this](const Ref<LocalEndpoint>& endpoint) {
+    return std::ranges::find(tried_, endpoint->id()) == tried_.end();
+  });
+}
+
+// `in_turn`: past those who wait for one with a limit.
+bool Exchange::pick_replica(bool in_turn) {
+  if (!is_routed() || !choice_.pool) return false;
+  if (frontend_->listener.max_in_flight && !in_turn) {
+    const std::shared_ptr<Capacity> line = capacity();
+    if (line && line->has_line()) return false;
+  }
+  return take_replica();
+}
+
+bool Exchange::take_replica() {
+  const spec::Listener& listener = frontend_->listener;
+  if (listener.max_in_flight) {
+    auto taken = worker_.take(*choice_.pool, listener, preference_, tried_);
+    if (!taken) return false;
+    in_flight_.emplace(std::move(*taken));
+  } else {
+    Ref<LocalEndpoint> endpoint = worker_.pick(*choice_.pool, listener, preference_, tried_);
+    if (!endpoint) return false;
+    in_flight_.emplace(std::move(endpoint));
+  }
   if (replica_) {
     frontend_->counters->retries.add();
     replica_->counters().retries.add();
   }
   if (entry_) ++entry_->tries;
-  replica_ = endpoint;
-  in_flight_.emplace(std::move(endpoint));
+  replica_ = Ref<LocalEndpoint>(&in_flight_->endpoint());
   return true;
 }
 
@@ -128,10 +166,16 @@ Instant Exchange::queue_deadline() {
 
 Task<std::optional<Exchange::Refusal>> Exchange::wait_in_queue() {
   const Instant since = worker_.loop().now();
-  const bool there = co_await worker_.wait_for_replica(*client_.listener, *this, queue_deadline());
+  const Queued queued = co_await worker_.wait_for_replica(*this, queue_deadline());
   if (entry_) entry_->queued += worker_.loop().now() - since;
-  if (there) co_return std::nullopt;
-  co_return Refusal{.status = 503, .text = "no replica is ready", .retry_after_seconds = 1};
+  if (queued == Queued::found) co_return std::nullopt;
+  if (queued == Queued::gone) {
+    co_return Refusal{.status = status_client_closed, .end = AccessEnd::client_closed};
+  }
+  const bool are_busy = choice_.pool && choice_.pool->takes_requests();
+  co_return Refusal{.status = 503,
+                    .text = are_busy ? "all replicas are busy" : "no replica is ready",
+                    .retry_after_seconds = 1};
 }
 
 // A parked connection to the replica of in_flight_.
@@ -146,16 +190,16 @@ bool Exchange::take_parked() {
 
 // The usual case, without a wait. False: reach_replica() goes on from where this has come.
 bool Exchange::reach_at_once() {
-  return pick_replica() && take_parked();
+  return pick_replica(false) && take_parked();
 }
 
 Task<Exchange::Refusal> Exchange::reach_replica() {
   constexpr Refusal all_failed{
       .status = 502, .text = "no replica could be reached", .end = AccessEnd::replica_failed};
   for (;;) {
-    if (!in_flight_ && !pick_replica()) {
+    if (!in_flight_ && !pick_replica(false)) {
       if (!choice_.pool) co_return answer_of_route();
-      if (!choice_.pool->takes_requests()) {
+      if (must_wait()) {
         const std::optional<Refusal> refusal = co_await wait_in_queue();
         if (refusal) co_return *refusal;
       } else {  // each was tried: once more from the beginning
@@ -316,8 +360,8 @@ Task<bool> Exchange::refuse(Refusal refusal) {
   upstream_.reset();
   in_flight_.reset();
   end_ = refusal.end;
-  if (refusal.status == 0) co_return false;  // the client is gone
-  if (answer_begun_) {                       // nothing honest can be said any more
+  if (refusal.status == 0 || refusal.status == status_client_closed) co_return false;  // the client is gone
+  if (answer_begun_) {  // nothing honest can be said any more
     client_.socket.reset_on_close();
     co_return false;
   }

@@ -71,14 +71,20 @@ class Exchange final : WaitsForReplica {
   Task<Refusal> reach_replica();
   bool take_parked();
   Task<std::optional<Refusal>> wait_in_queue();
-  bool pick_replica();
+  bool pick_replica(bool in_turn);
+  bool take_replica();
+  bool is_routed();
+  [[nodiscard]] bool must_wait() const;
   Instant queue_deadline();
   void choose();
   [[nodiscard]] std::string_view authority() const { return staged_.view().substr(0, authority_bytes_); }
   [[nodiscard]] std::string_view target() const {
     return staged_.view().substr(authority_bytes_, head_begin_ - authority_bytes_);
   }
-  bool has_replica() override;
+  bool has_replica(bool in_turn) override;
+  [[nodiscard]] std::shared_ptr<Capacity> capacity() const override;
+  [[nodiscard]] Client& client() override { return client_; }
+  [[nodiscard]] bool is_over_at_end() const override { return true; }
   [[nodiscard]] Refusal answer_of_route();
   [[nodiscard]] const spec::ListenTimeouts& timeouts() const {
     return choice_.route != nullptr ? choice_.route->timeout : frontend_->listener.timeout;

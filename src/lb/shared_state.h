@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -18,6 +19,7 @@
 
 #include "base/ids.h"
 #include "lb/balancer.h"
+#include "lb/capacity.h"
 #include "lb/ejection.h"
 #include "lb/histogram.h"
 #include "lb/places.h"
@@ -100,6 +102,7 @@ struct SharedInstance {
   const Endpoint endpoint;
   std::vector<InstanceCounters> per_thread;
   Ejection ejection;
+  std::mutex admission;  // of requests that count against a limit: who looks at in_flight() to add to it
 
   [[nodiscard]] std::uint64_t in_flight() const noexcept {  // on all threads
     std::uint64_t sum = 0;
@@ -139,11 +142,18 @@ struct SharedListener {
     if (!turns) turns = std::make_shared<RoundRobin>();
     return turns;
   }
+  // Where requests to an app wait for one of its replicas to be free. Of the control thread.
+  std::shared_ptr<Capacity> capacity_of(const std::string& app) {
+    std::shared_ptr<Capacity>& capacity = capacities_[app];
+    if (!capacity) capacity = std::make_shared<Capacity>();
+    return capacity;
+  }
   alignas(cache_line_bytes) std::atomic<int> queued{
       0};  // requests that wait for a ready replica, on all threads
 
  private:
   std::map<std::string, std::shared_ptr<RoundRobin>> turns_;
+  std::map<std::string, std::shared_ptr<Capacity>> capacities_;
 };
 
 // Calls `done` when every traffic thread has reported.

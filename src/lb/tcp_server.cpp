@@ -1,4 +1,6 @@
 // A client's TCP connection: one replica for all of its life, chosen in turn like a request.
+#include <algorithm>
+
 #include "lb/exchange.h"
 #include "lb/proxy_accept.h"
 #include "lb/tls_accept.h"
@@ -15,16 +17,60 @@ struct TcpClient final : Client, WaitsForReplica {
     const Ref<Frontend>& frontend = listener->frontend;
     if (frontend->access_log) entry = frontend->access_log->begin(frontend->listener.access_log);
   }
-  bool has_replica() override {
+  bool has_replica(bool in_turn) override;
+  [[nodiscard]] std::shared_ptr<Capacity> capacity() const override {
     const Ref<LocalPool>& pool = listener->frontend->pool;
-    return pool && pool->takes_requests();
+    return pool ? listener->frontend->capacity_of(*pool) : nullptr;
   }
+  [[nodiscard]] Client& client() override { return *this; }
+  [[nodiscard]] bool is_over_at_end() const override { return false; }
+  bool take_replica(bool in_turn);
+  [[nodiscard]] bool must_wait() const;
 
   Preference preference;
   Instant begun;
-  AccessEntryRef entry;        // null: no line is written
+  AccessEntryRef entry;  // null: no line is written
+  std::vector<InstanceId> tried;
+  std::optional<InFlight> in_flight;
   Ref<LocalEndpoint> replica;  // the last that was asked
 };
+
+bool TcpClient::has_replica(bool in_turn) {
+  const Frontend& frontend = *listener->frontend;
+  if (!frontend.pool || !frontend.pool->takes_requests()) return false;
+  if (!frontend.listener.max_in_flight) return true;
+  if (!must_wait()) tried.clear();
+  return take_replica(in_turn);
+}
+
+// No replica can be taken, but another one may come or get free; else each was tried.
+bool TcpClient::must_wait() const {
+  const Frontend& frontend = *listener->frontend;
+  if (!frontend.pool || !frontend.pool->takes_requests()) return true;
+  if (!frontend.listener.max_in_flight) return false;
+  return std::ranges::any_of(frontend.pool->endpoints, [this](const Ref<LocalEndpoint>& endpoint) {
+    return std::ranges::find(tried, endpoint->id()) == tried.end();
+  });
+}
+
+// `in_turn`: past those who wait for one with a limit.
+bool TcpClient::take_replica(bool in_turn) {
+  const Frontend& frontend = *listener->frontend;
+  if (!frontend.pool || !frontend.pool->takes_requests()) return false;
+  if (frontend.listener.max_in_flight && !in_turn) {
+    const std::shared_ptr<Capacity> line = capacity();
+    if (line && line->has_line()) return false;
+  }
+  std::optional<InFlight> taken = worker.take(*frontend.pool, frontend.listener, preference, tried);
+  if (!taken) return false;
+  in_flight.emplace(std::move(*taken));
+  if (replica) {
+    counters().retries.add();
+    replica->counters().retries.add();
+  }
+  replica = Ref<LocalEndpoint>(&in_flight->endpoint());
+  return true;
+}
 
 void write_line(const TcpClient& client, const TunnelEnd& tunnelled) {
   AccessRecord record;
@@ -40,61 +86,52 @@ void write_line(const TcpClient& client, const TunnelEnd& tunnelled) {
   client.entry->log->write(client.entry->format, record);
 }
 
-// The connection and what holds its replica in flight.
-struct Connected {
-  std::optional<InFlight> in_flight;
-  std::unique_ptr<Upstream> upstream;
-};
-
 constexpr Millis pause_when_all_failed{50};
 
-// No byte was sent yet, so every failure may be followed by another replica.
-Task<bool> reach_replica(TcpClient& client, Connected& connected) {
+// No byte was sent yet, so every failure may be followed by another replica. Null: none could be reached.
+Task<std::unique_ptr<Upstream>> reach_replica(TcpClient& client, AccessEnd& end) {
   Worker& worker = client.worker;
   const Instant queue_deadline = worker.loop().now() + client.listener->frontend->listener.queue_timeout;
-  std::vector<InstanceId> tried;
   for (int tries = 0; !worker.loop().shut();) {
     const Ref<Frontend> frontend = client.listener->frontend;
-    Ref<LocalEndpoint> endpoint;
-    if (frontend->pool && frontend->pool->takes_requests())
-      endpoint = worker.pick(*frontend->pool, frontend->listener, client.preference, tried);
-    if (endpoint) {
-      connected.in_flight.emplace(endpoint);
-      if (client.replica) {
-        client.counters().retries.add();
-        client.replica->counters().retries.add();
-      }
-      client.replica = endpoint;
+    if (client.in_flight || client.take_replica(false)) {
+      LocalEndpoint& endpoint = client.in_flight->endpoint();
       ConnectFailure failure;
       const Instant since = worker.loop().now();
-      connected.upstream = co_await endpoint->connect(frontend->listener.timeout.connect, failure);
+      std::unique_ptr<Upstream> upstream =
+          co_await endpoint.connect(frontend->listener.timeout.connect, failure);
       if (client.entry) {
         ++client.entry->tries;
         client.entry->connecting += worker.loop().now() - since;
       }
-      if (connected.upstream) {
-        endpoint->report_success();
+      if (upstream) {
+        endpoint.report_success();
         if (client.proxy_header)
-          co_await introduce(*connected.upstream, *client.proxy_header, frontend->listener.timeout.send);
-        co_return true;
+          co_await introduce(*upstream, *client.proxy_header, frontend->listener.timeout.send);
+        co_return upstream;
       }
-      endpoint->report_failure("connect: " + failure.why, frontend->listener.eject);
-      tried.push_back(endpoint->id());
-      connected.in_flight.reset();
+      endpoint.report_failure("connect: " + failure.why, frontend->listener.eject);
+      client.tried.push_back(endpoint.id());
+      client.in_flight.reset();
       const bool over =
           failure.refused ? worker.loop().now() >= queue_deadline : ++tries > frontend->listener.retries;
-      if (over) co_return false;
-    } else if (!client.has_replica()) {
+      if (over) break;
+    } else if (client.must_wait()) {
       const Instant since = worker.loop().now();
-      const bool there = co_await worker.wait_for_replica(*client.listener, client, queue_deadline);
+      const Queued queued = co_await worker.wait_for_replica(client, queue_deadline);
       if (client.entry) client.entry->queued += worker.loop().now() - since;
-      if (!there) co_return false;
+      if (queued == Queued::gone) {
+        end = AccessEnd::client_closed;
+        co_return nullptr;
+      }
+      if (queued == Queued::over) break;
     } else {
-      tried.clear();
+      client.tried.clear();
       co_await worker.loop().sleep(pause_when_all_failed);
     }
   }
-  co_return false;
+  if (client.replica) end = AccessEnd::replica_failed;
+  co_return nullptr;
 }
 }  // namespace
 
@@ -111,19 +148,18 @@ Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& cl
     if (step == TlsSession::Step::failed) co_await linger(client.socket, worker.scratch());
     if (step != TlsSession::Step::done) co_return;
   }
-  Connected connected;
   TunnelEnd tunnelled;
-  const bool reached = co_await reach_replica(client, connected);
-  if (reached) {
+  tunnelled.end = AccessEnd::muster_refused;
+  const std::unique_ptr<Upstream> upstream = co_await reach_replica(client, tunnelled.end);
+  if (upstream) {
     EarlyBytes none;
-    const TunnelCounters counters{.replica = connected.in_flight->endpoint().counters(),
+    const TunnelCounters counters{.replica = client.in_flight->endpoint().counters(),
                                   .listener = client.counters()};
-    tunnelled = co_await tunnel(worker, client.socket, connected.upstream->socket(), none, counters,
+    tunnelled = co_await tunnel(worker, client.socket, upstream->socket(), none, counters,
                                 client.listener->frontend->listener.timeout);
   } else {
     client.socket.reset_on_close();
-    tunnelled.end = client.replica ? AccessEnd::replica_failed : AccessEnd::muster_refused;
-    if (!client.replica) client.counters().refused.add();
+    if (tunnelled.end == AccessEnd::muster_refused) client.counters().refused.add();
   }
   if (client.entry) write_line(client, tunnelled);
 }

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -70,11 +71,12 @@ struct Worker::QueueWait : WheelNode {
     (next == nullptr ? worker.queue_last_ : next->previous) = previous;
     worker.loop_->disarm(*this);
   }
-  static void on_due(WheelNode& node) {
-    auto& self = static_cast<QueueWait&>(node);
-    self.leave();
-    self.waiter.resume();
+  void wake() {
+    leave();
+    waiter.resume();
   }
+  static void on_due(WheelNode& node) { static_cast<QueueWait&>(node).wake(); }
+  static void on_call(void* self) { static_cast<QueueWait*>(self)->wake(); }
 
   Worker& worker;
   Instant deadline;
@@ -222,6 +224,13 @@ bool Frontend::trusts(const Peer& client) const {
          });
 }
 
+std::shared_ptr<Capacity> Frontend::capacity_of(const LocalPool& of) const {
+  for (const auto& [pool_of_app, capacity] : capacities) {
+    if (pool_of_app.get() == &of) return capacity;
+  }
+  return nullptr;
+}
+
 Choice Frontend::choose(std::string_view authority, std::string_view target) const {
   const auto number =
       router->groups().empty() ? std::nullopt : router->find(host_of(authority), path_of(target));
@@ -274,12 +283,14 @@ Ref<LocalEndpoint> Worker::pick(LocalPool& pool, const spec::Listener& listener,
   const bool in_turn = listener.balance.kind == spec::Balance::Kind::round_robin && !preference.stuck;
   if (in_turn && tried.empty()) {
     const Ref<LocalEndpoint>& next = endpoints[pool.cursor->next(endpoints.size())];
-    if (!listener.eject || !next->is_ejected()) return next;
+    const bool is_full = listener.max_in_flight && !next->has_room(*listener.max_in_flight);
+    if (!is_full && (!listener.eject || !next->is_ejected())) return next;
   }
   untried_.clear();
   usable_.clear();
   for (const Ref<LocalEndpoint>& endpoint : endpoints) {
-    untried_.push_back(std::ranges::find(tried, endpoint->id()) == tried.end());
+    const bool is_full = listener.max_in_flight && !endpoint->has_room(*listener.max_in_flight);
+    untried_.push_back(!is_full && std::ranges::find(tried, endpoint->id()) == tried.end());
     usable_.push_back(untried_.back() && !(listener.eject && endpoint->is_ejected()));
   }
   const auto any = [](const std::vector<bool>& some) { return std::ranges::find(some, true) != some.end(); };
@@ -288,22 +299,77 @@ Ref<LocalEndpoint> Worker::pick(LocalPool& pool, const spec::Listener& listener,
                               any(usable_) ? usable_ : untried_)];
 }
 
-Task<bool> Worker::wait_for_replica(LocalListener& listener, WaitsForReplica& waiter, Instant deadline) {
+namespace {
+// Whether the client of a request that waits has gone away; while it has not, `gone` is called at the next sign of it.
+class ClientWatch {
+ public:
+  ClientWatch(WaitsForReplica& waiter, void (*gone)(void*)) : waiter_(waiter), gone_(gone) { look(); }
+  ~ClientWatch() { waiter_.client().socket.unwatch(); }
+  ClientWatch(const ClientWatch&) = delete;
+  ClientWatch& operator=(const ClientWatch&) = delete;
+
+  [[nodiscard]] bool is_gone() const { return is_gone_; }
+  void* waiting = nullptr;
+
+ private:
+  void look() {
+    Socket& socket = waiter_.client().socket;
+    const unsigned ends = POLLHUP | POLLERR | (waiter_.is_over_at_end() ? POLLRDHUP : 0U);
+    pollfd about{.fd = socket.fd(), .events = static_cast<short>(ends), .revents = 0};
+    is_gone_ = ::poll(&about, 1, 0) > 0;
+    if (!is_gone_) return socket.watch(&ClientWatch::on_event, this);
+    if (void* const waits = std::exchange(waiting, nullptr)) gone_(waits);
+  }
+  static void on_event(void* self) { static_cast<ClientWatch*>(self)->look(); }
+
+  WaitsForReplica& waiter_;
+  void (*gone_)(void*);
+  bool is_gone_ = false;
+};
+}  // namespace
+
+Task<Queued> Worker::wait_for_replica(WaitsForReplica& waiter, Instant deadline) {
   // Counted at the listener it came by, on all threads together.
+  LocalListener& listener = *waiter.client().listener;
   const Ref<Frontend> frontend = listener.frontend;
   std::atomic<int>& queued = frontend->shared->queued;
   if (queued.fetch_add(1, std::memory_order_relaxed) >= frontend->listener.queue_size) {
     queued.fetch_sub(1, std::memory_order_relaxed);
-    co_return false;
+    co_return Queued::over;
   }
-  bool found = waiter.has_replica();
+  InLine line(*loop_);
+  bool found = waiter.has_replica(false);
   if (!found) frontend->counters->queued.add();
-  while (!found && loop_->now() < deadline && !loop_->shut() && !(listener.closing || stopping_)) {
-    co_await QueueWait(*this, deadline);
-    found = waiter.has_replica();
+  ClientWatch watch(waiter, &QueueWait::on_call);
+  const auto goes_on = [&] {
+    return loop_->now() < deadline && !loop_->shut() && !(listener.closing || stopping_) && !watch.is_gone();
+  };
+  while (!found && goes_on()) {
+    if (line.stand(waiter.capacity())) found = waiter.has_replica(true);
+    if (found) break;
+    QueueWait wait(*this, deadline);
+    line.wait(&QueueWait::on_call, &wait);
+    watch.waiting = &wait;
+    co_await wait;
+    watch.waiting = nullptr;
+    line.stop_waiting();
+    if (!watch.is_gone()) found = waiter.has_replica(true);
   }
+  line.leave(found);
   queued.fetch_sub(1, std::memory_order_relaxed);
-  co_return found;
+  if (found) co_return Queued::found;
+  co_return watch.is_gone() ? Queued::gone : Queued::over;
+}
+
+std::optional<InFlight> Worker::take(LocalPool& pool, const spec::Listener& listener,
+                                     const Preference& preference, const std::vector<InstanceId>& tried) {
+  for (;;) {
+    Ref<LocalEndpoint> endpoint = pick(pool, listener, preference, tried);
+    if (!endpoint) return std::nullopt;
+    if (!listener.max_in_flight) return InFlight(std::move(endpoint));
+    // Another thread may have been faster since.
+    if (auto taken = InFlight::within(std::move(endpoint), *listener.max_in_flight)) return taken;
+  }
 }
 
 void Worker::wake_queue() {
@@ -327,6 +393,7 @@ void Worker::adopt(std::shared_ptr<const Publication> publication) {
   if (!stopping_) {
     update_access_logs(*publication);
     update_listeners(*publication);
+    update_capacities(*publication);
     close_unnamed_listeners(*publication);
     offer_places();
   }
@@ -412,6 +479,8 @@ void Worker::update_listeners(const Publication& publication) {
     frontend->router = publication.routers[i];
     frontend->turns = publication.turns[i];
     for (const spec::Route& route : wanted[i].routes) frontend->pools.push_back(pool_of(route.app));
+    for (const auto& [app, capacity] : publication.capacities[i])
+      frontend->capacities.emplace_back(pool_of(app), capacity);
     for (const auto& address : publication.addresses[i]) {
       if (address == nullptr) continue;
       Ref<LocalListener>& listener = listeners_[address.get()];
@@ -422,6 +491,21 @@ void Worker::update_listeners(const Publication& publication) {
       }
       listener->frontend = frontend;
       if (is_new) accept_loop(listener);
+    }
+  }
+}
+
+// Requests that end at a replica call those who wait for one of its app.
+void Worker::update_capacities(const Publication& publication) {
+  std::set<std::shared_ptr<Capacity>> before = std::exchange(capacities_, {});
+  for (const auto& [id, endpoint] : endpoints_) endpoint->capacities().clear();
+  for (const auto& of_listener : publication.capacities) {
+    for (const auto& [app, capacity] : of_listener) {
+      capacities_.insert(capacity);
+      for (const Ref<LocalEndpoint>& endpoint : pool_of(app)->endpoints)
+        endpoint->capacities().push_back(capacity);
+      // What ended here before this thread knew of it called nobody.
+      if (!before.contains(capacity)) capacity->call_all();
     }
   }
 }

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,11 +35,13 @@ namespace muster::lb {
 // A snapshot with the shared state it refers to, as it is handed to the threads.
 struct Publication {
   std::shared_ptr<const Snapshot> snapshot;
-  std::vector<std::shared_ptr<SharedListener>> listeners;               // as snapshot->listeners
-  std::vector<std::vector<std::shared_ptr<BoundAddress>>> addresses;    // the same, by bind; null: not open
-  std::vector<std::shared_ptr<const Router>> routers;                   // as snapshot->listeners
-  std::vector<std::shared_ptr<const TlsContext>> tls;                   // the same; null: plain
-  std::vector<std::vector<std::shared_ptr<RoundRobin>>> turns;          // the same, by group of its router
+  std::vector<std::shared_ptr<SharedListener>> listeners;             // as snapshot->listeners
+  std::vector<std::vector<std::shared_ptr<BoundAddress>>> addresses;  // the same, by bind; null: not open
+  std::vector<std::shared_ptr<const Router>> routers;                 // as snapshot->listeners
+  std::vector<std::shared_ptr<const TlsContext>> tls;                 // the same; null: plain
+  std::vector<std::vector<std::shared_ptr<RoundRobin>>> turns;        // the same, by group of its router
+  // As snapshot->listeners, by app; empty where there is no max_in_flight.
+  std::vector<std::map<std::string, std::shared_ptr<Capacity>>> capacities;
   std::vector<std::shared_ptr<RoundRobin>> cursors;                     // as snapshot->pools
   std::vector<std::vector<std::shared_ptr<SharedInstance>>> instances;  // as snapshot->pools[i].endpoints
 };
@@ -67,7 +70,11 @@ struct Frontend : LocalCounted {
   std::shared_ptr<const Router> router;
   std::vector<std::shared_ptr<RoundRobin>> turns;  // as router->groups()
   std::vector<Ref<LocalPool>> pools;               // as listener.routes; null: the route leads to no app
+  std::vector<std::pair<Ref<LocalPool>, std::shared_ptr<Capacity>>>
+      capacities;  // with max_in_flight: of each pool
 
+  // Where requests to this pool wait for a free replica; null: there is no limit.
+  [[nodiscard]] std::shared_ptr<Capacity> capacity_of(const LocalPool& of) const;
   [[nodiscard]] bool is_proxied() const { return listener.proxy_protocol != spec::ProxyProtocol{}; }
   [[nodiscard]] bool has_preface() const { return tls != nullptr || is_proxied(); }
   [[nodiscard]] bool trusts(const Peer& client) const;
@@ -111,14 +118,26 @@ struct Client {
   bool idle = false;  // woken to close when the worker or its listener stops
 };
 
-// Asked again after each change of the routing.
+// Asked again after each change of the routing, and when a replica that has its limit of requests gets free.
 class WaitsForReplica {
  public:
   WaitsForReplica() = default;
   WaitsForReplica(const WaitsForReplica&) = delete;
   WaitsForReplica& operator=(const WaitsForReplica&) = delete;
   virtual ~WaitsForReplica() = default;
-  virtual bool has_replica() = 0;
+  // Where there is a limit, true means that a replica is taken. `in_turn`: it need not wait behind others for that.
+  virtual bool has_replica(bool in_turn) = 0;
+  // Where it stands in line for a free replica; null: there is no limit.
+  [[nodiscard]] virtual std::shared_ptr<Capacity> capacity() const = 0;
+  [[nodiscard]] virtual Client& client() = 0;
+  // A client that has only ended its side may still want what comes.
+  [[nodiscard]] virtual bool is_over_at_end() const = 0;
+};
+
+enum class Queued : std::uint8_t {
+  found,
+  over,  // no room, or no time left
+  gone,  // the client went away
 };
 
 class Worker {
@@ -165,8 +184,12 @@ class Worker {
   // only when there is no other. None: each was tried.
   Ref<LocalEndpoint> pick(LocalPool& pool, const spec::Listener& listener, const Preference& preference,
                           const std::vector<InstanceId>& tried);
-  // Waits in the listener's queue until there is a replica. False: it is full, or its time is over at `deadline`.
-  Task<bool> wait_for_replica(LocalListener& listener, WaitsForReplica& waiter, Instant deadline);
+  // The same, and taken at once: where the listener has a limit, one that is below it. None: each was tried, or has as
+  // many requests as it may have.
+  std::optional<InFlight> take(LocalPool& pool, const spec::Listener& listener, const Preference& preference,
+                               const std::vector<InstanceId>& tried);
+  // Waits in the listener's queue until there is a replica, at most until `deadline`.
+  Task<Queued> wait_for_replica(WaitsForReplica& waiter, Instant deadline);
   void on_endpoint_idle(LocalEndpoint& endpoint);
   // Connections to replicas that belonged to a client which goes.
   void close_parked_of(const void* owner);
@@ -177,6 +200,7 @@ class Worker {
   void update_pools(const Publication& publication);
   void update_access_logs(const Publication& publication);
   void update_listeners(const Publication& publication);
+  void update_capacities(const Publication& publication);
   Ref<LocalPool> pool_of(const std::string& app);
   void close_unnamed_listeners(const Publication& publication);
   enum class Accepted : std::uint8_t { more, all, no_place, failed };
@@ -215,6 +239,7 @@ class Worker {
   std::map<std::string, Ref<AccessLog>> access_logs_;  // by listener
   std::map<const BoundAddress*, Ref<LocalListener>> listeners_;
   std::multimap<InstanceId, std::shared_ptr<Rendezvous>> idle_watches_;
+  std::set<std::shared_ptr<Capacity>> capacities_;  // of all listeners
   QueueWait* queue_first_ = nullptr;
   QueueWait* queue_last_ = nullptr;
   Client* clients_ = nullptr;

@@ -59,6 +59,8 @@ class ListenerReader {
                        [this](std::string_view name, const Node& node) { queue(name, node); });
     } else if (key == "max_conns") {
       listener.max_conns = count(value);
+    } else if (key == "max_in_flight") {
+      listener.max_in_flight = count(value);
     } else if (key == "proxy_protocol") {
       if (!reader_.table(value, "a table { in, out }")) return;
       reader_.each_key(Section::proxy_protocol, value,

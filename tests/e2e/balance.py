@@ -138,6 +138,51 @@ def nobody_ready() -> None:
 
 
 @scenario
+def limits_of_a_listener() -> None:
+    """max_in_flight: one request at a time, the next in turn, none of a client that has left; max_conns: the rest waits outside."""
+    with Stack() as stack:
+        stack.write('[app.web]\nrun = "<REPLICA> {port}"\n'
+                    '[listen.one]\nbind = "127.0.0.1:<L0>"\nto = "web"\nmax_in_flight = 1\nqueue = { timeout = "60s" }\naccess_log = "json"\n'
+                    '[listen.few]\nbind = "127.0.0.1:<L1>"\nto = "web"\nmax_conns = 2\n')
+        stack.daemon()
+        stack.ready()
+        one, few = stack.ports.listen(0), stack.ports.listen(1)
+
+        def in_flight() -> int:
+            return stack.ps()["apps"][0]["replicas"][0]["in_flight"]
+
+        def connections() -> int:
+            return next(row["connections"] for row in stack.ps()["listeners"] if row["name"] == "one")
+
+        with Connection(one) as first, Connection(one) as last:
+            first.send("GET", "/sleep/1500")
+            wait_for("the first is with the replica", lambda: in_flight() == 1)
+            with Connection(one) as leaves:
+                leaves.send("GET", "/say/never")
+                last.send("GET", "/say/last")
+                wait_for("all have come", lambda: connections() == 3)
+            wait_for("it has left", lambda: connections() == 2)
+            equal(first.answer().status, 200, "the first")
+            equal(last.answer().status, 200, "the last")
+        log = stack.folder / ".muster/log/access-one.log"
+        wait_for("three lines", lambda: log.exists() and log.read_text(encoding="utf-8").count("\n") == 3)
+        contains(log.read_text(encoding="utf-8"), ['"status":499', '"end":"client_closed"'], "the line of the client that left")
+        said = stack.run("logs", "web").stdout
+        check("last" in said and "never" not in said, f"what the replica saw: {said}")
+
+        with Connection(few) as a, Connection(few) as b:
+            for client in (a, b):
+                equal(client.ask("GET", "/").status, 200, "within max_conns")
+            with Connection(few) as c:
+                c.send("GET", "/")
+                equal(b.ask("GET", "/").status, 200, "again")
+                row = next(row for row in stack.ps()["listeners"] if row["name"] == "few")
+                equal(row["connections"], 2, "connections")
+                a.close()
+                equal(c.answer().status, 200, "once there is a place")
+
+
+@scenario
 def slow_and_big() -> None:
     """504 when no answer begins in time, 413 over body_max, 502 when the replica breaks off."""
     with Stack() as stack:

@@ -108,6 +108,7 @@ timeout = { connect = '1ms', head = '2ms', idle = '3ms', keepalive = '4ms', resp
 queue = { size = 5, timeout = '0s' }
 proxy_protocol = { in = true, out = 'v2' }
 max_conns = 7
+max_in_flight = 8
 )");
   const Listener& front = *spec.find_listener("front");
   EXPECT_EQ(front.bind.size(), 2U);
@@ -117,6 +118,7 @@ max_conns = 7
             (ListenTimeouts{Millis(1), Millis(2), Millis(3), Millis(4), Millis(5), Millis(6), Millis(7)}));
   EXPECT_EQ(front.proxy_protocol, (ProxyProtocol{.in = true, .out = ProxyProtocol::Version::v2}));
   EXPECT_EQ(front.max_conns, 7);
+  EXPECT_EQ(front.max_in_flight, 8);
   EXPECT_EQ(front.queue_size, 5);
   EXPECT_EQ(front.queue_timeout, Millis(0));
   EXPECT_EQ(spec.apps[0].port.kind, PortKind::automatic);
