@@ -163,10 +163,11 @@ struct Prober::Run {
     if (!probe.http_path) return succeed("", place_of(probe) + " accepts connections");
     const std::string host =
         probe.socket.empty() ? fmt::format("{}:{}", v6 ? "[::1]" : address, probe.port) : "localhost";
-    request = fmt::format(
-        "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: muster-health\r\nAccept: */*\r\nConnection: "
-        "close\r\n\r\n",
-        *probe.http_path, host);
+    request = probe.preface +
+              fmt::format(
+                  "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: muster-health\r\nAccept: */*\r\nConnection: "
+                  "close\r\n\r\n",
+                  *probe.http_path, host);
     send();
   }
 

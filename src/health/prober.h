@@ -23,6 +23,7 @@ struct NetworkProbe {
   std::string socket = {};                  // the path of a unix socket, in place of a port
   std::string first_address = "127.0.0.1";  // tried first, the other loopback address second
   std::optional<std::string> http_path;     // none: connecting is enough
+  std::string preface = {};                 // sent in front of the GET
   std::vector<spec::StatusRange> expect{spec::StatusRange{}};
   Millis timeout{1000};  // for all of it
   // Called once the connection stands and before a byte is sent, with the address that answered: an outcome given

@@ -251,6 +251,14 @@ ProxyVerdict parse_proxy_header(std::string_view bytes) {
   return bad;
 }
 
+std::string own_proxy_header(spec::ProxyProtocol::Version version) {
+  if (version == spec::ProxyProtocol::Version::v1) return write_v1({});
+  std::string header(v2_begin);
+  header += static_cast<char>(v2_local);
+  header.append(v2_fixed_bytes - header.size(), '\0');
+  return header;
+}
+
 std::string write_proxy_header(spec::ProxyProtocol::Version version, const ProxyAddresses& addresses) {
   return version == spec::ProxyProtocol::Version::v1 ? write_v1(addresses) : write_v2(addresses);
 }

@@ -37,4 +37,7 @@ ProxyVerdict parse_proxy_header(std::string_view bytes);
 // neither version names them.
 std::string write_proxy_header(spec::ProxyProtocol::Version version, const ProxyAddresses& addresses);
 
+// That of a connection of our own, for nobody else: a health check. UNKNOWN in version 1, LOCAL in version 2.
+std::string own_proxy_header(spec::ProxyProtocol::Version version);
+
 }  // namespace muster::lb

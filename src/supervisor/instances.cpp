@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "fmt/core.h"
+#include "lb/proxy_header.h"
 #include "supervisor/volumes.h"
 
 namespace muster::supervisor {
@@ -28,6 +29,18 @@ const Tenant* find_tenant(const World& world, const ReplicaId& replica, Instance
     if (tenant.id == id) return &tenant;
   }
   return nullptr;
+}
+
+// An app that is told who its clients are expects the header from whoever connects; one that is not always told takes
+// connections without it too.
+std::string preface_of(const spec::Spec& spec, const std::string& app) {
+  auto version = spec::ProxyProtocol::Version::none;
+  for (const spec::Listener& listener : spec.listeners) {
+    if (!listener.leads_to(app)) continue;
+    version = listener.proxy_protocol.out;
+    if (version == spec::ProxyProtocol::Version::none) break;
+  }
+  return version == spec::ProxyProtocol::Version::none ? "" : lb::own_proxy_header(version);
 }
 
 SpawnFailed failed(const Spawn& spawn, SpawnFailure kind, std::string sentence) {
@@ -170,6 +183,7 @@ void Instances::probe(const World& world, InstanceId id, health::ProbeKind kind)
   if (check.http) {
     probe.http_path = check.http->expand(
         [&](const spec::TemplateVariable& variable) { return value_of(variable, context); });
+    if (world.spec) probe.preface = preface_of(*world.spec, found->replica.app);
   }
   probe.expect = check.expect;
   probe.timeout = check.timeout;

@@ -51,6 +51,7 @@ void ReplicaProbes::start(ReplicaProbe probe, std::function<void(health::Outcome
   network.socket = run.probe.socket;
   network.first_address = run.probe.first_address;
   network.http_path = run.probe.http_path;
+  network.preface = run.probe.preface;
   network.expect = run.probe.expect;
   network.timeout = run.probe.timeout;
   // A socket lies in a folder of the process's own: there is no doubt whose it is.

@@ -24,6 +24,7 @@ struct ReplicaProbe {
   std::string socket;         // its path, in place of a port; neither: no network check is asked for
   std::string first_address;  // where it was reached last
   std::optional<std::string> http_path;  // expanded
+  std::string preface;                   // what a replica expects at the beginning of each connection
   std::vector<spec::StatusRange> expect;
   Millis timeout{1000};
   std::optional<ProcessOrder> command;

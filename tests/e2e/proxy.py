@@ -16,7 +16,8 @@ SPEC = """
 run = "<REPLICA> {port}"
 
 [app.told]
-run = "python3 <APPS>/proxied.py {port} v2"
+run    = "python3 <APPS>/proxied.py {port} v2"
+health = "/"
 
 [listen.front]
 bind = "127.0.0.1:<L0>"

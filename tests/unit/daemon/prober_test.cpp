@@ -145,6 +145,16 @@ TEST(Prober, ASocketIsLookedAtLikeAPort) {
   EXPECT_THAT(server.request(), HasSubstr("GET /healthz HTTP/1.1\r\nHost: localhost\r\n"));
 }
 
+TEST(Prober, APrefaceComesFirst) {
+  Probing probing;
+  auto listening = listen_on();
+  NetworkProbe probe = probe_of(listening.port, "/healthz");
+  probe.preface = "PROXY UNKNOWN\r\n";
+  OneAnswer server(std::move(listening.fd), "HTTP/1.1 204 No Content\r\n\r\n", true);
+  EXPECT_EQ(probing.run(std::move(probe)).code, ProbeCode::ok);
+  EXPECT_THAT(server.request(), testing::StartsWith("PROXY UNKNOWN\r\nGET /healthz HTTP/1.1\r\n"));
+}
+
 TEST(Prober, ABadStatusTellsWhatTheAppSaid) {
   Probing probing;
   auto listening = listen_on();

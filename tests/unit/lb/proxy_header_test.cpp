@@ -173,6 +173,11 @@ TEST(ProxyHeader, IsWrittenInEitherVersion) {
   EXPECT_EQ(write_proxy_header(Version::v2, local), v2(0x21, 0x31, paths));
 }
 
+TEST(ProxyHeader, OfAConnectionOfOurOwn) {
+  EXPECT_EQ(own_proxy_header(Version::v1), "PROXY UNKNOWN\r\n");
+  EXPECT_EQ(own_proxy_header(Version::v2), v2(0x20, 0x00, ""));
+}
+
 TEST(ProxyHeader, EndsThatDoNotFitTogetherAreNotNamed) {
   ProxyAddresses mixed = addresses(v2(0x21, 0x11, two_v4));
   mixed.destination.ss_family = AF_INET6;
