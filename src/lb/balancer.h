@@ -110,7 +110,7 @@ struct ListenerStats {
   std::uint64_t bytes_in = 0;     // of bodies and streams, from clients
   std::uint64_t bytes_out = 0;    // the same, to clients
   std::uint64_t retries = 0;      // tries after a request's first
-  std::uint64_t queued = 0;       // requests and connections that had to wait for a ready replica
+  std::uint64_t queued = 0;       // requests and connections that had to wait for a replica
   std::uint64_t refused = 0;  // by muster itself: a bad head, no route, too large, no room or time to wait
   Histogram first_byte = {};  // from the request's head to the answer's
   Histogram total = {};       // to the answer's end

@@ -148,8 +148,7 @@ struct SharedListener {
     if (!capacity) capacity = std::make_shared<Capacity>();
     return capacity;
   }
-  alignas(cache_line_bytes) std::atomic<int> queued{
-      0};  // requests that wait for a ready replica, on all threads
+  alignas(cache_line_bytes) std::atomic<int> queued{0};  // requests that wait for a replica, on all threads
 
  private:
   std::map<std::string, std::shared_ptr<RoundRobin>> turns_;
