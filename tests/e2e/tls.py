@@ -3,11 +3,12 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
 
-from lib.expect import check, contains, equal, wait_for
+from lib.expect import DEADLINE, Skipped, check, contains, equal, wait_for
 from lib.http import get
 from lib.scenario import main, scenario
 from lib.stack import Stack
@@ -105,6 +106,36 @@ def https_by_name_and_reload() -> None:
         held.kill()
         held.wait()
         equal(stack.pids(), pids, "pids over all reloads")
+
+
+@scenario
+def h2load_over_tls_by_both_names() -> None:
+    """New and kept connections under both names, while the certificates are renewed again and again: nothing fails."""
+    if not shutil.which("h2load"):
+        raise Skipped("h2load is not installed")
+    with Stack() as stack:
+        make_certificate(stack, "one", "one", "DNS:one.test")
+        make_certificate(stack, "two", "two", "DNS:*.two.test")
+        stack.write(SPEC)
+        stack.daemon()
+        stack.ready()
+        port = stack.ports.listen(0)
+        loads = [subprocess.Popen(["h2load", "--h1", "-n4000", f"-c{clients}", f"--connect-to=127.0.0.1:{port}", f"https://{name}/"],
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                 for name in ("one.test", "a.two.test") for clients in (10, 400)]
+        try:
+            renewed = 0
+            while any(load.poll() is None for load in loads):
+                renewed += 1
+                make_certificate(stack, "two", f"renewal-{renewed}", "DNS:*.two.test")
+                stack.run("reload")
+            for load in loads:
+                output = load.communicate(timeout=DEADLINE)[0]
+                contains(output, ["4000 succeeded, 0 failed, 0 errored, 0 timeout", "4000 2xx"], "h2load")
+        finally:
+            for load in loads:
+                load.kill()
+        equal(served_name(port, "a.two.test"), f"renewal-{renewed}", "the last certificate")
 
 
 @scenario
