@@ -1,5 +1,7 @@
 // Bytes both ways between two sockets, each direction with its own end: a half-close on one side is passed on and the
 // other direction goes on.
+#include <cerrno>
+
 #include "lb/exchange.h"
 
 namespace muster::lb {
@@ -112,6 +114,10 @@ Task<Burst> move_burst(OneWay& way) {
   for (int fills = 0; pipe && burst == Burst::over;) {
     const std::ptrdiff_t got = pipe->fill(way.from);
     if (got == io_blocked) break;
+    if (got == io_failed && errno == EINVAL) {  // not of these sockets, says the kernel: nothing was moved
+      way.takes_pipes = false;
+      break;
+    }
     if (got == 0) burst = Burst::end;
     if (got == io_failed) burst = Burst::from_failed;
     if (got <= 0) break;

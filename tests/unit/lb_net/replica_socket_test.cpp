@@ -68,6 +68,25 @@ TEST(ReplicaSocket, CarriesStreams) {
   EXPECT_EQ(client.rest(), "hellobye");
 }
 
+TEST(ReplicaSocket, CarriesBulkBothWays) {
+  SocketRig rig(spec::ListenMode::tcp);
+  Replica replica(
+      [](Wire& wire) {
+        const auto all = wire.rest();
+        if (all) wire.send(*all);
+      },
+      rig.path);
+  rig.publish();
+  std::string bytes(12'000'000, '\0');
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 2654435761U >> 13U);
+  Wire client = rig.client();
+  EXPECT_TRUE(client.send(bytes));
+  client.half_close();
+  const auto back = client.rest();
+  ASSERT_TRUE(back);
+  EXPECT_TRUE(*back == bytes) << back->size();
+}
+
 TEST(ReplicaSocket, AMissingOneIsAsIfNobodyListened) {
   SocketRig rig;
   rig.listeners[0].queue_timeout = 100ms;
