@@ -102,27 +102,42 @@ Task<bool> empty_pipe(OneWay& way, Pipe& pipe) {
   co_return true;
 }
 
-enum class Burst : std::uint8_t { over, end, from_failed, to_failed };
+enum class Moved : std::uint8_t { some, end, from_failed, to_failed };
+
+// One read and what the other side takes of it at once; the rest waits.
+Moved copy_some(OneWay& way) {
+  Worker& worker = way.tunnel.worker;
+  const std::ptrdiff_t got = receive(way.from, worker.scratch());
+  way.full_reads = got == static_cast<std::ptrdiff_t>(Worker::scratch_bytes) ? way.full_reads + 1 : 0;
+  if (got == io_blocked) return Moved::some;
+  if (got == 0) return Moved::end;
+  if (got == io_failed) return Moved::from_failed;
+  way.tunnel.last_moved = worker.loop().now();
+  const std::string_view bytes(worker.scratch().data(), static_cast<std::size_t>(got));
+  if (!send_or_keep(way.to, bytes, {}, way.waiting)) return Moved::to_failed;
+  way.count(bytes.size() - way.waiting.size());
+  return Moved::some;
+}
 
 // All that is there to read, without a copy. An idle connection holds no pipe.
-Task<Burst> move_burst(OneWay& way) {
+Task<Moved> move_burst(OneWay& way) {
   Worker& worker = way.tunnel.worker;
   std::unique_ptr<Pipe> pipe = worker.take_pipe();
   if (!pipe) way.takes_pipes = false;
   const std::uint64_t before = way.moved;
-  Burst burst = Burst::over;
-  for (int fills = 0; pipe && burst == Burst::over;) {
+  Moved burst = Moved::some;
+  for (int fills = 0; pipe && burst == Moved::some;) {
     const std::ptrdiff_t got = pipe->fill(way.from);
     if (got == io_blocked) break;
     if (got == io_failed && errno == EINVAL) {  // not of these sockets, says the kernel: nothing was moved
       way.takes_pipes = false;
       break;
     }
-    if (got == 0) burst = Burst::end;
-    if (got == io_failed) burst = Burst::from_failed;
+    if (got == 0) burst = Moved::end;
+    if (got == io_failed) burst = Moved::from_failed;
     if (got <= 0) break;
     const bool sent = co_await empty_pipe(way, *pipe);
-    if (!sent) burst = Burst::to_failed;
+    if (!sent) burst = Moved::to_failed;
     if (way.tunnel.broken) break;
     if (++fills == reads_in_a_row) {
       fills = 0;
@@ -135,11 +150,16 @@ Task<Burst> move_burst(OneWay& way) {
   co_return burst;
 }
 
+// The side that is read sends no more.
+Task<> pass_end_on(OneWay& way) {
+  co_await end_output(way.to, way.tunnel.timeout.send);
+  if (!way.tunnel.broken) way.from.watch_reset(&OneWay::on_reset, &way);  // nobody reads it any more
+}
+
 Task<> relay(OneWay& way) {
   Tunnel& tunnel = way.tunnel;
   const bool begun = way.waiting.empty() || co_await write_waiting(way);
   if (!begun) co_return tunnel.break_off(tunnel.failure_of(way.to));
-  AccessEnd why = AccessEnd::timeout;
   for (int reads = 0; !tunnel.broken;) {
     if (!way.from.may_be_readable()) {
       const bool there = co_await await_bytes(way);
@@ -150,35 +170,22 @@ Task<> relay(OneWay& way) {
       co_await tunnel.worker.loop().turn();
       continue;
     }
-    std::ptrdiff_t got = 0;
+    Moved moved = Moved::some;
     if (way.is_bulk()) {
-      const Burst burst = co_await move_burst(way);
-      if (tunnel.broken) co_return;
-      if (burst == Burst::over) continue;
-      why = tunnel.failure_of(burst == Burst::from_failed ? way.from : way.to);
-      if (burst != Burst::end) break;
+      moved = co_await move_burst(way);
     } else {
-      got = receive(way.from, tunnel.worker.scratch());
-      way.full_reads = got == static_cast<std::ptrdiff_t>(Worker::scratch_bytes) ? way.full_reads + 1 : 0;
+      moved = copy_some(way);
     }
-    if (got == io_blocked) continue;
-    if (got == 0) {
-      co_await end_output(way.to, tunnel.timeout.send);
-      if (tunnel.broken) co_return;
-      way.from.watch_reset(&OneWay::on_reset, &way);  // nobody reads it any more
-      co_return;
+    if (!way.waiting.empty() && moved == Moved::some) {
+      const bool written = co_await write_waiting(way);
+      if (!written) moved = Moved::to_failed;
     }
-    why = tunnel.failure_of(got == io_failed ? way.from : way.to);
-    if (got == io_failed) break;
-    tunnel.last_moved = tunnel.worker.loop().now();
-    const std::string_view bytes(tunnel.worker.scratch().data(), static_cast<std::size_t>(got));
-    if (!send_or_keep(way.to, bytes, {}, way.waiting)) break;
-    way.count(bytes.size() - way.waiting.size());
-    const bool written = way.waiting.empty() || co_await write_waiting(way);
-    if (!written) break;
-    why = AccessEnd::timeout;
+    if (tunnel.broken) co_return;
+    if (moved == Moved::end) co_return co_await pass_end_on(way);
+    if (moved != Moved::some)
+      co_return tunnel.break_off(tunnel.failure_of(moved == Moved::from_failed ? way.from : way.to));
   }
-  if (!tunnel.broken) tunnel.break_off(why);
+  if (!tunnel.broken) tunnel.break_off(AccessEnd::timeout);
 }
 }  // namespace
 
