@@ -81,7 +81,9 @@ bool Exchange::pass_on(std::string_view bytes) {
   upstream_clean_ = bytes.empty();
   answer_bytes_ += body_bytes;
   frontend_->counters->bytes_out.add(body_bytes);
-  const bool there = send_or_keep(client_.socket, out.view(), direct, blocked_);
+  const bool is_last = form_.close && upload_ == Upload::done && answer_.done();
+  const bool there =
+      send_or_keep(client_.socket, out.view(), direct, blocked_, is_last ? Then::close : Then::more);
   out.clear();
   return there;
 }

@@ -18,8 +18,8 @@ namespace {
 ssize_t recv_now(int fd, std::span<char> into) {
   return ::syscall(SYS_recvfrom, fd, into.data(), into.size(), 0, nullptr, nullptr);
 }
-ssize_t send_now(int fd, std::string_view bytes) {
-  return ::syscall(SYS_sendto, fd, bytes.data(), bytes.size(), MSG_NOSIGNAL, nullptr, 0);
+ssize_t send_now(int fd, std::string_view bytes, int flags) {
+  return ::syscall(SYS_sendto, fd, bytes.data(), bytes.size(), MSG_NOSIGNAL | flags, nullptr, 0);
 }
 
 std::ptrdiff_t outcome(ssize_t moved) {
@@ -44,9 +44,9 @@ std::ptrdiff_t receive(const Socket& socket, std::span<char> into) {
   return receive_plain(socket, into);
 }
 
-std::ptrdiff_t send_some(const Socket& socket, std::string_view bytes) {
+std::ptrdiff_t send_some(const Socket& socket, std::string_view bytes, int flags) {
   if (TlsSession* const tls = socket.tls()) return tls->send(socket, bytes, {});
-  return send_plain(socket, bytes);
+  return send_plain(socket, bytes, flags);
 }
 
 std::ptrdiff_t receive_plain(const Socket& socket, std::span<char> into) {
@@ -60,35 +60,36 @@ std::ptrdiff_t receive_plain(const Socket& socket, std::span<char> into) {
   }
 }
 
-std::ptrdiff_t send_plain(const Socket& socket, std::string_view bytes) {
+std::ptrdiff_t send_plain(const Socket& socket, std::string_view bytes, int flags) {
   for (;;) {
-    const ssize_t sent = send_now(socket.fd(), bytes);
+    const ssize_t sent = send_now(socket.fd(), bytes, flags);
     if (sent >= 0 || errno != EINTR) return sent_outcome(socket, sent);
   }
 }
 
-std::ptrdiff_t send_some(const Socket& socket, std::string_view first, std::string_view second) {
-  if (second.empty()) return send_some(socket, first);
-  if (first.empty()) return send_some(socket, second);
+std::ptrdiff_t send_some(const Socket& socket, std::string_view first, std::string_view second, int flags) {
+  if (second.empty()) return send_some(socket, first, flags);
+  if (first.empty()) return send_some(socket, second, flags);
   if (TlsSession* const tls = socket.tls()) return tls->send(socket, first, second);
   std::array<iovec, 2> parts{part(first), part(second)};
   msghdr message{};
   message.msg_iov = parts.data();
   message.msg_iovlen = parts.size();
   for (;;) {
-    const ssize_t sent = ::sendmsg(socket.fd(), &message, MSG_NOSIGNAL);
+    const ssize_t sent = ::sendmsg(socket.fd(), &message, MSG_NOSIGNAL | flags);
     if (sent >= 0 || errno != EINTR) return sent_outcome(socket, sent);
   }
 }
 
-bool send_or_keep(const Socket& socket, std::string_view first, std::string_view second, Buffer& blocked) {
+bool send_or_keep(const Socket& socket, std::string_view first, std::string_view second, Buffer& blocked,
+                  Then then) {
   if (!blocked.empty()) {  // order is kept
     blocked.append(first);
     blocked.append(second);
     return true;
   }
   if (first.empty() && second.empty()) return true;
-  const std::ptrdiff_t outcome = send_some(socket, first, second);
+  const std::ptrdiff_t outcome = send_some(socket, first, second, then == Then::close ? MSG_MORE : 0);
   if (outcome == io_failed) return false;
   const auto sent = static_cast<std::size_t>(outcome == io_blocked ? 0 : outcome);
   if (sent < first.size()) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -16,14 +17,21 @@ inline constexpr std::ptrdiff_t io_blocked = -1;
 inline constexpr std::ptrdiff_t io_failed = -2;
 
 std::ptrdiff_t receive(const Socket& socket, std::span<char> into);
-std::ptrdiff_t send_some(const Socket& socket, std::string_view bytes);
-std::ptrdiff_t send_some(const Socket& socket, std::string_view first, std::string_view second);
+// `flags`: further ones of send(2); none of them on one that is encrypted.
+std::ptrdiff_t send_some(const Socket& socket, std::string_view bytes, int flags = 0);
+std::ptrdiff_t send_some(const Socket& socket, std::string_view first, std::string_view second,
+                         int flags = 0);
 // The same on the socket itself, encrypted or not.
 std::ptrdiff_t receive_plain(const Socket& socket, std::span<char> into);
-std::ptrdiff_t send_plain(const Socket& socket, std::string_view bytes);
+std::ptrdiff_t send_plain(const Socket& socket, std::string_view bytes, int flags = 0);
 
+enum class Then : std::uint8_t {
+  more,   // may follow
+  close,  // of the socket, at once: the end goes out with the last bytes, in one segment
+};
 // Sends what goes at once; the rest is copied to `blocked` (flush it before anything else). False: the peer is gone.
-bool send_or_keep(const Socket& socket, std::string_view first, std::string_view second, Buffer& blocked);
+bool send_or_keep(const Socket& socket, std::string_view first, std::string_view second, Buffer& blocked,
+                  Then then = Then::more);
 
 // Sends all of it; no step may wait longer than `limit`. The buffer's memory is given back. False: the peer is gone or
 // takes nothing; what was not sent is left.
