@@ -83,7 +83,7 @@ bool Exchange::pass_on(std::string_view bytes) {
   frontend_->counters->bytes_out.add(body_bytes);
   const bool is_last = form_.close && upload_ == Upload::done && answer_.done();
   const bool there =
-      send_or_keep(client_.socket, out.view(), direct, blocked_, is_last ? Then::close : Then::more);
+      send_or_keep(client_.socket, out.view(), direct, blocked_, is_last ? Then::end : Then::more);
   out.clear();
   return there;
 }

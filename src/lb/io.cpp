@@ -89,7 +89,7 @@ bool send_or_keep(const Socket& socket, std::string_view first, std::string_view
     return true;
   }
   if (first.empty() && second.empty()) return true;
-  const std::ptrdiff_t outcome = send_some(socket, first, second, then == Then::close ? MSG_MORE : 0);
+  const std::ptrdiff_t outcome = send_some(socket, first, second, then == Then::end ? MSG_MORE : 0);
   if (outcome == io_failed) return false;
   const auto sent = static_cast<std::size_t>(outcome == io_blocked ? 0 : outcome);
   if (sent < first.size()) {
@@ -97,6 +97,8 @@ bool send_or_keep(const Socket& socket, std::string_view first, std::string_view
     blocked.append(second);
   } else if (sent < first.size() + second.size()) {
     blocked.append(second.substr(sent - first.size()));
+  } else if (then == Then::end && socket.tls() == nullptr) {
+    ::shutdown(socket.fd(), SHUT_WR);
   }
   return true;
 }

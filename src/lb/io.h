@@ -26,8 +26,8 @@ std::ptrdiff_t receive_plain(const Socket& socket, std::span<char> into);
 std::ptrdiff_t send_plain(const Socket& socket, std::string_view bytes, int flags = 0);
 
 enum class Then : std::uint8_t {
-  more,   // may follow
-  close,  // of the socket, at once: the end goes out with the last bytes, in one segment
+  more,  // may follow
+  end,   // of our side: where all goes at once, its end goes with it, in one segment
 };
 // Sends what goes at once; the rest is copied to `blocked` (flush it before anything else). False: the peer is gone.
 bool send_or_keep(const Socket& socket, std::string_view first, std::string_view second, Buffer& blocked,
