@@ -27,6 +27,8 @@ struct AppDraft {
   Mark health_at;
   Mark live_at;
   bool group_given = false;
+  Mark strategy_at;                 // of `update`; line 0 = not given
+  Mark surge_at;                    // of `surge`, else of `unavailable`
   std::vector<NamedMark> ports_at;  // as app.ports
   std::vector<Mark> after_at;       // as app.after
   std::vector<VariableUse> uses;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <regex>
 
+#include "base/limits.h"
 #include "fmt/core.h"
 
 namespace muster::spec {
@@ -265,6 +266,16 @@ Parsed<std::optional<RestartLimit>> parse_restart_limit(std::string_view text) {
   if (!window) return window.error();
   if (!count || window.value() <= Millis(0)) return wrong;
   return std::optional(RestartLimit{static_cast<int>(*count), window.value()});
+}
+
+Parsed<Share> parse_share(std::string_view text, int percent_max) {
+  const bool percent = text.ends_with('%');
+  const int max = percent ? percent_max : limits::replicas_max;
+  const auto value =
+      parse_digits(text.substr(0, text.size() - (percent ? 1 : 0)), static_cast<std::uint64_t>(max));
+  if (value) return Share{static_cast<int>(*value), percent};
+  return Complaint{fmt::format("'{}' is no share of the replicas", text),
+                   fmt::format("write \"25%\", at most \"{}%\", or a number of replicas", percent_max)};
 }
 
 Parsed<std::vector<StatusRange>> parse_status_ranges(std::string_view text) {

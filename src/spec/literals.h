@@ -30,6 +30,8 @@ Parsed<std::uint32_t> parse_octal(std::string_view text, std::uint32_t max);
 Parsed<int> parse_signal(std::string_view text);
 // "10 in 5m", "none".
 Parsed<std::optional<RestartLimit>> parse_restart_limit(std::string_view text);
+// "25%", "2": a share of at most `percent_max`, a number of at most limits::replicas_max.
+Parsed<Share> parse_share(std::string_view text, int percent_max);
 // "200-399", "204", "200,301-302".
 Parsed<std::vector<StatusRange>> parse_status_ranges(std::string_view text);
 

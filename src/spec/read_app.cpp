@@ -57,6 +57,7 @@ class AppReader {
   void after(const Node& value);
   void restart(const Node& value);
   void stop(const Node& value);
+  void update(const Node& value);
   void env(const Node& value);
   void env_file(const Node& value);
   void dir(const Node& value);
@@ -82,6 +83,7 @@ class AppReader {
   void ok_codes(const Node& value);
   void one_volume(const Member& member);
   std::optional<Port> read_port(const Node& value);
+  std::optional<Share> share(const Node& value, int percent_max);
   bool variable_name(const std::string& name, Mark at);
 
   const Reader& reader_;
@@ -106,6 +108,7 @@ constexpr std::array app_keys{
     AppKey{"after", &AppReader::after},
     AppKey{"restart", &AppReader::restart},
     AppKey{"stop", &AppReader::stop},
+    AppKey{"update", &AppReader::update},
     AppKey{"env", &AppReader::env},
     AppKey{"env_file", &AppReader::env_file},
     AppKey{"dir", &AppReader::dir},
@@ -255,6 +258,45 @@ void AppReader::stop(const Node& value) {
       if (key == "drain") stop.drain_given = true;
     }
   });
+}
+
+std::optional<Share> AppReader::share(const Node& value, int percent_max) {
+  if (value.is(Node::Kind::text)) {
+    const auto written = reader_.text(value);
+    return written ? reader_.checked(parse_share(*written, percent_max), value.at) : std::nullopt;
+  }
+  const auto count = reader_.integer(value, 0, limits::replicas_max);
+  return count ? std::optional(Share{static_cast<int>(*count), false}) : std::nullopt;
+}
+
+void AppReader::update(const Node& value) {
+  if (!reader_.table(value, "a table")) return;
+  Update& update = draft_.app.update;
+  Mark surge_at;
+  Mark unavailable_at;
+  reader_.each_key(Section::update, value, [&](std::string_view key, const Node& node) {
+    if (key == "strategy") {
+      draft_.strategy_at = node.at;
+      if (const auto word = reader_.word(node, {"rolling", "recreate", "ordered"}))
+        update.strategy = static_cast<UpdateStrategy>(*word);
+    } else if (key == "surge") {
+      surge_at = node.at;
+      update.surge = share(node, 1000).value_or(update.surge);
+    } else if (key == "unavailable") {
+      unavailable_at = node.at;
+      update.unavailable_given = true;
+      update.unavailable = share(node, 100).value_or(update.unavailable);
+    } else if (const auto duration = reader_.duration(node, Millis(0))) {
+      update.min_ready = *duration;
+    }
+  });
+  draft_.surge_at = surge_at.line != 0 ? surge_at : unavailable_at;
+  const bool both = surge_at.line != 0 && unavailable_at.line != 0;
+  if (both && update.surge.value == 0 && update.unavailable.value == 0)
+    reader_.error(unavailable_at, "with a surge of 0 and nothing unavailable no replica could be replaced",
+                  "one of them is at least 1");
+  if (draft_.surge_at.line != 0 && update.strategy != UpdateStrategy::rolling)
+    reader_.error(draft_.surge_at, "`surge` and `unavailable` belong to the strategy \"rolling\"");
 }
 
 bool AppReader::variable_name(const std::string& name, Mark at) {

@@ -32,6 +32,7 @@ class Rules {
       socket_fits(app);
       variables_exist(app);
       dependencies_exist(app);
+      one_process_each(app);
       users(app);
     }
   }
@@ -204,6 +205,17 @@ class Rules {
       if (!apps_.contains(name))
         reader_.error(draft.after_at[i], fmt::format("there is no app '{}'", name), suggest_app(name));
     }
+  }
+
+  // A warning: [defaults] may say it for all apps.
+  void one_process_each(const AppDraft& draft) {
+    if (!draft.app.exclusive_slots() || draft.app.update.strategy != UpdateStrategy::rolling) return;
+    const Mark at = draft.strategy_at.line != 0 ? draft.strategy_at : draft.surge_at;
+    if (at.line == 0) return;
+    reader_.report().warning(
+        at, fmt::format("app '{}' has a {}: never two processes of one ordinal, so its replicas are updated "
+                        "one after the other, as with strategy = \"ordered\"",
+                        draft.app.name, draft.app.volumes.empty() ? "numbered port" : "volume"));
   }
 
   void users(const AppDraft& draft) {

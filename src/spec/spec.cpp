@@ -10,9 +10,9 @@ namespace {
 // Every member but the position: a line inserted above an app changes nothing.
 auto compared(const App& app) {
   return std::tie(app.name, app.run, app.shell, app.replicas, app.port, app.ports, app.health, app.live,
-                  app.watchdog, app.after, app.restart, app.stop, app.env, app.env_files, app.env_file_vars,
-                  app.dir, app.inherit_env, app.user, app.group, app.umask, app.nice, app.no_new_privs,
-                  app.volumes, app.limits, app.log, app.watch);
+                  app.watchdog, app.after, app.restart, app.stop, app.update, app.env, app.env_files,
+                  app.env_file_vars, app.dir, app.inherit_env, app.user, app.group, app.umask, app.nice,
+                  app.no_new_privs, app.volumes, app.limits, app.log, app.watch);
 }
 
 auto compared(const Listener& listener) {

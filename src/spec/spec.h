@@ -101,6 +101,32 @@ struct Stop {
   bool operator==(const Stop&) const = default;
 };
 
+// A number of replicas, as it is written: 2, or "25%" of them.
+struct Share {
+  int value = 0;
+  bool percent = false;
+  bool operator==(const Share&) const = default;
+};
+
+enum class UpdateStrategy {
+  rolling,   // new processes beside old ones
+  recreate,  // all old ones end before the first new one starts
+  ordered    // one ordinal after the other, the highest first, each ready before the next
+};
+
+// How processes are replaced: by a new revision, and by `restart`.
+struct Update {
+  UpdateStrategy strategy = UpdateStrategy::rolling;
+  Share surge{25, true};        // rolling: processes beyond `replicas`; rounds up
+  Share unavailable{25, true};  // rolling: replicas that may be missing; rounds down
+  // Only what is written lets ready replicas go before their heirs are ready, as long as there is a surge.
+  bool unavailable_given = false;
+  Millis min_ready{0};      // so long unbroken before a new replica counts
+  Millis deadline{600000};  // without a further replica that counts: the revision has failed
+  bool rollback = true;
+  bool operator==(const Update&) const = default;
+};
+
 struct Volume {
   std::string key;   // the NAME of `volume.NAME`; for `volume = "data"` both are "data"
   std::string name;  // the directory's name
@@ -157,6 +183,7 @@ struct App {
   std::vector<Dependency> after;
   Restart restart;
   Stop stop;
+  Update update;
   std::vector<EnvVar> env;                                         // sorted by name; wins over env_files
   std::vector<std::string> env_files;                              // absolute paths
   std::vector<std::pair<std::string, std::string>> env_file_vars;  // their contents as read at load, in order

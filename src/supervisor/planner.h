@@ -31,12 +31,13 @@ struct PlannerOptions {
   PersistentState restored;
 };
 
-// Kubernetes' arithmetic for a rolling update: surge rounds up, unavailable down; both 0 means unavailable 1.
+// How many processes more and how many replicas fewer an update may make of `replicas`. Rolling is Kubernetes'
+// arithmetic: surge rounds up, unavailable down and ends at `replicas`; both 0 means unavailable 1.
 struct RolloutBounds {
   int surge = 0;
   int unavailable = 0;
 };
-RolloutBounds rollout_bounds(int replicas, bool exclusive_slots);
+RolloutBounds rollout_bounds(const spec::Update& update, int replicas, bool exclusive_slots);
 
 // The pause before the next start after `failures` unasked ends in a row (this one included), without jitter:
 // 0, b, 2b, 4b … max.
@@ -134,14 +135,26 @@ class Planner {
   void end_unwanted(AppWorld& app, Slot& slot);
   void start_if_due(AppWorld& app, Slot& slot);
   void roll_out(AppWorld& app);
-  void roll_exclusive(AppWorld& app);
+  void roll_in_order(AppWorld& app);
+  void end_all_old(AppWorld& app);
   struct Succession {
     Slot* slot;
     Tenant* old;         // null: none is old
     const Tenant* heir;  // null: none is current
+    InstanceId old_id;
   };
   Succession succession(AppWorld& app, Slot& slot, const std::string& why);
+  struct Round {                    // of a rolling update: the wanted ordinals as they are now
+    std::vector<Succession> pairs;  // those with an old process
+    int wanted = 0;
+    int available = 0;
+    int surging = 0;  // have a new process that does not count yet beside the old one
+    int broken = 0;   // have nothing that counts
+  };
+  Round survey(AppWorld& app, const std::string& why);
   void roll_with_surge(AppWorld& app);
+  void start_heirs(AppWorld& app, Round& round, const RolloutBounds& bounds);
+  void make_room(AppWorld& app, Round& round, const RolloutBounds& bounds, const std::string& why);
   void free_ports(const AppWorld& app, const Slot& slot);
   void unhealthy_restarts(AppWorld& app);
   void open_gate(AppWorld& app);
@@ -149,6 +162,12 @@ class Planner {
   [[nodiscard]] bool may_stop_in_shutdown(const AppWorld& app) const;
   [[nodiscard]] bool wanted(const AppWorld& app, const Slot& slot) const;
   [[nodiscard]] bool current(const AppWorld& app, const Tenant& tenant) const;
+  [[nodiscard]] bool is_rolling(const AppWorld& app) const;  // has an old process that has to go
+  [[nodiscard]] bool one_by_one(const AppWorld& app) const;
+  [[nodiscard]] bool old_ones_end_first(const AppWorld& app) const;
+  [[nodiscard]] bool available(const AppWorld& app, const Tenant& tenant) const;
+  [[nodiscard]] bool available(const AppWorld& app, const Slot& slot) const;
+  [[nodiscard]] std::optional<Instant> available_at(const AppWorld& app, const Tenant& tenant) const;
 
   // routing.cpp
   using Addresses = std::vector<std::pair<std::string, std::string>>;

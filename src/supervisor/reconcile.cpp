@@ -8,7 +8,6 @@
 namespace muster::supervisor {
 
 namespace {
-constexpr int default_percent = 25;      // Kubernetes' maxSurge and maxUnavailable
 constexpr int tenants_per_slot_max = 3;  // one that still drains, the ready one, its heir
 
 bool in_rotation_or_fit(const Tenant& tenant) {
@@ -33,9 +32,22 @@ bool has_ready(const Slot& slot) {
 }
 }  // namespace
 
-RolloutBounds rollout_bounds(int replicas, bool exclusive_slots) {
-  const int surge = exclusive_slots ? 0 : (replicas * default_percent + 99) / 100;
-  const int unavailable = replicas * default_percent / 100;
+namespace {
+int rounded_up(const spec::Share& share, int replicas) {
+  return share.percent ? (replicas * share.value + 99) / 100 : share.value;
+}
+int rounded_down(const spec::Share& share, int replicas) {
+  return std::min(replicas, share.percent ? replicas * share.value / 100 : share.value);
+}
+}  // namespace
+
+RolloutBounds rollout_bounds(const spec::Update& update, int replicas, bool exclusive_slots) {
+  if (update.strategy == spec::UpdateStrategy::recreate)
+    return RolloutBounds{.surge = 0, .unavailable = replicas};
+  if (exclusive_slots || update.strategy == spec::UpdateStrategy::ordered)
+    return RolloutBounds{.surge = 0, .unavailable = 1};
+  const int surge = rounded_up(update.surge, replicas);
+  const int unavailable = rounded_down(update.unavailable, replicas);
   return RolloutBounds{.surge = surge, .unavailable = surge == 0 && unavailable == 0 ? 1 : unavailable};
 }
 
@@ -46,6 +58,46 @@ bool Planner::wanted(const AppWorld& app, const Slot& slot) const {
 
 bool Planner::current(const AppWorld& app, const Tenant& tenant) const {
   return !tenant.outdated && tenant.revision == app.revision;
+}
+
+bool Planner::is_rolling(const AppWorld& app) const {
+  return std::ranges::any_of(app.slots, [&](const auto& entry) {
+    return std::ranges::any_of(entry.second.tenants, [&](const Tenant& tenant) {
+      return !tenant.is_leaving() && !current(app, tenant);
+    });
+  });
+}
+
+// The slots may become exclusive with this very revision, or have been so until now.
+bool Planner::one_by_one(const AppWorld& app) const {
+  const auto exclusive = [](const Tenant& tenant) { return tenant.app->exclusive_slots(); };
+  return app.app->update.strategy == spec::UpdateStrategy::ordered || app.app->exclusive_slots() ||
+         std::ranges::any_of(app.slots, [&](const auto& entry) {
+           return std::ranges::any_of(entry.second.tenants, exclusive);
+         });
+}
+
+bool Planner::old_ones_end_first(const AppWorld& app) const {
+  if (app.app->update.strategy != spec::UpdateStrategy::recreate) return false;
+  return std::ranges::any_of(app.slots, [&](const auto& entry) {
+    return std::ranges::any_of(entry.second.tenants,
+                               [&](const Tenant& tenant) { return !current(app, tenant); });
+  });
+}
+
+// When a new process that is ready comes to count; none: it counts, or it is not ready.
+std::optional<Instant> Planner::available_at(const AppWorld& app, const Tenant& tenant) const {
+  if (tenant.is_leaving() || !in_rotation_or_fit(tenant) || !current(app, tenant)) return std::nullopt;
+  const Instant at = tenant.ready_since + app.app->update.min_ready;
+  return now_.mono < at ? std::optional(at) : std::nullopt;
+}
+
+bool Planner::available(const AppWorld& app, const Tenant& tenant) const {
+  return !tenant.is_leaving() && in_rotation_or_fit(tenant) && !available_at(app, tenant);
+}
+
+bool Planner::available(const AppWorld& app, const Slot& slot) const {
+  return std::ranges::any_of(slot.tenants, [&](const Tenant& tenant) { return available(app, tenant); });
 }
 
 // The end of the daemon runs against `after`: an app ends once nothing that needs it has a process.
@@ -154,7 +206,7 @@ void Planner::end_unwanted(AppWorld& app, Slot& slot) {
 
 void Planner::unhealthy_restarts(AppWorld& app) {
   if (!app.app->live || world_.shutting_down) return;
-  const int budget = std::max(1, rollout_bounds(app.desired(), false).unavailable);
+  const int budget = std::max(1, rounded_down(app.app->update.unavailable, app.desired()));
   int under_way = 0;
   for (const auto& [ordinal, slot] : app.slots) {
     const bool restarting = !has_ready(slot) && slot.failures > 0 && wanted(app, slot);
@@ -191,16 +243,15 @@ void Planner::free_ports(const AppWorld& app, const Slot& slot) {
   }
 }
 
-// Numbered ports and volumes: one process an ordinal, so it goes down and up, highest first, each ready
-// before the next. Where the ports move down the lowest goes first: its new port is free, the others' are not.
-void Planner::roll_exclusive(AppWorld& app) {
+// One process an ordinal, so it goes down and up, highest first, each ready before the next. Where the ports move down the lowest goes first: its new port is free, the others' are not.
+void Planner::roll_in_order(AppWorld& app) {
   Slot* highest = nullptr;
   Slot* lowest = nullptr;
   bool down = false;
   for (auto& [ordinal, slot] : app.slots) {
     if (!wanted(app, slot)) continue;
     const bool ended = slot.tenants.empty() && slot.phase == Phase::completed;
-    if (!has_ready(slot) && !ended) return;  // one ordinal is on its way: the next has to wait
+    if (!available(app, slot) && !ended) return;  // one ordinal is on its way: the next has to wait
     for (const Tenant& tenant : slot.tenants) {
       if (tenant.is_leaving() || current(app, tenant)) continue;
       if (lowest == nullptr) lowest = &slot;
@@ -220,7 +271,7 @@ void Planner::roll_exclusive(AppWorld& app) {
 
 // Of several old ones, all but the last leave.
 Planner::Succession Planner::succession(AppWorld& app, Slot& slot, const std::string& why) {
-  Succession pair{&slot, nullptr, nullptr};
+  Succession pair{&slot, nullptr, nullptr, {}};
   for (Tenant& tenant : slot.tenants) {
     if (tenant.is_leaving()) continue;
     if (current(app, tenant)) {
@@ -229,49 +280,90 @@ Planner::Succession Planner::succession(AppWorld& app, Slot& slot, const std::st
     }
     if (pair.old != nullptr) leave({&app, &slot, pair.old}, Leaving::replaced, why);
     pair.old = &tenant;
+    pair.old_id = tenant.id;
   }
   return pair;
 }
 
-// The new process is ready before the old one leaves rotation. A replica that is not ready under the new revision
-// takes a place of the surge until it is: what breaks at once breaks no more than a few.
-void Planner::roll_with_surge(AppWorld& app) {
-  const std::string why = fmt::format("replaced by revision {}", raw(app.revision));
-  const RolloutBounds bounds = rollout_bounds(app.desired(), false);
-  std::vector<Succession> pairs;
-  int surging = 0;
-  int broken = 0;  // not ready under the new revision, without an old process to fall back to
+// Old processes whose heirs count leave; the rest is counted.
+Planner::Round Planner::survey(AppWorld& app, const std::string& why) {
+  Round round;
   for (auto& [ordinal, slot] : app.slots) {
     if (!wanted(app, slot)) continue;
+    ++round.wanted;
     const Succession pair = succession(app, slot, why);
-    if (pair.old != nullptr) {
-      pairs.push_back(pair);
-    } else if (!has_ready(slot) && slot.phase != Phase::completed) {
-      ++broken;
+    const bool ended = pair.heir == nullptr && slot.phase == Phase::completed;
+    if (pair.old == nullptr) {
+      ++(ended || available(app, slot) ? round.available : round.broken);
+      continue;
     }
-  }
-  for (const Succession& pair : pairs) {
-    const bool fit = pair.heir != nullptr && in_rotation_or_fit(*pair.heir);
-    const bool ended = pair.heir == nullptr && pair.slot->phase == Phase::completed;
-    const bool trying = pair.slot->phase == Phase::backoff || pair.slot->phase == Phase::failed;
-    if (fit || ended) {
-      leave({&app, pair.slot, pair.old}, Leaving::replaced, why);
-    } else if (pair.heir != nullptr || trying) {
-      ++surging;
+    ++round.available;
+    if (ended || (pair.heir != nullptr && available(app, *pair.heir))) {
+      leave({&app, &slot, pair.old}, Leaving::replaced, why);
+      continue;
     }
+    if (pair.heir != nullptr || slot.phase == Phase::backoff || slot.phase == Phase::failed) ++round.surging;
+    round.pairs.push_back(pair);
   }
-  for (const Succession& pair : pairs) {
-    if (pair.heir != nullptr || pair.old->is_leaving()) continue;
+  return round;
+}
+
+namespace {
+// For an heir of `old`: those on their way out are none of its business.
+bool has_room_beside(const Slot& slot, const Tenant* old) {
+  return std::ssize(slot.tenants) < tenants_per_slot_max &&
+         std::ranges::none_of(slot.tenants, [&](const Tenant& tenant) {
+           return &tenant != old && (tenant.leaving != Leaving::replaced || !tenant.started);
+         });
+}
+}  // namespace
+
+// New processes beside old ones. A replica that is not ready under the new revision takes a place of the surge until
+// it is: what breaks at once breaks no more than a few.
+void Planner::start_heirs(AppWorld& app, Round& round, const RolloutBounds& bounds) {
+  const int unready_max = bounds.surge + (app.app->update.unavailable_given ? bounds.unavailable : 0);
+  for (const Succession& pair : round.pairs) {
+    if (pair.heir != nullptr) continue;
     const bool trying = pair.slot->phase == Phase::backoff;
     const bool new_revision = pair.old->revision != app.revision;
-    if (!trying && surging + (new_revision ? broken : 0) >= bounds.surge) continue;
-    const bool room = std::ranges::none_of(pair.slot->tenants, [&](const Tenant& tenant) {
-      return &tenant != pair.old && (tenant.leaving != Leaving::replaced || !tenant.started);
-    });
+    const bool full =
+        round.surging >= bounds.surge || (new_revision && round.surging + round.broken >= unready_max);
+    if (!trying && full) continue;
+    if (!has_room_beside(*pair.slot, pair.old)) continue;
     const auto before = std::ssize(pair.slot->tenants);
-    if (!room || before >= tenants_per_slot_max) continue;
     start_if_due(app, *pair.slot);
-    if (!trying && std::ssize(pair.slot->tenants) > before) ++surging;
+    if (!trying && std::ssize(pair.slot->tenants) > before) ++round.surging;
+  }
+}
+
+// Ready old processes go before their heirs are ready, as many as may be missing.
+void Planner::make_room(AppWorld& app, Round& round, const RolloutBounds& bounds, const std::string& why) {
+  if (bounds.surge > 0 && !app.app->update.unavailable_given) return;
+  for (const Succession& pair : round.pairs) {
+    if (round.available <= round.wanted - bounds.unavailable) return;
+    // A start may have moved the tenants.
+    const auto old = std::ranges::find(pair.slot->tenants, pair.old_id, &Tenant::id);
+    if (pair.slot->phase != Phase::waiting || !has_room_beside(*pair.slot, &*old)) continue;
+    leave({&app, pair.slot, &*old}, Leaving::replaced, why);
+    --round.available;
+  }
+}
+
+void Planner::roll_with_surge(AppWorld& app) {
+  const std::string why = fmt::format("replaced by revision {}", raw(app.revision));
+  const RolloutBounds bounds = rollout_bounds(app.app->update, app.desired(), false);
+  Round round = survey(app, why);
+  start_heirs(app, round, bounds);
+  make_room(app, round, bounds, why);
+}
+
+// strategy = "recreate".
+void Planner::end_all_old(AppWorld& app) {
+  const std::string why = fmt::format("ends before revision {} starts", raw(app.revision));
+  for (auto& [ordinal, slot] : app.slots) {
+    for (Tenant& tenant : slot.tenants) {
+      if (!current(app, tenant)) leave({&app, &slot, &tenant}, Leaving::replaced, why);
+    }
   }
 }
 
@@ -291,13 +383,8 @@ void Planner::roll_out(AppWorld& app) {
     }
   }
   if (!any_old) return;
-  // The slots may have become exclusive with this very revision, or have been so until now.
-  const bool exclusive = app.app->exclusive_slots() || std::ranges::any_of(app.slots, [](const auto& entry) {
-                           return std::ranges::any_of(entry.second.tenants, [](const Tenant& tenant) {
-                             return tenant.app->exclusive_slots();
-                           });
-                         });
-  if (exclusive) return roll_exclusive(app);
+  if (app.app->update.strategy == spec::UpdateStrategy::recreate) return end_all_old(app);
+  if (one_by_one(app)) return roll_in_order(app);
   roll_with_surge(app);
 }
 
@@ -323,8 +410,14 @@ void Planner::reconcile_app(AppWorld& app) {
   }
   unhealthy_restarts(app);
   roll_out(app);
+  const bool old_first = old_ones_end_first(app);
   for (auto& [ordinal, slot] : app.slots) {
     if (!wanted(app, slot)) continue;
+    if (old_first) {
+      if (slot.tenants.empty() && slot.phase == Phase::waiting)
+        set_idle(slot, Phase::waiting, "waits for the end of all processes of the revision before");
+      continue;
+    }
     if (std::exchange(slot.port_busy, false)) free_ports(app, slot);
     if (may_host(app, slot)) start_if_due(app, slot);
   }

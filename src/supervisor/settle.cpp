@@ -18,7 +18,7 @@ std::string text_of(const Slot& slot, const std::string& reason) {
   return fmt::format("{}: {}", to_string(slot.replica), reason);
 }
 
-Verdict judge(const World& world, const AppWorld& app, const Slot& slot) {
+Verdict judge(const World& world, const AppWorld& app, const Slot& slot, Instant now) {
   using enum Verdict::State;
   const bool wanted = !app.removed && !app.held && !slot.held && slot.replica.ordinal < app.desired();
   if (!wanted) return {slot.tenants.empty() ? settled : pending, ""};
@@ -37,6 +37,7 @@ Verdict judge(const World& world, const AppWorld& app, const Slot& slot) {
     if (tenant.phase == Phase::unready && !tenant.was_ready) return {failed, text_of(slot, tenant.reason)};
     const bool out = slot.drained && tenant.was_ready && world.in_use >= tenant.left_in;
     if (tenant.phase != Phase::ready && !out) on_its_way = true;
+    if (now < tenant.ready_since + app.app->update.min_ready) on_its_way = true;
   }
   if (alive) return {on_its_way ? pending : settled, ""};
   if (slot.phase == Phase::failed) return {failed, text_of(slot, slot.reason)};
@@ -49,7 +50,7 @@ Planner::Progress Planner::progress(const Waiter& waiter) const {
   bool its_turn = true;  // false: the one named replica is old and waits for the others
   std::string others;
   const auto look_at = [&](const AppWorld& app, int ordinal, const Slot& slot) {
-    const Verdict verdict = judge(world_, app, slot);
+    const Verdict verdict = judge(world_, app, slot, now_.mono);
     if (waiter.ordinal && *waiter.ordinal != ordinal) {
       if (slot.phase == Phase::failed && others.empty()) others = verdict.reason;
       return;
@@ -134,7 +135,14 @@ void Planner::compute_wakeup() {
       due(tenant.ready_since + tenant.app->restart.reset);
   };
   for (const auto& [name, app] : world_.apps) {
+    const bool awaited =
+        is_rolling(app) || std::ranges::any_of(waiters_, [&, &app_name = name](const Waiter& waiter) {
+          return waiter.apps.contains(app_name);
+        });
     for (const auto& [ordinal, slot] : app.slots) {
+      for (const Tenant& tenant : slot.tenants) {
+        if (const auto at = awaited ? available_at(app, tenant) : std::nullopt) due(*at);
+      }
       if (slot.phase == Phase::backoff && slot.next_start && wanted(app, slot) &&
           *slot.next_start > now_.mono)
         due(*slot.next_start);

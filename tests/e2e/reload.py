@@ -55,6 +55,46 @@ def new_revision_rolls() -> None:
 
 
 @scenario
+def updates_under_load_lose_nothing() -> None:
+    """Four replicas, by surge and by unavailable, and a single one: no request fails, as many are ready as may be."""
+    with Stack() as stack:
+        stack.write(
+            '[app.web]\nrun = "<REPLICA> {port} text=one"\nreplicas = 4\nlisten = "127.0.0.1:<L0>"\nhealth = "/healthz"\n'
+            'update = { surge = 1, unavailable = 1, min_ready = "100ms" }\n'
+            '[app.one]\nrun = "<REPLICA> {port} text=one"\nlisten = "127.0.0.1:<L1>"\nhealth = "/healthz"\n'
+        )
+        stack.daemon()
+        stack.ready()
+        with Load(stack.ports.listen(0), keep=8, fresh=4) as many, Load(stack.ports.listen(1), keep=4, fresh=2) as single:
+            for old, new in (("one", "two"), ("two", "three")):
+                stack.edit(f"text={old}", f"text={new}")
+                stack.run("apply", "--no-wait")
+                fewest = {"web": 4, "one": 1}
+                while (apps := stack.ps()["apps"]) and any(app["state"] == "updating" for app in apps):
+                    for app in apps:
+                        fewest[app["name"]] = min(fewest[app["name"]], app["ready"])
+                stack.run("apply")
+                check(fewest["web"] >= 3 and fewest["one"] == 1, f"fewest ready: {fewest}")
+        equal(many.failures[:10], [], "failed requests to four replicas")
+        equal(single.failures[:10], [], "failed requests to one replica")
+        check(many.done > 20 and single.done > 20, "no traffic")
+        check(all(answers(stack, "three", listener) for listener in (0, 1) for _ in range(6)), "an old text answers")
+
+
+@scenario
+def recreate_ends_all_before_the_first_starts() -> None:
+    with Stack() as stack:
+        stack.write('[app.web]\nrun = "<REPLICA> {port} text=one"\nreplicas = 3\nlisten = <L0>\nupdate = { strategy = "recreate" }\n')
+        stack.daemon()
+        stack.ready()
+        stack.edit("text=one", "text=two")
+        stack.run("apply")
+        kinds = [e["kind"] for e in stack.events(app="web") if e["kind"] in ("starting", "exited")]
+        equal(kinds, ["starting"] * 3 + ["exited"] * 3 + ["starting"] * 3, "order of ends and starts")
+        check(answers(stack, "two"), "the old text is answered")
+
+
+@scenario
 def ordinals_with_a_numbered_port_go_one_by_one() -> None:
     """Highest first; at no time two processes of one ordinal."""
     with Stack() as stack:

@@ -107,7 +107,7 @@ void Invariants::check_tenant(const AppWorld& app, const Tenant& tenant) {
           return std::ranges::any_of(entry.second.tenants,
                                      [](const Tenant& other) { return other.app->exclusive_slots(); });
         });
-    const int unavailable = rollout_bounds(app.desired(), exclusive).unavailable;
+    const int unavailable = rollout_bounds(app.app->update, app.desired(), exclusive).unavailable;
     if (have < wanted - unavailable)
       host_.violate(
           fmt::format("the update takes {} away and leaves {} ready of {}", label(tenant), have, wanted));
@@ -132,7 +132,9 @@ void Invariants::check_app(const std::string& name, const AppWorld& app) {
   }
   int& most = most_desired_[name];
   most = std::max(most, app.desired());
-  if (staying > most + rollout_bounds(most, false).surge)
+  int& surge = most_surge_[name];
+  surge = std::max(surge, rollout_bounds(app.app->update, most, false).surge);
+  if (staying > most + surge)
     host_.violate(fmt::format("{} has {} processes, {} are wanted", name, staying, most));
 }
 
@@ -169,6 +171,7 @@ std::string Invariants::unfinished(const AppWorld& app) const {
     if (slot.tenants.size() > 1) return where + "has more than one process";
     if (slot.phase == Phase::backoff) return where + "is to be tried again";
     const Tenant& tenant = slot.tenants.front();
+    if (host_.now() < tenant.ready_since + app.app->update.min_ready) return where + "does not count yet";
     // A failed replica of the new revision leaves the old processes in place.
     const bool kept =
         std::ranges::any_of(app.slots, [](const auto& entry) { return entry.second.phase == Phase::failed; });

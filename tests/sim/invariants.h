@@ -38,6 +38,7 @@ class Invariants {
   SimHost& host_;
   std::map<ReplicaId, Starts> starts_;
   std::map<std::string, int> most_desired_;
+  std::map<std::string, int> most_surge_;
   std::set<std::string> at_once_;  // apps that a command of this step takes down all together
   std::set<InstanceId> fit_;       // ready before this step
 };

@@ -83,6 +83,24 @@ void RandomSpec::choose_rules(spec::App& app) {
   app.stop.timeout = random_.millis(200, 3000);
   app.stop.exec.clear();
   if (random_.percent(15)) app.stop.exec = {spec::Template("./stop")};
+  choose_update(app);
+}
+
+void RandomSpec::choose_update(spec::App& app) {
+  app.update = {};
+  const auto share = [this](int percent_max) {
+    if (random_.percent(50)) return spec::Share{random_.between(0, percent_max), true};
+    return spec::Share{random_.between(0, 3), false};
+  };
+  if (random_.percent(40)) app.update.surge = share(150);
+  if (random_.percent(40)) {
+    app.update.unavailable = share(100);
+    app.update.unavailable_given = true;
+  }
+  const int kind = random_.below(10);
+  if (kind == 0) app.update.strategy = spec::UpdateStrategy::recreate;
+  if (kind == 1) app.update.strategy = spec::UpdateStrategy::ordered;
+  if (random_.percent(20)) app.update.min_ready = random_.millis(0, 3000);
 }
 
 void RandomSpec::choose_after(std::size_t index) {

@@ -33,6 +33,7 @@ class RandomSpec {
   spec::App new_app();
   void choose_health(spec::App& app);
   void choose_rules(spec::App& app);
+  void choose_update(spec::App& app);
   void choose_ports(spec::App& app);
   void choose_after(std::size_t index);
   void choose_listeners();

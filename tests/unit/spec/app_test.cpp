@@ -73,6 +73,22 @@ TEST(App, DefaultsFollowTheMode) {
   EXPECT_TRUE(app_with("stop = { drain = \"1m\" }", up).stop.drain_given);
 }
 
+TEST(App, UpdateReachesTheModel) {
+  const Update none = app_with("").update;
+  EXPECT_EQ(none, Update{});
+  EXPECT_EQ(none.surge, (Share{25, true}));
+  const Update update = app_with("update = { surge = '50%', unavailable = 2, min_ready = '10s' }").update;
+  EXPECT_EQ(update.surge, (Share{50, true}));
+  EXPECT_EQ(update.unavailable, (Share{2, false}));
+  EXPECT_TRUE(update.unavailable_given);
+  EXPECT_EQ(update.min_ready, Millis(10000));
+  EXPECT_EQ(app_with("update = { strategy = 'recreate' }").update.strategy, UpdateStrategy::recreate);
+  EXPECT_EQ(app_with("update = { strategy = 'ordered' }").update.strategy, UpdateStrategy::ordered);
+  // One of them alone may be 0, and how an update goes is no reason for one.
+  EXPECT_EQ(app_with("update = { surge = 0 }").update.surge, (Share{0, false}));
+  EXPECT_EQ(revision_text(app_with("update = { unavailable = 0 }")), revision_text(app_with("")));
+}
+
 TEST(App, EveryKeyReachesTheModel) {
   FakeWorld world;
   world.files["/spec/a.env"] = "X=1\n";
@@ -255,7 +271,27 @@ TEST(App, WrongValuesAreNamedWhereTheyStand) {
            Wrong{"log = { format = 'jsno' }",
                  "3:18 'jsno' is not one of \"text\", \"json\", \"raw\" | did you mean 'json'?"},
            Wrong{"watch = ['']", "3:10 an empty string cannot be used here"},
-           Wrong{"update = {}", "3:1 'update' is not in this version"},
+           Wrong{"update = 5", "3:10 expected a table, found an integer"},
+           Wrong{"update = { strategy = 'rollin' }",
+                 "3:23 'rollin' is not one of \"rolling\", \"recreate\", \"ordered\" | did you mean "
+                 "'rolling'?"},
+           Wrong{
+               "update = { surge = 0, unavailable = '0%' }",
+               "3:37 with a surge of 0 and nothing unavailable no replica could be replaced | one of them is "
+               "at least 1"},
+           Wrong{"update = { unavailable = '101%' }",
+                 "3:26 '101%' is no share of the replicas | write \"25%\", at most \"100%\", or a number of "
+                 "replicas"},
+           Wrong{"update = { surge = '1.5%' }",
+                 "3:20 '1.5%' is no share of the replicas | write \"25%\", at most \"1000%\", or a number of "
+                 "replicas"},
+           Wrong{"update = { surge = -1 }", "3:20 -1 is not in 0..1000"},
+           Wrong{"update = { strategy = 'recreate', surge = 1 }",
+                 "3:43 `surge` and `unavailable` belong to the strategy \"rolling\""},
+           Wrong{"update = { min_ready = 5 }", "3:24 a duration needs a unit | did you mean \"5s\"?"},
+           Wrong{"volume = 'data'\nupdate = { surge = 1 }",
+                 "warning 4:20 app 'a' has a volume: never two processes of one ordinal, so its replicas are "
+                 "updated one after the other, as with strategy = \"ordered\""},
            Wrong{"scale = { min = 1 }", "3:1 'scale' is not in this version"},
            Wrong{"image = 'x'", "3:1 'image' is not in this version"},
            Wrong{"after = 'b'", "3:9 there is no app 'b'"},

@@ -51,6 +51,7 @@ std::string spec_with(Section section, const std::string& line) {
     case Section::daemon:
       return "[daemon]\n" + line + "\n";
     case Section::update:
+      return app + "[app.a.update]\n" + line + "\n";
     case Section::scale:
       return "";
   }

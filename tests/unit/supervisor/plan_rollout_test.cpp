@@ -10,13 +10,196 @@ spec::App renewed(spec::App app) {
   return app;
 }
 
+spec::Share percent(int value) {
+  return {.value = value, .percent = true};
+}
+spec::Share count(int value) {
+  return {.value = value, .percent = false};
+}
+
+// ResolveFenceposts and MaxUnavailable of Kubernetes' deployment_util.go.
 TEST(Rollout, BoundsAreThoseOfKubernetes) {
-  EXPECT_EQ(rollout_bounds(4, false).surge, 1);
-  EXPECT_EQ(rollout_bounds(4, false).unavailable, 1);
-  EXPECT_EQ(rollout_bounds(5, false).surge, 2);
-  EXPECT_EQ(rollout_bounds(1, false).unavailable, 0);
-  EXPECT_EQ(rollout_bounds(3, true).surge, 0);
-  EXPECT_EQ(rollout_bounds(3, true).unavailable, 1);
+  struct Row {
+    spec::Share surge;
+    spec::Share unavailable;
+    int replicas;
+    int most_more;
+    int most_fewer;
+  };
+  for (const Row& row : {
+           Row{percent(25), percent(25), 1, 1, 0},
+           Row{percent(25), percent(25), 2, 1, 0},
+           Row{percent(25), percent(25), 3, 1, 0},
+           Row{percent(25), percent(25), 4, 1, 1},
+           Row{percent(25), percent(25), 5, 2, 1},
+           Row{percent(25), percent(25), 10, 3, 2},
+           Row{percent(25), percent(25), 1000, 250, 250},
+           Row{percent(0), percent(25), 1, 0, 1},
+           Row{percent(0), percent(25), 3, 0, 1},
+           Row{percent(0), percent(50), 3, 0, 1},
+           Row{percent(1), percent(0), 50, 1, 0},
+           Row{percent(0), percent(1), 50, 0, 1},
+           Row{percent(100), percent(0), 7, 7, 0},
+           Row{percent(0), percent(100), 7, 0, 7},
+           Row{percent(200), percent(0), 3, 6, 0},
+           Row{percent(34), percent(34), 10, 4, 3},
+           Row{count(2), count(0), 10, 2, 0},
+           Row{count(0), count(2), 10, 0, 2},
+           Row{count(0), count(9), 4, 0, 4},
+           Row{count(5), percent(25), 4, 5, 1},
+           Row{count(2), percent(50), 1, 2, 0},
+       }) {
+    spec::Update update;
+    update.surge = row.surge;
+    update.unavailable = row.unavailable;
+    const RolloutBounds bounds = rollout_bounds(update, row.replicas, false);
+    EXPECT_EQ(bounds.surge, row.most_more) << row.replicas << " replicas, surge " << row.surge.value;
+    EXPECT_EQ(bounds.unavailable, row.most_fewer) << row.replicas << " replicas, surge " << row.surge.value;
+  }
+}
+
+TEST(Rollout, BoundsOfTheOtherStrategies) {
+  spec::Update update;
+  EXPECT_EQ(rollout_bounds(update, 8, true).surge, 0);
+  EXPECT_EQ(rollout_bounds(update, 8, true).unavailable, 1);
+  update.strategy = spec::UpdateStrategy::ordered;
+  EXPECT_EQ(rollout_bounds(update, 8, false).surge, 0);
+  EXPECT_EQ(rollout_bounds(update, 8, false).unavailable, 1);
+  update.strategy = spec::UpdateStrategy::recreate;
+  EXPECT_EQ(rollout_bounds(update, 8, false).surge, 0);
+  EXPECT_EQ(rollout_bounds(update, 8, false).unavailable, 8);
+}
+
+// Ready in 200 ms; gives the fewest ready and the most running replicas on the way to the new revision.
+struct Range {
+  int fewest_ready;
+  int most_staying;
+};
+int staying(const SimHost& host, const std::string& name) {
+  int count = 0;
+  for (const auto& [ordinal, slot] : host.app(name).slots) {
+    count += static_cast<int>(
+        std::ranges::count_if(slot.tenants, [](const Tenant& tenant) { return !tenant.is_leaving(); }));
+  }
+  return count;
+}
+Range roll(const spec::App& app) {
+  Host host(spec_of({app}, {listener("front", app.name)}));
+  host.conduct = [](const Spawn&) {
+    Conduct conduct;
+    conduct.healthy_after = 200ms;
+    return conduct;
+  };
+  EXPECT_TRUE(host.until_ready(app.name, app.replicas));
+  const CommandId id = host.apply(spec_of({renewed(app)}, {listener("front", app.name)}));
+  Range range{app.replicas, app.replicas};
+  EXPECT_TRUE(host.advance_until([&] {
+    range.fewest_ready = std::min(range.fewest_ready, host.ready(app.name));
+    range.most_staying = std::max(range.most_staying, staying(host, app.name));
+    return host.answer(id).has_value();
+  }));
+  EXPECT_EQ(host.code(id), ExitCode::ok);
+  EXPECT_EQ(static_cast<int>(host.spawns().size()), 2 * app.replicas);
+  return range;
+}
+
+TEST(Rollout, SurgeIsHowManyMore) {
+  spec::App web = port_app("web", 4);
+  web.update.surge = percent(50);
+  const Range range = roll(web);
+  EXPECT_EQ(range.fewest_ready, 4);
+  EXPECT_EQ(range.most_staying, 6);
+}
+
+TEST(Rollout, UnavailableIsHowManyFewer) {
+  spec::App web = port_app("web", 4);
+  web.update.surge = count(0);
+  const Range one = roll(web);
+  EXPECT_EQ(one.fewest_ready, 3);
+  EXPECT_EQ(one.most_staying, 4);
+  web.update.unavailable = count(2);
+  web.update.unavailable_given = true;
+  EXPECT_EQ(roll(web).fewest_ready, 2);
+}
+
+TEST(Rollout, SurgeAndUnavailableTogether) {
+  spec::App web = port_app("web", 4);
+  web.update.surge = count(1);
+  web.update.unavailable = count(1);
+  web.update.unavailable_given = true;
+  const Range range = roll(web);
+  EXPECT_EQ(range.fewest_ready, 3);
+  EXPECT_EQ(range.most_staying, 5);
+}
+
+TEST(Rollout, ASingleReplicaIsNeverMissing) {
+  const Range range = roll(port_app("web", 1));
+  EXPECT_EQ(range.fewest_ready, 1);
+  EXPECT_EQ(range.most_staying, 2);
+}
+
+TEST(Rollout, RecreateEndsAllOldOnesBeforeTheFirstNewOne) {
+  spec::App web = port_app("web", 3);
+  web.update.strategy = spec::UpdateStrategy::recreate;
+  Host host(spec_of({web}));
+  host.conduct = [](const Spawn& spawn) {
+    Conduct conduct;
+    conduct.signal_takes = (spawn.replica.ordinal + 1) * 100ms;
+    return conduct;
+  };
+  ASSERT_TRUE(host.until_ready("web", 3));
+  host.load(spec_of({renewed(web)}));
+  ASSERT_TRUE(host.advance_until([&] {
+    const auto running = host.processes("web");
+    const auto old = std::ranges::count_if(
+        running, [](const Process* process) { return process->revision == Revision{1}; });
+    EXPECT_TRUE(old == 0 || host.spawns().size() == 3) << "a new one starts beside an old one";
+    return host.spawns().size() == 6 && host.ready("web") == 3;
+  }));
+  ASSERT_TRUE(host.settle());
+}
+
+TEST(Rollout, OrderedGoesHighestFirstEachReadyBeforeTheNext) {
+  spec::App web = port_app("web", 3);
+  web.update.strategy = spec::UpdateStrategy::ordered;
+  EXPECT_EQ(roll(web).fewest_ready, 2);
+  Host host(spec_of({web}));
+  ASSERT_TRUE(host.until_ready("web", 3));
+  host.load(spec_of({renewed(web)}));
+  ASSERT_TRUE(host.advance_until([&] { return host.spawns().size() == 6 && host.unfinished().empty(); }));
+  EXPECT_EQ(host.start_order("web", 3), (std::vector{2, 1, 0}));
+}
+
+TEST(Rollout, MinReadyIsHowLongANewReplicaHasToHold) {
+  spec::App web = port_app("web", 2);
+  web.update.min_ready = Millis{5000};
+  Host host(spec_of({web}));
+  ASSERT_TRUE(host.until_ready("web", 2));
+  host.advance(10s);
+  const Instant before = host.now();
+  const CommandId id = host.apply(spec_of({renewed(web)}));
+  host.advance(4s);
+  EXPECT_EQ(host.running("web"), 3);
+  EXPECT_EQ(host.ready("web"), 2);
+  ASSERT_TRUE(host.advance_until([&] { return host.answer(id).has_value(); }));
+  EXPECT_GE(host.now() - before, 10s);
+  EXPECT_LE(host.now() - before, 12s);
+}
+
+TEST(Rollout, AReplicaThatFallsWithinMinReadyHoldsTheRolloutUp) {
+  spec::App web = port_app("web", 2);
+  web.update.min_ready = Millis{5000};
+  Host host(spec_of({web}));
+  host.conduct = [](const Spawn& spawn) {
+    Conduct conduct;
+    if (spawn.revision == Revision{2}) conduct.exits_after = 3s;
+    return conduct;
+  };
+  ASSERT_TRUE(host.until_ready("web", 2));
+  host.load(spec_of({renewed(web)}));
+  host.advance(5min);
+  EXPECT_EQ(host.process("web", 1)->revision, Revision{1});
+  EXPECT_EQ(host.ready("web"), 2);
 }
 
 TEST(Rollout, ReplacesOneByOneAndLosesNothing) {
