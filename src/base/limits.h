@@ -43,6 +43,9 @@ inline constexpr std::size_t event_text_bytes_max = 4U << 10U;    // of one even
 inline constexpr std::size_t watch_folders_max = 1000;           // per app with `watch`; inotify's are finite
 inline constexpr std::size_t state_file_bytes_max = 64U << 20U;  // more was not written by us
 
+inline constexpr std::size_t revisions_kept_max = 10;           // of an app, to go back to
+inline constexpr std::size_t revisions_bytes_max = 16U << 20U;  // of all apps in the state file
+
 inline constexpr std::size_t spec_nesting_max = 16;     // tables or lists within each other
 inline constexpr std::size_t spec_tables_max = 50000;   // tables, lists and dotted keys of one file
 inline constexpr std::size_t spec_values_max = 250000;  // values of one file

@@ -145,11 +145,9 @@ Status check_since(const std::string& text, WallTime now) {
 }
 
 Status fill_own(Arguments& made, const Raw& raw, WallTime now) {
-  for (const FlagKey key : {FlagKey::plan, FlagKey::retry}) {
-    if (raw.on(key) || raw.value(key))
-      return usage_error(
-          fmt::format("`muster {} {}` is not in this version", made.row->name, flag_row(key).long_name));
-  }
+  if (raw.value(FlagKey::plan))
+    return usage_error(fmt::format("`muster {} --plan` is not in this version", made.row->name));
+  made.retry = raw.on(FlagKey::retry);
   made.wait = !raw.on(FlagKey::no_wait);
   made.now = raw.on(FlagKey::now);
   made.follow = raw.on(FlagKey::follow);

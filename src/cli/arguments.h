@@ -37,6 +37,7 @@ struct Arguments {
   bool wait = true;
   Millis timeout = std::chrono::minutes(10);
   bool now = false;
+  bool retry = false;
   bool follow = false;
   std::optional<std::string> since;
   std::optional<int> tail;

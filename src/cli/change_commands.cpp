@@ -103,7 +103,7 @@ int run_apply(const Context& context) {
   auto client = find_daemon(context);
   if (!client) return fail(client.error());
   return change(context, client.value(), "/v1/apply", "apply",
-                json::object{{"wait", context.arguments.wait}});
+                json::object{{"wait", context.arguments.wait}, {"retry", context.arguments.retry}});
 }
 
 int run_targets(const Context& context) {

@@ -26,7 +26,7 @@ constexpr std::array flags{
     Flag{FlagKey::since, "", "--since", "TIME", "from then on: 5m, 2h30m, 2026-01-01T00:00:00Z"},
     Flag{FlagKey::tail, "", "--tail", "N", "the last N lines"},
     Flag{FlagKey::plan, "", "--plan", "ID", "", true},
-    Flag{FlagKey::retry, "", "--retry", "", "", true},
+    Flag{FlagKey::retry, "", "--retry", "", "try revisions again that failed"},
 };
 
 constexpr std::array everywhere{FlagKey::file,   FlagKey::socket,   FlagKey::state_dir,

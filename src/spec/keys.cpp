@@ -111,9 +111,9 @@ constexpr std::array table{
     KeyRow{Section::update, "min_ready", "duration", "0s",
            "A new replica counts once it was ready for so long."},
     KeyRow{Section::update, "deadline", "duration", "10m",
-           "Without a further replica that counts for so long a revision has failed.", later},
+           "Without a further replica that counts for so long a revision has failed."},
     KeyRow{Section::update, "rollback", "bool", "true",
-           "A revision that failed goes back to the last one that was ready.", later},
+           "A revision that failed goes back to the last one that was ready."},
 
     KeyRow{Section::volume, "mode", "octal string", "\"0700\"", "Mode of the directory when it is made."},
     KeyRow{Section::volume, "path", "path", "the state folder",

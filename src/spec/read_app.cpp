@@ -286,11 +286,17 @@ void AppReader::update(const Node& value) {
       unavailable_at = node.at;
       update.unavailable_given = true;
       update.unavailable = share(node, 100).value_or(update.unavailable);
-    } else if (const auto duration = reader_.duration(node, Millis(0))) {
-      update.min_ready = *duration;
+    } else if (key == "rollback") {
+      update.rollback = reader_.boolean(node).value_or(update.rollback);
+    } else if (const auto duration = reader_.duration(node, key == "deadline" ? Millis(1000) : Millis(0))) {
+      (key == "deadline" ? update.deadline : update.min_ready) = *duration;
     }
   });
   draft_.surge_at = surge_at.line != 0 ? surge_at : unavailable_at;
+  // As Kubernetes has it: else each rollout would fail.
+  if (update.deadline <= update.min_ready)
+    reader_.error(value.at, fmt::format("deadline ({}ms) has to be longer than min_ready ({}ms)",
+                                        update.deadline.count(), update.min_ready.count()));
   const bool both = surge_at.line != 0 && unavailable_at.line != 0;
   if (both && update.surge.value == 0 && update.unavailable.value == 0)
     reader_.error(unavailable_at, "with a surge of 0 and nothing unavailable no replica could be replaced",

@@ -5,6 +5,7 @@
 #include "fmt/core.h"
 #include "spec/load.h"
 #include "supervisor/planner.h"
+#include "supervisor/revision_codec.h"
 
 namespace muster::supervisor {
 
@@ -14,17 +15,40 @@ std::uint64_t fingerprint(std::string_view text) {
   return hash;
 }
 
+// What ran last is in force again when the file still says the same, be it after a rollback.
 void Planner::restore_app(AppWorld& app, const PersistentApp& saved) {
-  app.revision = fingerprint(app.revision_text) == saved.revision_hash ? Revision{saved.revision}
-                                                                       : Revision{saved.revision + 1};
-  const bool same_text = raw(app.revision) == saved.revision;
-  if (options_.mode == RunMode::up) return;  // `up` begins without holds
+  const bool up = options_.mode == RunMode::up;  // `up` begins without holds, and tries what failed again
+  app.history = saved.history;
+  Revision newest{std::max(saved.revision, saved.file_revision)};
+  for (const PastRevision& past : app.history) newest = std::max(newest, past.number);
+  const std::uint64_t hash = fingerprint(app.revision_text);
+  const PastRevision* said = past_revision(app, Revision{saved.file_revision});
+  const PastRevision* ran = past_revision(app, Revision{saved.revision});
+  const bool same_file = said != nullptr && fingerprint(spec::revision_text(*said->app)) == hash;
+  const bool same_text = hash == saved.revision_hash;
+  const bool went_back =
+      saved.revision != saved.file_revision && same_file && ran != nullptr && !same_text && !up;
+  app.file_revision = Revision{same_text   ? saved.revision
+                               : same_file ? saved.file_revision
+                                           : raw(newest) + 1};
+  app.revision = went_back ? Revision{saved.revision} : app.file_revision;
+  if (went_back) {
+    app.undone = saved.undone;
+    app.app = std::make_shared<const spec::App>(with_settings_of(*app.file, *ran->app));
+    app.revision_text = spec::revision_text(*app.app);
+  }
+  if (up) {
+    for (PastRevision& past : app.history) {
+      if (past.number == app.file_revision) past.failure.clear();
+    }
+    return;
+  }
   app.held = saved.held;
   app.paused = saved.paused;
   if (saved.scale && saved.scale->file_replicas == app.app->replicas) app.scale = saved.scale;
   for (const int ordinal : saved.held_ordinals) slot_of(app, ordinal).held = true;
   for (const int ordinal : saved.drained_ordinals) slot_of(app, ordinal).drained = true;
-  if (same_text) {
+  if (raw(app.revision) == saved.revision) {
     for (const auto& [ordinal, failures] : saved.failures) slot_of(app, ordinal).failures = failures;
   }
 }
@@ -71,52 +95,67 @@ void Planner::live_change(Tenant& tenant, const std::shared_ptr<const spec::App>
   }
 }
 
+void Planner::change_live(AppWorld& app) {
+  for (auto& [ordinal, slot] : app.slots) {
+    for (Tenant& tenant : slot.tenants) {
+      if (tenant.revision != app.revision) continue;
+      live_change(tenant, app.app);
+      update_readiness({&app, &slot, &tenant});
+    }
+  }
+}
+
+// An app that is new here, or new again while its last processes end.
+void Planner::meet_app(AppWorld& mine, const std::shared_ptr<const spec::App>& fresh, bool added) {
+  const std::string text = spec::revision_text(*fresh);
+  mine.removed = false;
+  mine.gate_open = false;
+  mine.file = fresh;
+  if (!added && mine.revision_text != text) return new_revision(mine);
+  mine.app = fresh;
+  mine.revision_text = text;
+  const auto saved = restored_.apps.find(fresh->name);
+  if (added && saved != restored_.apps.end()) restore_app(mine, saved->second);
+  if (!added) mine.file_revision = mine.revision;
+  if (past_revision(mine, mine.file_revision) == nullptr) remember(mine, mine.file_revision, fresh);
+  if (past_revision(mine, mine.revision) == nullptr) remember(mine, mine.revision, mine.app);
+  in_force(mine).app = mine.app;
+  begin_rollout(mine, mine.revision != mine.file_revision);
+  changed();
+}
+
 // One app of the new spec: a new one, a new revision, or a change that applies live.
-void Planner::adopt_app(const spec::App& app, std::set<std::string>& touched) {
-  const std::string text = spec::revision_text(app);
+void Planner::adopt_app(const spec::App& app, std::set<std::string>& touched, bool retry) {
   const auto fresh = std::make_shared<const spec::App>(app);
   const auto [at, added] = world_.apps.try_emplace(app.name);
   AppWorld& mine = at->second;
   if (added || mine.removed) {
     touched.insert(app.name);
-    mine.removed = false;
-    mine.gate_open = false;
-    const bool again = !added && mine.revision_text != text;
-    mine.app = fresh;
-    mine.revision_text = text;
-    if (again) mine.revision = Revision{raw(mine.revision) + 1};
-    const auto saved = restored_.apps.find(app.name);
-    if (added && saved != restored_.apps.end()) restore_app(mine, saved->second);
-    changed();
-    return;
+    return meet_app(mine, fresh, added);
   }
-  if (*mine.app == app && mine.revision_text == text) return;
+  if (*mine.file == app && !(retry && !failure_text(mine).empty())) return;
   touched.insert(app.name);
   if (mine.scale && mine.scale->file_replicas != app.replicas) {
     note_app(Severity::info, "hold", app.name, "the file's replicas were edited: the hold on the scale ends");
     mine.scale.reset();
   }
-  const bool rolls = mine.revision_text != text;
+  if (std::exchange(mine.undone, false))
+    note_app(Severity::info, "hold", app.name, "the app was edited: the hold on its revision ends");
+  mine.file = fresh;
+  if (mine.revision_text != spec::revision_text(app)) return new_revision(mine);
   mine.app = fresh;
-  mine.revision_text = text;
-  if (rolls) {
-    mine.revision = Revision{raw(mine.revision) + 1};
-    note_app(Severity::info, "revision", app.name, fmt::format("revision {}", raw(mine.revision)));
-  }
-  for (auto& [ordinal, slot] : mine.slots) {
-    if (rolls) {
-      slot.starts = slot.failures = slot.failures_unready = 0;
-      slot.failure_times.clear();
-      if (slot.phase == Phase::backoff || slot.phase == Phase::failed || slot.phase == Phase::completed)
-        set_idle(slot, Phase::waiting, fmt::format("revision {} is to be started", raw(mine.revision)));
-    }
-    for (Tenant& tenant : slot.tenants) {
-      if (tenant.revision != mine.revision) continue;
-      live_change(tenant, fresh);
-      update_readiness({&mine, &slot, &tenant});
-    }
-  }
+  mine.file_revision = mine.revision;
+  in_force(mine).app = fresh;
+  try_on(mine);
+  change_live(mine);
   changed();
+}
+
+// A revision that failed and stayed goes on.
+void Planner::try_on(AppWorld& app) {
+  if (!is_stuck(app)) return;
+  in_force(app).failure.clear();
+  begin_rollout(app, false);
 }
 
 void Planner::on(const SpecLoaded& event) {
@@ -130,12 +169,14 @@ void Planner::on(const SpecLoaded& event) {
                     world_.spec->daemon == event.spec->daemon;
   world_.spec_error.clear();
   world_.listener_errors.clear();
-  for (const spec::App& app : event.spec->apps) adopt_app(app, touched);
+  for (const spec::App& app : event.spec->apps) adopt_app(app, touched, event.retry);
   for (auto& [name, app] : world_.apps) {
     if (app.removed || event.spec->find_app(name) != nullptr) continue;
     app.removed = true;
     app.held = false;
     app.scale.reset();
+    app.undone = false;
+    app.rollout.reset();
     touched.insert(name);
     note_app(Severity::info, "removed", name, "no longer in the file");
     changed();
@@ -152,12 +193,19 @@ void Planner::on(const SpecLoaded& event) {
   if (event.command) {
     // Also what was under way before: somebody who applies wants to know that the whole file holds.
     std::set<std::string> all;
+    std::string failed;
     for (const auto& [name, app] : world_.apps) {
-      if (touched.contains(name) || app_state(world_, app) == AppState::updating) all.insert(name);
+      const std::string failure = app.removed ? "" : failure_text(app);
+      if (touched.contains(name) || app_state(world_, app) == AppState::updating || !failure.empty())
+        all.insert(name);
+      if (!failure.empty() && failed.empty())
+        failed = fmt::format("{}: {}; `apply --retry` tries it again", name, failure);
     }
     wait_for(*event.command, std::move(all), std::nullopt,
-             same ? "nothing changed"
-                  : fmt::format("applied: {} of {} apps changed", touched.size(), event.spec->apps.size()));
+             same && touched.empty()
+                 ? "nothing changed"
+                 : fmt::format("applied: {} of {} apps changed", touched.size(), event.spec->apps.size()));
+    waiters_.back().verdict = std::move(failed);
   }
 }
 
@@ -204,6 +252,7 @@ void Planner::wait_for(CommandId command, std::set<std::string> apps, std::optio
                             .apps = std::move(apps),
                             .ordinal = ordinal,
                             .done_text = std::move(done_text),
+                            .verdict = {},
                             .routed_by = std::nullopt});
 }
 
@@ -251,6 +300,7 @@ void Planner::on(const StopCommand& event) {
 }
 
 void Planner::outdate(AppWorld& app, std::optional<int> ordinal, bool at_once, const std::string& why) {
+  try_on(app);
   for (auto& [number, slot] : app.slots) {
     if (ordinal && *ordinal != number) continue;
     forgive(slot);
@@ -267,8 +317,8 @@ void Planner::outdate(AppWorld& app, std::optional<int> ordinal, bool at_once, c
 void Planner::on(const RestartCommand& event) {
   AppWorld* app = command_app(event.command, event.target);
   if (app == nullptr) return;
-  if (event.env_file_vars != app->app->env_file_vars) {
-    spec::App fresh = *app->app;
+  if (event.env_file_vars != app->file->env_file_vars) {
+    spec::App fresh = *app->file;
     fresh.env_file_vars = event.env_file_vars;
     std::set<std::string> touched;
     adopt_app(fresh, touched);
@@ -328,6 +378,11 @@ void Planner::on(const PauseCommand& event) {
   if (std::exchange(app->paused, event.pause) != event.pause)
     note_app(Severity::info, event.pause ? "pause" : "resume", event.app,
              event.pause ? "paused by hand: requests wait in the queue" : "requests go on");
+  if (!event.pause && app->undone) {
+    redo(*app);
+    return wait_for(event.command, {event.app}, std::nullopt,
+                    "resumed: the file's revision is in force again");
+  }
   routes_dirty_ = true;
   changed();
   wait_for(event.command, {}, std::nullopt, event.pause ? "paused" : "resumed");

@@ -88,7 +88,7 @@ Result<Body> parse_body(const std::string& text, const std::set<std::string>& kn
 
 const std::map<std::string, std::set<std::string>>& posts() {
   static const std::map<std::string, std::set<std::string>> table{
-      {"/v1/apply", {"wait"}},
+      {"/v1/apply", {"wait", "retry"}},
       {"/v1/start", {"app", "ordinal", "wait"}},
       {"/v1/stop", {"app", "ordinal", "wait"}},
       {"/v1/restart", {"app", "ordinal", "wait", "now"}},
@@ -250,14 +250,15 @@ void ControlApi::post(const ControlRequest& request, const Reply& reply) {
   const Body body = std::move(parsed.value());
   const auto wait = body.flag("wait", true);
   const auto now = body.flag("now", false);
+  const auto retry = body.flag("retry", false);
   const auto ordinal = body.integer("ordinal");
   const auto replicas = body.integer("replicas");
   for (const std::string& problem :
-       {wait ? "" : wait.error().message, now ? "" : now.error().message,
+       {wait ? "" : wait.error().message, now ? "" : now.error().message, retry ? "" : retry.error().message,
         ordinal ? "" : ordinal.error().message, replicas ? "" : replicas.error().message}) {
     if (!problem.empty()) return refuse(reply, 400, problem);
   }
-  if (request.path == "/v1/apply") return apply(reply, wait.value());
+  if (request.path == "/v1/apply") return apply(reply, wait.value(), retry.value());
   if (request.path == "/v1/down") return down(reply, now.value(), wait.value());
   const auto app = body.text("app");
   if (!app) return refuse(reply, 400, app.error().message);
@@ -283,7 +284,7 @@ void ControlApi::post(const ControlRequest& request, const Reply& reply) {
     RestartCommand restart{.command = {}, .target = target, .at_once = now.value(), .env_file_vars = {}};
     const auto at = engine_.world().apps.find(target.app);
     if (at != engine_.world().apps.end()) {
-      auto variables = source_.env_files_of(*at->second.app);
+      auto variables = source_.env_files_of(*at->second.file);
       if (!variables) return answer(reply, ExitCode::bad_spec, variables.error().message);
       restart.env_file_vars = std::move(variables.value());
     }
@@ -297,10 +298,10 @@ void ControlApi::post(const ControlRequest& request, const Reply& reply) {
   });
 }
 
-void ControlApi::apply(const Reply& reply, bool wait) {
+void ControlApi::apply(const Reply& reply, bool wait, bool retry) {
   const CommandId id = engine_.next_command();
   waiting_[id] = reply;
-  if (const Status read = hooks_.reload(id); !read) {
+  if (const Status read = hooks_.reload(id, retry); !read) {
     waiting_.erase(id);
     return answer(reply, read.error().code, read.error().message);
   }

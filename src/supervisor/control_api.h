@@ -7,7 +7,7 @@
 //   GET  /v1/why?app=A&ordinal=N                           {"app":"web","ordinal":2|null,"state":"…","reason":"…",
 //                                                           "chain":["sentence", …],"logs":[line, …]}
 //   GET  /v1/version                                       {"version":"0.1.0","pid":1,"containment":"…"}
-//   POST /v1/apply                                         {"wait":true}
+//   POST /v1/apply                                         {"wait":true,"retry":false}
 //   POST /v1/start  /v1/stop                               {"app":"web","ordinal":2|null,"wait":true}
 //   POST /v1/restart                                       … and "now":false
 //   POST /v1/scale                                         {"app":"web","replicas":4|null,"wait":true}; null: =file
@@ -34,7 +34,7 @@ namespace muster::supervisor {
 
 struct ControlApiHooks {
   // Reads the spec again; the command is answered by CommandDone, or here when the file is refused.
-  std::function<Status(std::optional<CommandId>)> reload;
+  std::function<Status(std::optional<CommandId>, bool retry)> reload;
   std::function<void(const std::string& why, bool at_once)> shut_down;
 };
 
@@ -57,7 +57,7 @@ class ControlApi {
   void why(const ControlRequest& request, const Reply& reply);
   void version(const Reply& reply);
   void post(const ControlRequest& request, const Reply& reply);
-  void apply(const Reply& reply, bool wait);
+  void apply(const Reply& reply, bool wait, bool retry);
   void down(const Reply& reply, bool now, bool wait);
   // Emits the event that `make` gives for a new command, and answers when it is done (or at once).
   void command(const Reply& reply, bool wait, const std::function<Event(CommandId)>& make);

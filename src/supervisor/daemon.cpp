@@ -103,8 +103,9 @@ class Daemon {
   void open_signals();
   void open_watches();
   void on_signal(int number);
-  Status reload(std::optional<CommandId> command);
-  Status use(const std::shared_ptr<const spec::Spec>& spec, std::optional<CommandId> command);
+  Status reload(std::optional<CommandId> command, bool retry = false);
+  Status use(const std::shared_ptr<const spec::Spec>& spec, std::optional<CommandId> command,
+             bool retry = false);
   void follow_files();
   void hang_up();
   void shut_down(const std::string& why, bool at_once);
@@ -209,7 +210,7 @@ Status Daemon::open_control() {
   api_ = std::make_unique<ControlApi>(
       *engine_, source_,
       ControlApiHooks{
-          .reload = [this](std::optional<CommandId> command) { return reload(command); },
+          .reload = [this](std::optional<CommandId> command, bool retry) { return reload(command, retry); },
           .shut_down = [this](const std::string& why, bool at_once) { shut_down(why, at_once); }});
   ControlServerOptions server;
   server.path = options_.socket_path;
@@ -289,7 +290,7 @@ void Daemon::hang_up() {
   sd_.ready(read ? "running" : "running; the newest spec is refused");
 }
 
-Status Daemon::reload(std::optional<CommandId> command) {
+Status Daemon::reload(std::optional<CommandId> command, bool retry) {
   if (shutting_down_) return Error{.message = "the daemon is stopping"};
   const ReadSpec read = source_.read();
   if (!read.warnings.empty()) log_warn(read.warnings);
@@ -297,7 +298,7 @@ Status Daemon::reload(std::optional<CommandId> command) {
     engine_->emit(SpecRejected{.error = read.error, .listeners = read.listener_errors});
     return Error{.message = read.error, .code = read.code};
   }
-  if (Status used = use(read.spec, command); !used) {
+  if (Status used = use(read.spec, command, retry); !used) {
     engine_->emit(SpecRejected{.error = used.error().message});
     return used;
   }
@@ -305,7 +306,8 @@ Status Daemon::reload(std::optional<CommandId> command) {
 }
 
 // The spec is fine: it is taken if all its listeners can be opened, else nothing of it is.
-Status Daemon::use(const std::shared_ptr<const spec::Spec>& spec, std::optional<CommandId> command) {
+Status Daemon::use(const std::shared_ptr<const spec::Spec>& spec, std::optional<CommandId> command,
+                   bool retry) {
   if (Status prepared = engine_->traffic().prepare(spec); !prepared) return prepared;
   if (spec_ && spec_->daemon.threads != spec->daemon.threads)
     engine_->note(Severity::warning, "spec", "daemon.threads counts from the next start of the daemon");
@@ -315,7 +317,7 @@ Status Daemon::use(const std::shared_ptr<const spec::Spec>& spec, std::optional<
   engine_->instances().use_ports_of(*spec);
   for (const spec::App& app : spec->apps) engine_->logs().set_options(app.name, app.log);
   engine_->logs().set_access_logs(access_logs_of(*spec));
-  engine_->emit(SpecLoaded{.spec = spec, .command = command});
+  engine_->emit(SpecLoaded{.spec = spec, .command = command, .retry = retry});
   follow_files();
   return Unit{};
 }

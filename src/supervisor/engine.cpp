@@ -12,6 +12,7 @@ namespace muster::supervisor {
 namespace {
 constexpr int rounds_max = 64;  // steps per loop turn: actions that answer at once must not starve the loop
 constexpr std::chrono::milliseconds usage_window{500};
+constexpr std::chrono::milliseconds count_every{250};  // answers, while a rollout is judged by them
 
 template <typename Handle>
 void close_handle(Handle*& handle) {
@@ -93,6 +94,7 @@ bool Engine::due() const {
 void Engine::turn() {
   if (in_turn_ || finished_) return;
   in_turn_ = true;
+  count_answers();
   for (int round = 0; round < rounds_max && (!inbox_.empty() || due()); ++round) {
     const std::vector<Event> events = std::exchange(inbox_, {});
     for (const Action& action : planner_.step(events, clock_now())) {
@@ -104,6 +106,21 @@ void Engine::turn() {
   if (!finished_) arm();
 }
 
+// When its time has come.
+void Engine::count_answers() {
+  if (!planner_.wants_answers()) return next_count_.reset();
+  const Instant now = std::chrono::steady_clock::now();
+  if (next_count_ && now < *next_count_) return;
+  next_count_ = now + count_every;
+  AnswersCounted counted;
+  for (const lb::InstanceStats& stats : traffic_->stats().instances) {
+    Answers& answers = counted.by_instance[stats.instance];
+    for (const std::uint64_t responses : stats.responses) answers.all += responses;
+    answers.errors = stats.responses.back();
+  }
+  inbox_.emplace_back(std::move(counted));
+}
+
 // The loop sleeps until something happens or the planner's next deadline; what was left over keeps it awake.
 void Engine::arm() {
   const bool busy = !inbox_.empty();
@@ -112,7 +129,12 @@ void Engine::arm() {
   } else {
     uv_idle_stop(idle_);
   }
-  wakeup_.set(planner_.next_wakeup());
+  std::optional<Instant> wakeup = planner_.next_wakeup();
+  if (planner_.wants_answers()) {
+    const Instant count = next_count_.value_or(Instant{});  // none yet: at once
+    if (!wakeup || count < *wakeup) wakeup = count;
+  }
+  wakeup_.set(wakeup);
 }
 
 void Engine::note(Note note) {

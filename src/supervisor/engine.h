@@ -77,6 +77,7 @@ class Engine {
   Engine(uv_loop_s* loop, EngineConfig config, EngineHooks hooks);
   void open_handles();
   bool due() const;
+  void count_answers();
   void arm();
   void tell();
   void carry_out(const Spawn& action);
@@ -119,6 +120,7 @@ class Engine {
   uv_prepare_s* prepare_ = nullptr;
   uv_idle_s* idle_ = nullptr;
   UvDeadline wakeup_;
+  std::optional<Instant> next_count_;  // of answers, while a rollout is judged by them
 };
 
 }  // namespace muster::supervisor

@@ -109,6 +109,16 @@ struct EndpointIdle {  // in-flight is 0 on all threads; answers WatchIdle
   InstanceId instance;
 };
 
+// How a replica has answered since its start.
+struct Answers {
+  std::uint64_t all = 0;
+  std::uint64_t errors = 0;  // of them with 5xx
+};
+// The balancer's counts, a few times a second as long as Planner::wants_answers().
+struct AnswersCounted {
+  std::map<InstanceId, Answers> by_instance;
+};
+
 // --- from people
 // -----------------------------------------------------------------------------------------------------
 
@@ -117,6 +127,7 @@ struct EndpointIdle {  // in-flight is 0 on all threads; answers WatchIdle
 struct SpecLoaded {
   std::shared_ptr<const spec::Spec> spec;
   std::optional<CommandId> command;
+  bool retry = false;  // revisions that failed are tried again
 };
 struct SpecRejected {  // the file is bad: everything stays; shown until the next SpecLoaded
   std::string error;
@@ -157,6 +168,10 @@ struct PauseCommand {
   std::string app;
   bool pause = true;  // false = resume
 };
+struct UndoCommand {  // back to the revision before the one in force
+  CommandId command;
+  std::string app;
+};
 struct CommandAbandoned {  // the client went away: nobody waits any more; what was asked for goes on
   CommandId command;
 };
@@ -169,9 +184,10 @@ struct ShutdownRequested {  // ordered stop; the second one kills everything at 
   bool at_once = false;
 };
 
-using Event = std::variant<ProcessStarted, SpawnFailed, ProcessExited, TreeGone, ProbeFinished, Notified,
-                           LogMatched, StopCommandDone, SnapshotInUse, EndpointIdle, SpecLoaded, SpecRejected,
-                           StartCommand, StopCommand, RestartCommand, ScaleCommand, DrainCommand,
-                           PauseCommand, CommandAbandoned, FilesChanged, ShutdownRequested>;
+using Event =
+    std::variant<ProcessStarted, SpawnFailed, ProcessExited, TreeGone, ProbeFinished, Notified, LogMatched,
+                 StopCommandDone, SnapshotInUse, EndpointIdle, AnswersCounted, SpecLoaded, SpecRejected,
+                 StartCommand, StopCommand, RestartCommand, ScaleCommand, DrainCommand, PauseCommand,
+                 UndoCommand, CommandAbandoned, FilesChanged, ShutdownRequested>;
 
 }  // namespace muster::supervisor

@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "supervisor/world.h"
 
@@ -19,7 +20,10 @@ struct PersistentApp {
   std::optional<ScaleHold> scale;
   std::set<int> held_ordinals;
   std::set<int> drained_ordinals;
-  std::map<int, int> failures;  // ordinal -> unasked ends in a row
+  std::map<int, int> failures = {};  // ordinal -> unasked ends in a row
+  std::uint32_t file_revision = 1;   // another one than `revision` after a rollback
+  bool undone = false;
+  std::vector<PastRevision> history = {};
 };
 
 struct PersistentState {

@@ -19,6 +19,9 @@ std::vector<Action> Planner::step(std::span<const Event> events, Now now) {
       for (Tenant& tenant : slot.tenants) deadlines({&app, &slot, &tenant});
     }
   }
+  for (auto& [name, app] : world_.apps) {
+    if (app.rollout && !app.removed && !world_.shutting_down) follow_rollout(app);
+  }
   reconcile();
   publish_if_changed();
   settle_commands();
@@ -54,6 +57,9 @@ PersistentState Planner::persistent() const {
     PersistentApp& saved = state.apps[name];
     saved.revision = raw(app.revision);
     saved.revision_hash = fingerprint(app.revision_text);
+    saved.file_revision = raw(app.file_revision);
+    saved.undone = app.undone;
+    saved.history = app.history;
     saved.held = app.held;
     saved.paused = app.paused;
     saved.scale = app.scale;

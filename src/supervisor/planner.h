@@ -54,6 +54,8 @@ class Planner {
   [[nodiscard]] std::optional<Instant> next_wakeup() const { return wakeup_; }
   [[nodiscard]] const World& world() const { return world_; }
   [[nodiscard]] PersistentState persistent() const;
+  // A rollout under way is judged by its answers: AnswersCounted is due now and then.
+  [[nodiscard]] bool wants_answers() const;
 
  private:
   struct Place {  // where a tenant lives
@@ -67,6 +69,7 @@ class Planner {
     std::set<std::string> apps;
     std::optional<int> ordinal;  // only this replica of them
     std::string done_text;
+    std::string verdict;                       // not empty: it has failed, whatever it settles to
     std::optional<SnapshotVersion> routed_by;  // settled but for the workers' acknowledgement
   };
 
@@ -81,6 +84,7 @@ class Planner {
   void on(const StopCommandDone& event);
   void on(const SnapshotInUse& event);
   void on(const EndpointIdle& event);
+  void on(const AnswersCounted& event);
   void readiness_probed(Place place, const health::Outcome& outcome);
   void liveness_probed(Place place, const health::Outcome& outcome);
 
@@ -93,11 +97,14 @@ class Planner {
   void on(const ScaleCommand& event);
   void on(const DrainCommand& event);
   void on(const PauseCommand& event);
+  void on(const UndoCommand& event);
   void on(const CommandAbandoned& event);
   void on(const FilesChanged& event);
   void on(const ShutdownRequested& event);
-  void adopt_app(const spec::App& app, std::set<std::string>& touched);
+  void adopt_app(const spec::App& app, std::set<std::string>& touched, bool retry = false);
   void restore_app(AppWorld& app, const PersistentApp& saved);
+  void meet_app(AppWorld& mine, const std::shared_ptr<const spec::App>& fresh, bool added);
+  void try_on(AppWorld& app);
   void outdate(AppWorld& app, std::optional<int> ordinal, bool at_once, const std::string& why);
   AppWorld* command_app(CommandId command, const Target& target);
   Slot& slot_of(AppWorld& app, int ordinal);
@@ -106,6 +113,25 @@ class Planner {
   void dismiss_waiters(const std::string& why);
   void kill_now(Slot& slot, const std::string& why);
   void live_change(Tenant& tenant, const std::shared_ptr<const spec::App>& fresh);
+  void change_live(AppWorld& app);
+
+  // rollout.cpp: from one revision to the next
+  struct Tally {
+    int wanted = 0;
+    int available = 0;  // of them, under the revision in force
+  };
+  static PastRevision& in_force(AppWorld& app);
+  [[nodiscard]] std::string ports_lost(const AppWorld& app, const PastRevision& past) const;
+  static const PastRevision* fallback(const AppWorld& app);  // the last that was ready; null: none
+  void remember(AppWorld& app, Revision number, std::shared_ptr<const spec::App> settings);
+  void new_revision(AppWorld& app);
+  void put_in_force(AppWorld& app, Revision number, std::shared_ptr<const spec::App> settings, bool back);
+  void begin_rollout(AppWorld& app, bool back);
+  void follow_rollout(AppWorld& app);
+  void finish_rollout(AppWorld& app);
+  void fail_rollout(AppWorld& app, const std::string& why);
+  void redo(AppWorld& app);
+  [[nodiscard]] Tally tally(const AppWorld& app) const;
 
   // lifecycle.cpp: one way down, one place where a phase changes
   void set_phase(Tenant& tenant, Phase phase, std::string reason);

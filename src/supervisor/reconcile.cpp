@@ -368,6 +368,7 @@ void Planner::end_all_old(AppWorld& app) {
 }
 
 void Planner::roll_out(AppWorld& app) {
+  if (is_stuck(app)) return;
   bool any_old = false;
   for (auto& [ordinal, slot] : app.slots) {
     if (!wanted(app, slot)) continue;

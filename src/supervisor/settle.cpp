@@ -66,6 +66,11 @@ Planner::Progress Planner::progress(const Waiter& waiter) const {
     if (at == world_.apps.end()) continue;
     for (const auto& [ordinal, slot] : at->second.slots) look_at(at->second, ordinal, slot);
   }
+  for (const std::string& name : waiter.apps) {
+    const auto at = world_.apps.find(name);
+    if (at != world_.apps.end() && progress.pending && is_stuck(at->second) && progress.failure.empty())
+      progress.failure = fmt::format("{}: {}", name, failure_text(at->second));
+  }
   // A failed one holds the rollout for good.
   if (progress.pending && !its_turn && progress.failure.empty()) progress.failure = others;
   return progress;
@@ -73,12 +78,13 @@ Planner::Progress Planner::progress(const Waiter& waiter) const {
 
 void Planner::settle_commands() {
   std::erase_if(waiters_, [&](Waiter& waiter) {
-    const auto [pending, failure] = progress(waiter);
+    auto [pending, failure] = progress(waiter);
     if (failure.empty()) {
       if (pending) return false;
       // What was asked for must hold for the next request, too.
       if (!waiter.routed_by) waiter.routed_by = world_.published;
       if (world_.in_use < *waiter.routed_by) return false;
+      failure = waiter.verdict;
     }
     act(CommandDone{.command = waiter.command,
                     .code = failure.empty() ? ExitCode::ok : ExitCode::failed,
@@ -135,10 +141,11 @@ void Planner::compute_wakeup() {
       due(tenant.ready_since + tenant.app->restart.reset);
   };
   for (const auto& [name, app] : world_.apps) {
-    const bool awaited =
-        is_rolling(app) || std::ranges::any_of(waiters_, [&, &app_name = name](const Waiter& waiter) {
-          return waiter.apps.contains(app_name);
-        });
+    const bool awaited = app.rollout || is_rolling(app) ||
+                         std::ranges::any_of(waiters_, [&, &app_name = name](const Waiter& waiter) {
+                           return waiter.apps.contains(app_name);
+                         });
+    if (app.rollout && app.rollout->due && *app.rollout->due > now_.mono) due(*app.rollout->due);
     for (const auto& [ordinal, slot] : app.slots) {
       for (const Tenant& tenant : slot.tenants) {
         if (const auto at = awaited ? available_at(app, tenant) : std::nullopt) due(*at);

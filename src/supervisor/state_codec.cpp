@@ -2,17 +2,21 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/crc.hpp>
 #include <boost/json.hpp>
 #include <charconv>
 #include <limits>
 
 #include "base/limits.h"
+#include "supervisor/revision_codec.h"
 
 namespace muster::supervisor {
 namespace {
 
 namespace json = boost::json;
+
+constexpr std::int64_t since_ms_max = 9'000'000'000'000;  // the year 2255
 
 constexpr std::string_view magic = R"({"muster_state":)";
 
@@ -27,7 +31,25 @@ json::array ordinals_to_json(const std::set<int>& ordinals) {
   return json::array(ordinals.begin(), ordinals.end());
 }
 
-json::object app_to_json(const PersistentApp& app) {
+// The newest of them, as many as fit.
+json::array history_to_json(const std::vector<PastRevision>& history, std::size_t bytes_max) {
+  json::array kept;
+  std::size_t bytes = 0;
+  for (auto at = history.rbegin(); at != history.rend(); ++at) {
+    json::object past;
+    past["number"] = raw(at->number);
+    past["since_ms"] = std::chrono::duration_cast<Millis>(at->since.time_since_epoch()).count();
+    past["was_ready"] = at->was_ready;
+    if (!at->failure.empty()) past["failure"] = at->failure;
+    past["app"] = settings_to_json(*at->app);
+    bytes += json::serialize(past).size();
+    if (bytes > bytes_max) break;
+    kept.insert(kept.begin(), std::move(past));
+  }
+  return kept;
+}
+
+json::object app_to_json(const PersistentApp& app, std::size_t bytes_max) {
   json::object failures;
   for (const auto& [ordinal, count] : app.failures) failures[std::to_string(ordinal)] = count;
   json::object object;
@@ -40,6 +62,9 @@ json::object app_to_json(const PersistentApp& app) {
   object["held_ordinals"] = ordinals_to_json(app.held_ordinals);
   object["drained_ordinals"] = ordinals_to_json(app.drained_ordinals);
   object["failures"] = std::move(failures);
+  object["file_revision"] = app.file_revision;
+  object["undone"] = app.undone;
+  object["history"] = history_to_json(app.history, bytes_max);
   return object;
 }
 
@@ -61,6 +86,13 @@ class AppReader {
     app.held_ordinals = ordinals("held_ordinals");
     app.drained_ordinals = ordinals("drained_ordinals");
     app.failures = failures();
+    app.file_revision = app.revision;
+    if (object_ && object_->contains("history")) {  // not in files before 0.2
+      app.file_revision =
+          static_cast<std::uint32_t>(number("file_revision", 1, std::numeric_limits<std::uint32_t>::max()));
+      app.undone = boolean("undone");
+      app.history = history();
+    }
     return app;
   }
   [[nodiscard]] const std::string& error() const { return error_; }
@@ -110,6 +142,42 @@ class AppReader {
       return static_cast<int>(as_number(key, found, 0, limits::replicas_max));
     };
     return ScaleHold{replicas("replicas"), replicas("file_replicas")};
+  }
+  std::vector<PastRevision> history() {
+    std::vector<PastRevision> found;
+    const json::value* value = member("history");
+    const json::array* array = value ? value->if_array() : nullptr;
+    if (value && !array) wrong("history", "is not a list");
+    if (!array) return found;
+    for (const json::value& entry : *array) {
+      if (auto past = past_revision_of(entry)) found.push_back(std::move(*past));
+    }
+    return found;
+  }
+  std::optional<PastRevision> past_revision_of(const json::value& value) {
+    const json::object* object = value.if_object();
+    const json::value* number = object ? object->if_contains("number") : nullptr;
+    const json::value* since = object ? object->if_contains("since_ms") : nullptr;
+    const json::value* ready = object ? object->if_contains("was_ready") : nullptr;
+    const json::value* app = object ? object->if_contains("app") : nullptr;
+    if (!number || !since || !ready || !ready->is_bool() || !app) {
+      wrong("history", "has an entry that is no revision");
+      return std::nullopt;
+    }
+    PastRevision past;
+    past.number = Revision{static_cast<std::uint32_t>(
+        as_number("history", number, 1, std::numeric_limits<std::uint32_t>::max()))};
+    past.since = WallTime{} + Millis{as_number("history", since, 0, since_ms_max)};
+    past.was_ready = ready->get_bool();
+    const json::value* failure = object->if_contains("failure");
+    if (failure && failure->is_string()) past.failure = std::string(failure->get_string());
+    auto settings = settings_from_json(std::string(name_), *app);
+    if (!settings) {
+      wrong("history", "has a revision in which " + settings.error().message);
+      return std::nullopt;
+    }
+    past.app = std::make_shared<const spec::App>(std::move(settings.value()));
+    return past;
   }
   std::set<int> ordinals(std::string_view key) {
     std::set<int> found;
@@ -179,7 +247,8 @@ Result<PersistentState> read_body(std::string_view body) {
 
 std::string encode_state(const PersistentState& state) {
   json::object apps;
-  for (const auto& [name, app] : state.apps) apps[name] = app_to_json(app);
+  const std::size_t bytes_max = limits::revisions_bytes_max / std::max<std::size_t>(1, state.apps.size());
+  for (const auto& [name, app] : state.apps) apps[name] = app_to_json(app, bytes_max);
   json::object root;
   root["apps"] = std::move(apps);
   const std::string body = json::serialize(root) + "\n";

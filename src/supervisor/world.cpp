@@ -84,11 +84,30 @@ int ready_count(const AppWorld& app) {
   return count;
 }
 
+const PastRevision* past_revision(const AppWorld& app, Revision number) {
+  const auto at = std::ranges::find(app.history, number, &PastRevision::number);
+  return at == app.history.end() ? nullptr : &*at;
+}
+
+std::string failure_text(const AppWorld& app) {
+  const PastRevision* said = past_revision(app, app.file_revision);
+  if (said == nullptr || said->failure.empty() || app.undone) return "";
+  return fmt::format("revision {} failed: {}", raw(said->number), said->failure);
+}
+
+bool is_stuck(const AppWorld& app) {
+  const PastRevision* mine = past_revision(app, app.revision);
+  return mine != nullptr && !mine->failure.empty();
+}
+
 std::string hold_text(const AppWorld& app) {
   if (app.held) return "stopped by hand";
   std::string text;
   const auto append = [&text](const std::string& part) { text += (text.empty() ? "" : "; ") + part; };
   if (app.paused) append("paused by hand");
+  if (app.undone)
+    append(fmt::format("rolled back by hand to revision {}, the file says {}", raw(app.revision),
+                       raw(app.file_revision)));
   if (app.scale)
     append(fmt::format("scaled to {} by hand, the file says {}", app.scale->replicas, app.app->replicas));
   for (const auto& [ordinal, slot] : app.slots) {
@@ -129,7 +148,7 @@ Count count_slots(const AppWorld& app) {
 
 AppState app_state(const World& world, const AppWorld& app) {
   const Count count = count_slots(app);
-  if (count.failed > 0) return AppState::failed;
+  if (count.failed > 0 || (is_stuck(app) && !app.removed)) return AppState::failed;
   if (count.old && !app.removed && !app.held && !world.shutting_down) return AppState::updating;
   const bool ends = app.held || app.removed || world.shutting_down;
   if (app.paused && !ends) return AppState::paused;
@@ -143,7 +162,10 @@ AppState app_state(const World& world, const AppWorld& app) {
 
 std::string app_reason(const World& world, const AppWorld& app) {
   const AppState state = app_state(world, app);
-  if (state == AppState::ready || state == AppState::completed) return "";
+  const std::string failure = failure_text(app);
+  if (state == AppState::failed && is_stuck(app)) return failure;
+  if (state == AppState::ready || state == AppState::completed)
+    return failure.empty() ? "" : fmt::format("{}; revision {} runs on", failure, raw(app.revision));
   if (state == AppState::waiting) return app.gate_reason;
   if (state == AppState::stopped) {
     if (world.shutting_down) return "the daemon is stopping";
@@ -151,7 +173,9 @@ std::string app_reason(const World& world, const AppWorld& app) {
     return app.held ? "stopped by hand" : app.desired() == 0 ? "0 replicas are wanted" : hold_text(app);
   }
   if (state == AppState::paused) return "paused by hand: requests wait in the queue";
-  if (state == AppState::updating) return fmt::format("revision {} is being rolled out", raw(app.revision));
+  if (state == AppState::updating)
+    return failure.empty() ? fmt::format("revision {} is being rolled out", raw(app.revision))
+                           : fmt::format("{}; back to revision {}", failure, raw(app.revision));
   for (const ReplicaView& view : replica_views(app)) {
     const bool fine = view.phase == Phase::ready || view.phase == Phase::completed;
     if (!fine && !view.reason.empty()) return fmt::format("{}: {}", to_string(view.replica), view.reason);

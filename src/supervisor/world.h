@@ -117,8 +117,9 @@ struct Tenant {
   bool exited = false;
   bool idle_asked = false;
   bool idle = false;
-  bool routed = false;         // in the newest snapshot
-  SnapshotVersion left_in{0};  // the first snapshot without it; 0 = it never was in one
+  bool routed = false;             // in the newest snapshot
+  std::optional<Answers> counted;  // as last heard in a rollout
+  SnapshotVersion left_in{0};      // the first snapshot without it; 0 = it never was in one
 
   [[nodiscard]] bool is_leaving() const { return leaving != Leaving::no; }
   [[nodiscard]] std::optional<std::uint16_t> main_port() const {
@@ -157,11 +158,37 @@ struct ScaleHold {
   int file_replicas = 0;  // what the file said: editing that ends the hold
 };
 
-struct AppWorld {
+// What was in force once, and is needed to run it again.
+struct PastRevision {
+  Revision number{};
   std::shared_ptr<const spec::App> app;
-  bool removed = false;  // no longer in the spec: ends when its slots are empty
+  WallTime since;
+  bool was_ready = false;    // all its replicas were available at once
+  std::string failure = {};  // why it is not tried again; empty: it did not fail
+};
+
+// The way to the revision in force, until all its replicas are available.
+struct Rollout {
+  Instant began;
+  Instant progress;            // when a further replica became available
+  std::optional<Instant> due;  // without one until then it has failed
+  bool judged = false;         // it can fail: there is a revision to go back to
+  bool done = false;           // all are available; only the answers are watched on
+  int available = 0;           // the most so far
+  Answers old_answers = {};    // since it began
+  Answers new_answers = {};
+};
+
+struct AppWorld {
+  std::shared_ptr<const spec::App> app;   // in force
+  std::shared_ptr<const spec::App> file;  // what the file says: another one after a rollback
+  bool removed = false;                   // no longer in the spec: ends when its slots are empty
   Revision revision{1};
   std::string revision_text;
+  Revision file_revision{1};
+  bool undone = false;                // rolled back by hand
+  std::vector<PastRevision> history;  // oldest first; with the one in force
+  std::optional<Rollout> rollout;
   bool gate_open = false;  // `after` held once
   std::string gate_reason;
   bool held = false;    // stopped by hand
@@ -197,6 +224,10 @@ AppState app_state(const World& world, const AppWorld& app);
 std::string app_reason(const World& world, const AppWorld& app);  // empty when ready
 std::string hold_text(const AppWorld& app);                       // empty without a hold
 int ready_count(const AppWorld& app);
+const PastRevision* past_revision(const AppWorld& app, Revision number);  // null: not kept
+// Why what the file says is not in force, or goes no further; empty where it has not failed.
+std::string failure_text(const AppWorld& app);
+bool is_stuck(const AppWorld& app);  // the revision in force failed and stays as it is
 std::vector<ReplicaView> replica_views(const AppWorld& app);
 
 }  // namespace muster::supervisor

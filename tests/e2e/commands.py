@@ -235,7 +235,7 @@ def exit_codes() -> None:
         contains(stack.run("ps", code=69).stderr, [".sock"], "ps without a daemon")
         equal(stack.run("check").returncode, 0, "check of a good spec")
         for words, wanted in ((["frobnicate"], 64), (["sp"], 64), (["scale", "web"], 64), (["ps", "--nope"], 64), ([], 64), (["plan"], 64),
-                              (["apply", "--retry"], 64), (["check", "-f", "absent.toml"], 66)):
+                              (["apply", "--plan", "x"], 64), (["check", "-f", "absent.toml"], 66)):
             run = stack.run(*words, code=None)
             equal(run.returncode, wanted, f"muster {' '.join(words)}: {run.stdout}{run.stderr}")
         contains(stack.run("plan", code=64).stderr, "not in this version", "a command of later")

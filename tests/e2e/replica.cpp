@@ -10,6 +10,7 @@
 //     ignore-term   TERM is ignored
 //     strays        leaves a double-forked grandchild in a session of its own, which ignores TERM
 //     notify=MS     sends READY=1 after this long
+//     answer=STATUS the status of the answer to GET /
 //     ping          sends WATCHDOG=1 four times per period of WATCHDOG_USEC
 //
 //   GET /           "APP/ORDINAL TEXT PID", X-Replica: APP/ORDINAL
@@ -42,6 +43,7 @@ std::atomic<bool> sick{false};
 std::atomic<bool> mute{false};
 std::string name;
 std::string text = "-";
+int answer_status = 200;
 
 std::string environment(const char* key) {
   const char* value = std::getenv(key);
@@ -141,6 +143,7 @@ bool answer(int client, const Request& request) {
   if (target == "/sick") sick = true;
   if (target == "/well") sick = false;
   if (target == "/mute") mute = true;
+  if (target == "/") status = answer_status;
   if (target == "/healthz" && sick) status = 503;
   if (target.starts_with("/sleep/")) pause_ms(std::atol(target.c_str() + 7));
   if (target.starts_with("/say/")) std::printf("%s\n", target.c_str() + 5);
@@ -215,6 +218,7 @@ int main(int argc, char** argv) {
     if (word.starts_with("start=")) start = std::atol(value.c_str());
     if (word.starts_with("life=")) life = std::atol(value.c_str());
     if (word.starts_with("notify=")) notify = std::atol(value.c_str());
+    if (word.starts_with("answer=")) answer_status = std::atoi(value.c_str());
     if (word.starts_with("code=")) code = std::atoi(value.c_str());
     if (word == "ignore-term") std::signal(SIGTERM, SIG_IGN);
     if (word == "strays") leave_a_stray_behind();

@@ -4,6 +4,7 @@
 
 #include "fmt/core.h"
 #include "sim/random_spec.h"
+#include "supervisor/state_codec.h"
 
 namespace muster::sim {
 
@@ -50,7 +51,11 @@ class Chaos {
     result_.violation = host.violation();
     result_.trace = host.trace();
     result_.steps += host.steps();
-    return host.saved();
+    // As the next daemon would read it.
+    auto read = decode_state(encode_state(host.saved()));
+    if (!read && result_.violation.empty())
+      result_.violation = "the state cannot be read: " + read.error().message;
+    return read ? std::move(read.value()) : PersistentState{};
   }
 
   [[nodiscard]] bool running() const { return host_->violation().empty() && !host_->ended(); }
@@ -126,11 +131,13 @@ class Chaos {
       static_cast<void>(host_->apply(stack_.current()));
       return;
     }
-    if (kind < 76) return host_->load(stack_.current());  // the same again
+    if (kind < 75) return host_->load(stack_.current());  // the same again
+    if (kind < 76) return static_cast<void>(host_->apply(stack_.current(), true));
     if (kind < 78) return host_->send(SpecRejected{"muster.toml:1:1: error: no"});
     if (kind < 84) return host_->send(FilesChanged{some_target().app, "app.py"});
     if (kind < 92) return strangers();
-    if (kind < 95) return late();
+    if (kind < 94) return late();
+    if (kind < 95) return answers();
     if (kind < 98) {
       if (!host_->unanswered().empty()) host_->abandon(*host_->unanswered().begin());
       return;
@@ -169,7 +176,10 @@ class Chaos {
 
   void command() {
     const Target target = some_target();
-    switch (random_.below(8)) {
+    switch (random_.below(9)) {
+      case 8:
+        static_cast<void>(host_->undo(target.app));
+        return;
       case 0:
       case 1:
         static_cast<void>(host_->restart(target, random_.percent(30)));
@@ -190,6 +200,18 @@ class Chaos {
         return;
       default:
         static_cast<void>(host_->drain(target, random_.percent(50)));
+    }
+  }
+
+  // The balancer's counts, and again when more was answered; some revisions answer worse.
+  void answers() {
+    for (const std::uint64_t all : {std::uint64_t{10}, std::uint64_t{100}}) {
+      AnswersCounted counted;
+      for (const Process* process : host_->processes()) {
+        const bool worse = (raw(process->revision) + seed_) % 3 == 0;
+        counted.by_instance[process->id] = Answers{.all = all, .errors = worse ? all / 2 : 0};
+      }
+      host_->send(std::move(counted));
     }
   }
 
@@ -219,7 +241,9 @@ class Chaos {
       if (at == host_->world().apps.end()) continue;
       const bool held = mode_ == RunMode::daemon && saved.held;
       const bool paused = mode_ == RunMode::daemon && saved.paused;
-      if (at->second.held != held || at->second.paused != paused)
+      // An edit while no daemon looks ends a rollback by hand.
+      const bool made_up = at->second.undone && (mode_ == RunMode::up || !saved.undone);
+      if (at->second.held != held || at->second.paused != paused || made_up)
         host_->violate("the hold on " + name + " is lost or made up by a restart");
     }
   }

@@ -42,8 +42,15 @@ struct EventText {
     return fmt::format("snapshot {} in use", raw(e.version));
   }
   std::string operator()(const EndpointIdle& e) const { return fmt::format("idle {}", raw(e.instance)); }
+  std::string operator()(const AnswersCounted& e) const {
+    std::string text = "answers:";
+    for (const auto& [id, answers] : e.by_instance)
+      text += fmt::format(" {}: {} of {} failed;", raw(id), answers.errors, answers.all);
+    return text;
+  }
   std::string operator()(const SpecLoaded& e) const {
-    std::string text = fmt::format("spec loaded (command {}):", e.command ? raw(*e.command) : 0);
+    std::string text = fmt::format("spec loaded{} (command {}):", e.retry ? " to try again" : "",
+                                   e.command ? raw(*e.command) : 0);
     for (const spec::App& app : e.spec->apps)
       text += fmt::format(" {}x{} port {}{} run '{}' after {};", app.name, app.replicas, app.port.base,
                           app.volumes.empty() ? "" : " volume", app.run.front().text(),
@@ -69,6 +76,9 @@ struct EventText {
   }
   std::string operator()(const PauseCommand& e) const {
     return fmt::format("command {}: {} {}", raw(e.command), e.pause ? "pause" : "resume", e.app);
+  }
+  std::string operator()(const UndoCommand& e) const {
+    return fmt::format("command {}: undo {}", raw(e.command), e.app);
   }
   std::string operator()(const CommandAbandoned& e) const {
     return fmt::format("command {} abandoned", raw(e.command));

@@ -41,6 +41,10 @@ void Invariants::before_step(const std::vector<Event>& events) {
       excuse(start->target.app, std::nullopt);
     } else if (const auto* changed = std::get_if<FilesChanged>(&event)) {
       excuse(changed->app, std::nullopt);
+    } else if (const auto* undo = std::get_if<UndoCommand>(&event)) {
+      excuse(undo->app, std::nullopt);
+    } else if (const auto* pause = std::get_if<PauseCommand>(&event)) {
+      excuse(pause->app, std::nullopt);
     } else if (const auto* scale = std::get_if<ScaleCommand>(&event)) {
       excuse(scale->app, std::nullopt);
     } else if (std::holds_alternative<SpecLoaded>(event)) {
@@ -138,8 +142,26 @@ void Invariants::check_app(const std::string& name, const AppWorld& app) {
     host_.violate(fmt::format("{} has {} processes, {} are wanted", name, staying, most));
 }
 
+// A revision that goes back starts its processes anew, once.
+void Invariants::check_rollout(const std::string& name, const AppWorld& app) {
+  const auto [at, added] = in_force_.try_emplace(name, app.revision);
+  if (at->second != app.revision) excuse(name, std::nullopt);
+  at->second = app.revision;
+  const PastRevision* mine = past_revision(app, app.revision);
+  if (mine == nullptr || past_revision(app, app.file_revision) == nullptr)
+    return host_.violate(name + " has forgotten what it runs or what the file says");
+  if (app.history.size() > limits::revisions_kept_max)
+    host_.violate(fmt::format("{} remembers {} revisions", name, app.history.size()));
+  const bool went_back = app.revision != app.file_revision;
+  if (went_back && !app.undone && failure_text(app).empty())
+    host_.violate(name + " runs another revision than the file says, and does not say why");
+}
+
 void Invariants::after_step() {
   const World& world = host_.world();
+  for (const auto& [name, app] : world.apps) {
+    if (!app.removed) check_rollout(name, app);
+  }
   for (const auto& [name, app] : world.apps) check_app(name, app);
   fit_.clear();
   for (const auto& [name, app] : world.apps) {
@@ -156,6 +178,8 @@ void Invariants::after_step() {
 std::string Invariants::unfinished(const AppWorld& app) const {
   if (app.removed) return app.app->name + " was removed and is still there";
   if (std::ssize(app.slots) < app.desired()) return app.app->name + " lacks slots";
+  // Each ends by success or by its deadline.
+  if (app.rollout && app.rollout->due) return app.app->name + " has a rollout under way";
   for (const auto& [ordinal, slot] : app.slots) {
     const std::string where = to_string(slot.replica) + " ";
     if (!wanted_by_hand_and_file(app, slot)) {
@@ -168,6 +192,10 @@ std::string Invariants::unfinished(const AppWorld& app) const {
       if (ended || (slot.phase == Phase::waiting && !app.gate_open)) continue;
       return fmt::format("{}is {}: {}", where, to_string(slot.phase), slot.reason);
     }
+    const bool has_old = std::ranges::any_of(slot.tenants, [&](const Tenant& tenant) {
+      return !tenant.is_leaving() && (tenant.outdated || tenant.revision != app.revision);
+    });
+    if (is_stuck(app) && has_old) continue;  // as it was when it failed
     if (slot.tenants.size() > 1) return where + "has more than one process";
     if (slot.phase == Phase::backoff) return where + "is to be tried again";
     const Tenant& tenant = slot.tenants.front();

@@ -32,6 +32,7 @@ class Invariants {
 
   void excuse(const std::string& app, std::optional<int> ordinal);
   void check_tenant(const supervisor::AppWorld& app, const supervisor::Tenant& tenant);
+  void check_rollout(const std::string& name, const supervisor::AppWorld& app);
   void check_app(const std::string& name, const supervisor::AppWorld& app);
   [[nodiscard]] std::string unfinished(const supervisor::AppWorld& app) const;
 
@@ -39,6 +40,7 @@ class Invariants {
   std::map<ReplicaId, Starts> starts_;
   std::map<std::string, int> most_desired_;
   std::map<std::string, int> most_surge_;
+  std::map<std::string, Revision> in_force_;
   std::set<std::string> at_once_;  // apps that a command of this step takes down all together
   std::set<InstanceId> fit_;       // ready before this step
 };

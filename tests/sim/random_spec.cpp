@@ -101,6 +101,8 @@ void RandomSpec::choose_update(spec::App& app) {
   if (kind == 0) app.update.strategy = spec::UpdateStrategy::recreate;
   if (kind == 1) app.update.strategy = spec::UpdateStrategy::ordered;
   if (random_.percent(20)) app.update.min_ready = random_.millis(0, 3000);
+  app.update.deadline = random_.percent(70) ? random_.millis(4000, 20000) : Millis{600000};
+  app.update.rollback = random_.percent(80);
 }
 
 void RandomSpec::choose_after(std::size_t index) {

@@ -118,9 +118,14 @@ CommandId SimHost::command_id() {
   unanswered_.insert(id);
   return id;
 }
-CommandId SimHost::apply(std::shared_ptr<const spec::Spec> spec) {
+CommandId SimHost::apply(std::shared_ptr<const spec::Spec> spec, bool retry) {
   const CommandId id = command_id();
-  send(SpecLoaded{std::move(spec), id});
+  send(SpecLoaded{std::move(spec), id, retry});
+  return id;
+}
+CommandId SimHost::undo(const std::string& app) {
+  const CommandId id = command_id();
+  send(UndoCommand{id, app});
   return id;
 }
 CommandId SimHost::start(Target target) {

@@ -102,7 +102,8 @@ class SimHost {
   void load(std::shared_ptr<const spec::Spec> spec) { send(SpecLoaded{std::move(spec), std::nullopt}); }
   // A fresh id for a command; its answer is awaited from now on.
   CommandId command_id();
-  CommandId apply(std::shared_ptr<const spec::Spec> spec);
+  CommandId apply(std::shared_ptr<const spec::Spec> spec, bool retry = false);
+  CommandId undo(const std::string& app);
   CommandId start(Target target);
   CommandId stop(Target target);
   CommandId restart(Target target, bool at_once = false);

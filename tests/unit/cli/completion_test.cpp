@@ -29,7 +29,7 @@ TEST(Completion, EveryScriptKnowsEveryCommandAndFlag) {
         EXPECT_THAT(script, HasSubstr(word)) << shell;
       }
     }
-    EXPECT_THAT(script, Not(HasSubstr("--retry"))) << "what is refused is not offered";
+    EXPECT_THAT(script, Not(HasSubstr("--plan"))) << "what is refused is not offered";
   }
   EXPECT_EQ(completion_script("tcsh"), std::nullopt);
 }

@@ -84,6 +84,10 @@ TEST(App, UpdateReachesTheModel) {
   EXPECT_EQ(update.min_ready, Millis(10000));
   EXPECT_EQ(app_with("update = { strategy = 'recreate' }").update.strategy, UpdateStrategy::recreate);
   EXPECT_EQ(app_with("update = { strategy = 'ordered' }").update.strategy, UpdateStrategy::ordered);
+  EXPECT_EQ(update.deadline, Millis(600000));
+  EXPECT_TRUE(update.rollback);
+  EXPECT_FALSE(app_with("update = { rollback = false }").update.rollback);
+  EXPECT_EQ(app_with("update = { deadline = '30s' }").update.deadline, Millis(30000));
   // One of them alone may be 0, and how an update goes is no reason for one.
   EXPECT_EQ(app_with("update = { surge = 0 }").update.surge, (Share{0, false}));
   EXPECT_EQ(revision_text(app_with("update = { unavailable = 0 }")), revision_text(app_with("")));
@@ -288,6 +292,8 @@ TEST(App, WrongValuesAreNamedWhereTheyStand) {
            Wrong{"update = { surge = -1 }", "3:20 -1 is not in 0..1000"},
            Wrong{"update = { strategy = 'recreate', surge = 1 }",
                  "3:43 `surge` and `unavailable` belong to the strategy \"rolling\""},
+           Wrong{"update = { deadline = '5s', min_ready = '5s' }",
+                 "3:10 deadline (5000ms) has to be longer than min_ready (5000ms)"},
            Wrong{"update = { min_ready = 5 }", "3:24 a duration needs a unit | did you mean \"5s\"?"},
            Wrong{"volume = 'data'\nupdate = { surge = 1 }",
                  "warning 4:20 app 'a' has a volume: never two processes of one ordinal, so its replicas are "
