@@ -171,6 +171,16 @@ Status fill_own(Arguments& made, const Raw& raw, WallTime now) {
 Status fill_targets(Arguments& made) {
   const Operand kind = made.row->operand;
   if (kind == Operand::none || kind == Operand::shell) return Unit{};
+  if (kind == Operand::rollout) {
+    const std::string& what = made.operands.front();
+    if (what != "status" && what != "undo" && what != "history")
+      return usage_error(fmt::format("`muster rollout` knows status, undo and history, not \"{}\"",
+                                     supervisor::escape_for_terminal(what)));
+    auto target = parse_target(made.operands.back(), Operand::app);
+    if (!target) return target.error();
+    made.targets.push_back(std::move(target).value());
+    return Unit{};
+  }
   for (const std::string& word : made.operands) {
     auto target = parse_target(word, kind);
     if (!target) return target.error();

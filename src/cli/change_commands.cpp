@@ -120,6 +120,14 @@ int run_targets(const Context& context) {
   return worst;
 }
 
+int run_undo(const Context& context) {
+  auto client = find_daemon(context);
+  if (!client) return fail(client.error());
+  const std::string& app = context.arguments.targets.front().app;
+  return change(context, client.value(), "/v1/rollout/undo", "rollout undo " + app,
+                json::object{{"app", app}, {"wait", context.arguments.wait}});
+}
+
 int run_down(const Context& context) {
   auto client = find_daemon(context);
   if (!client) return fail(client.error());

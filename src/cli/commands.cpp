@@ -121,6 +121,9 @@ const std::vector<CommandRow>& rows() {  // NOLINT(readability-function-size): a
       {Command::pause, "pause", "APP…", Operand::app, 1, many,
        "hold its requests in the queue; held over reload and restart, until resume", waits, true},
       {Command::resume, "resume", "APP…", Operand::app, 1, many, "let paused requests go on", waits, true},
+      {Command::rollout, "rollout", "status|undo|history APP", Operand::rollout, 2, 2,
+       "how far a new revision is; back to the one before, held until `resume` or an edit; which there were",
+       waits, true},
       {Command::down, "down", "", Operand::none, 0, 0, "stop everything in order, then the daemon",
        waits_or_now, true},
       {Command::demo,
@@ -164,8 +167,8 @@ const std::vector<CommandRow>& rows() {  // NOLINT(readability-function-size): a
 }
 
 // Of the contract, but not built yet: refused by name instead of "unknown".
-constexpr std::array<std::string_view, 10> later{"plan", "top",    "rollout", "run",    "upgrade",
-                                                 "init", "export", "import",  "schema", "explain"};
+constexpr std::array<std::string_view, 9> later{"plan",   "top",    "run",    "upgrade", "init",
+                                                "export", "import", "schema", "explain"};
 
 // Levenshtein's distance, with a swap of neighbours as one step.
 std::size_t distance(std::string_view left, std::string_view right) {

@@ -28,6 +28,7 @@ enum class Command : std::uint8_t {
   undrain,
   pause,
   resume,
+  rollout,
   down,
   demo,
   doctor,
@@ -62,7 +63,7 @@ struct Flag {
 };
 
 // What the words after the command are.
-enum class Operand : std::uint8_t { none, app, app_or_replica, replica, app_count, shell };
+enum class Operand : std::uint8_t { none, app, app_or_replica, replica, app_count, rollout, shell };
 
 struct CommandRow {
   Command command;

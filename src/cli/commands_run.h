@@ -25,7 +25,10 @@ int run_check(const Context& context);
 // change_commands.cpp
 int run_apply(const Context& context);
 int run_targets(const Context& context);  // start stop restart scale drain undrain
+int run_undo(const Context& context);     // rollout undo
 int run_down(const Context& context);
+// rollout_command.cpp
+int run_rollout(const Context& context);
 // ask_commands.cpp
 int run_ps(const Context& context);
 int run_logs(const Context& context);

@@ -42,6 +42,7 @@ std::string_view source_of(Operand operand) {
   switch (operand) {
     case Operand::app:
     case Operand::app_count:
+    case Operand::rollout:
       return "apps";
     case Operand::app_or_replica:
     case Operand::replica:
@@ -60,6 +61,7 @@ std::string bash_script() {
     if (const auto source = source_of(row.operand); !source.empty())
       words = fmt::format("$(muster completion {} 2>/dev/null)", source);
     if (row.operand == Operand::shell) words = "bash zsh fish";
+    if (row.operand == Operand::rollout) words = "status undo history " + words;
     cases +=
         fmt::format("    {}) flags=\"{}\" words=\"{}\" ;;\n", row.name, joined(flag_names(row.flags)), words);
   }
@@ -114,6 +116,7 @@ std::string zsh_script() {
     if (const auto source = source_of(row.operand); !source.empty())
       words = fmt::format("${{(f)\"$(muster completion {} 2>/dev/null)\"}}", source);
     if (row.operand == Operand::shell) words = "bash zsh fish";
+    if (row.operand == Operand::rollout) words = "status undo history " + words;
     cases += fmt::format("    {}) flags=({}) words_here=({}) ;;\n", row.name, joined(flag_names(row.flags)),
                          words);
   }
@@ -165,6 +168,8 @@ std::string fish_script() {
     for (const FlagKey key : row.flags) text += fish_flag(flag_row(key), seen);
     if (const auto source = source_of(row.operand); !source.empty())
       text += fmt::format("complete -c muster{} -a '(muster completion {} 2>/dev/null)'\n", seen, source);
+    if (row.operand == Operand::rollout)
+      text += fmt::format("complete -c muster{} -a 'status undo history'\n", seen);
     if (row.operand == Operand::shell) text += fmt::format("complete -c muster{} -a 'bash zsh fish'\n", seen);
   }
   return text;

@@ -51,6 +51,8 @@ int run_command(const Context& context) {
     case Command::pause:
     case Command::resume:
       return run_targets(context);
+    case Command::rollout:
+      return run_rollout(context);
     case Command::down:
       return run_down(context);
     case Command::demo:

@@ -97,13 +97,15 @@ const std::map<std::string, std::set<std::string>>& posts() {
       {"/v1/undrain", {"app", "ordinal", "wait"}},
       {"/v1/pause", {"app", "wait"}},
       {"/v1/resume", {"app", "wait"}},
+      {"/v1/rollout/undo", {"app", "wait"}},
       {"/v1/down", {"now", "wait"}},
   };
   return table;
 }
 
 bool is_get(const std::string& path) {
-  static const std::set<std::string> paths{"/v1/status", "/v1/events", "/v1/logs", "/v1/why", "/v1/version"};
+  static const std::set<std::string> paths{"/v1/status", "/v1/events",  "/v1/logs",
+                                           "/v1/why",    "/v1/rollout", "/v1/version"};
   return paths.contains(path);
 }
 
@@ -119,6 +121,7 @@ void ControlApi::handle(const ControlRequest& request, const Reply& reply) {
   if (request.path == "/v1/events") return events(request, reply);
   if (request.path == "/v1/logs") return logs(request, reply);
   if (request.path == "/v1/why") return why(request, reply);
+  if (request.path == "/v1/rollout") return rollout(request, reply);
   version(reply);
 }
 
@@ -139,6 +142,13 @@ void ControlApi::version(const Reply& reply) {
   reply->send(200, json::serialize(json::object{{"version", version_text},
                                                 {"pid", getpid()},
                                                 {"containment", engine_.instances().host().containment()}}));
+}
+
+void ControlApi::rollout(const ControlRequest& request, const Reply& reply) {
+  const std::string app = query_text(request, "app");
+  auto body = rollout_json(engine_.world(), app, clock_now().mono);
+  if (!body) return refuse(reply, 404, fmt::format("no app '{}'", app));
+  reply->send(200, std::move(*body));
 }
 
 void ControlApi::events(const ControlRequest& request, const Reply& reply) {
@@ -273,6 +283,10 @@ void ControlApi::post(const ControlRequest& request, const Reply& reply) {
     return command(reply, wait.value(), [&](CommandId id) {
       return PauseCommand{.command = id, .app = target.app, .pause = request.path == "/v1/pause"};
     });
+  }
+  if (request.path == "/v1/rollout/undo") {
+    return command(reply, wait.value(),
+                   [&](CommandId id) { return UndoCommand{.command = id, .app = target.app}; });
   }
   if (request.path == "/v1/scale") {
     return command(reply, wait.value(), [&](CommandId id) {

@@ -6,12 +6,15 @@
 //   GET  /v1/logs?app=A&ordinal=N&tail=N&since=T&follow=1  NDJSON, one line of output a line (append_json_line)
 //   GET  /v1/why?app=A&ordinal=N                           {"app":"web","ordinal":2|null,"state":"…","reason":"…",
 //                                                           "chain":["sentence", …],"logs":[line, …]}
+//   GET  /v1/rollout?app=A                                 {"app":"web","revision":3,"file_revision":4,"failed":"…",
+//                                                           "waits_for":"…","revisions":[…],"history":[…], …}
 //   GET  /v1/version                                       {"version":"0.1.0","pid":1,"containment":"…"}
 //   POST /v1/apply                                         {"wait":true,"retry":false}
 //   POST /v1/start  /v1/stop                               {"app":"web","ordinal":2|null,"wait":true}
 //   POST /v1/restart                                       … and "now":false
 //   POST /v1/scale                                         {"app":"web","replicas":4|null,"wait":true}; null: =file
 //   POST /v1/drain  /v1/undrain                            {"app":"web","ordinal":0,"wait":true}
+//   POST /v1/rollout/undo                                  {"app":"web","wait":true}; /v1/resume ends its hold
 //   POST /v1/down                                          {"now":false}; answered before the daemon ends
 //
 // Every POST is answered by 200 and {"code":N,"message":"…"}, code by sysexits(3) as in base/error.h: at once for a
@@ -55,6 +58,7 @@ class ControlApi {
   void events(const ControlRequest& request, const Reply& reply);
   void logs(const ControlRequest& request, const Reply& reply);
   void why(const ControlRequest& request, const Reply& reply);
+  void rollout(const ControlRequest& request, const Reply& reply);
   void version(const Reply& reply);
   void post(const ControlRequest& request, const Reply& reply);
   void apply(const Reply& reply, bool wait, bool retry);

@@ -32,6 +32,9 @@ struct StatusInput {
 
 std::string status_json(const StatusInput& input);
 
+// The body of GET /v1/rollout; none when there is no such app.
+std::optional<std::string> rollout_json(const World& world, const std::string& name, Instant now);
+
 struct WhyInput {
   const World* world = nullptr;
   std::string app;

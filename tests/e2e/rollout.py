@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Releases that are no good: they go back by themselves, and by hand."""
 import concurrent.futures
+import json
 import sys
 
 from lib.expect import check, contains, equal, wait_for
@@ -75,12 +76,45 @@ def a_release_that_answers_errors_goes_back() -> None:
         stack.daemon()
         stack.ready()
         with Load(stack.ports.listen(0), keep=8, fresh=4) as load:
-            stack.write(WEB.replace('deadline = "3s"', 'deadline = "10m", min_ready = "1m"').replace("text=one", "text=two answer=500"))
+            stack.write(WEB.replace('deadline = "3s"', 'deadline = "10m", min_ready = "10s"').replace("text=one", "text=two answer=500"))
             done = stack.run("apply", code=1)
         contains(done.stderr, ["revision 2 failed: it answers worse", "back to revision 1"], "apply")
         check(load.done > 100, "no traffic")
         wait_for("only the old one runs", lambda: {row["revision"] for row in stack.replicas("web")} == {1} and len(stack.replicas("web")) == 4)
         equal(texts(stack), {"one"}, "what answers")
+
+
+@scenario
+def rollouts_by_hand() -> None:
+    """status, history and undo; the hold outlives the daemon and ends by resume."""
+    with Stack() as stack:
+        stack.write(WEB.replace("replicas = 4", 'replicas = 2\nenv = { API_TOKEN = "s3cr3t" }'))
+        stack.daemon()
+        stack.ready()
+        stack.edit("text=one", "text=two")
+        stack.run("apply")
+        contains(stack.run("rollout", "status", "web").stdout, ["revision 2", "2 of 2 ready", "in force"], "rollout status")
+        history = stack.run("rollout", "history", "web").stdout
+        contains(history, ["was ready", "in force", "run"], "rollout history")
+        found = json.loads(stack.run("rollout", "history", "web", "-o", "json").stdout)
+        equal([row["revision"] for row in found["history"]], [1, 2], "history")
+        equal(found["history"][1]["changed"], ["run"], "what changed")
+        check("s3cr3t" not in history + json.dumps(found), "a secret is shown")
+        stack.run("rollout", "undo", "web")
+        equal(texts(stack), {"one"}, "what answers after undo")
+        contains(stack.app("web")["hold"], "rolled back by hand to revision 1", "hold")
+        stack.run("reload")
+        equal(texts(stack), {"one"}, "what answers after a reload")
+        stack.end(code=0)
+        stack.daemon()
+        stack.ready()
+        equal(texts(stack), {"one"}, "what answers after a restart of the daemon")
+        contains(stack.app("web")["hold"], "rolled back by hand to revision 1", "hold")
+        stack.run("resume", "web")
+        equal(texts(stack), {"two"}, "what answers after resume")
+        equal(stack.app("web")["hold"], None, "hold")
+        contains(stack.run("rollout", "undo", "nosuch", code=1).stderr, "no app 'nosuch'", "undo of no app")
+        contains(stack.run("rollout", "redo", "web", code=64).stderr, "status, undo and history", "an unknown word")
 
 
 if __name__ == "__main__":

@@ -52,6 +52,8 @@ std::vector<std::string> operands_for(const CommandRow& row) {
       return {"web/0"};
     case Operand::app_count:
       return {"web=2"};
+    case Operand::rollout:
+      return {"status", "web"};
     case Operand::shell:
       return {"bash"};
   }
@@ -169,7 +171,7 @@ TEST(Arguments, OutputIsOneOfThree) {
 
 TEST(Arguments, TheRestOfTheContractIsRefusedByName) {
   for (const char* name :
-       {"plan", "top", "rollout", "run", "upgrade", "init", "export", "import", "schema", "explain"}) {
+       {"plan", "top", "run", "upgrade", "init", "export", "import", "schema", "explain"}) {
     EXPECT_EQ(refused({name}), std::string("`muster ") + name + "` is not in this version");
     EXPECT_EQ(refused({name, "web", "--help"}), std::string("`muster ") + name + "` is not in this version");
     EXPECT_EQ(refused({"-f", "x", name, "-o", "json"}),

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "supervisor/state_codec.h"
+#include "supervisor/status_json.h"
 #include "unit/supervisor/host.h"
 
 namespace muster::sim {
@@ -354,6 +355,29 @@ TEST(Undo, KeepsTheNumbersOfTheFile) {
   ASSERT_TRUE(answered(host, host.undo("web")));
   ASSERT_TRUE(host.settle());
   EXPECT_EQ(host.ready("web"), 3);
+}
+
+TEST(History, NamesWhatChangedAndNoValues) {
+  spec::App app = web("./one", 2);
+  app.env = {{"API_TOKEN", spec::Template("s3cr3t")}};
+  Host host(stack(app));
+  ASSERT_TRUE(host.settle());
+  app.env = {{"API_TOKEN", spec::Template("0ther")}};
+  host.conduct = [](const Spawn&) {
+    Conduct conduct;
+    conduct.never_healthy = true;
+    return conduct;
+  };
+  host.load(stack(app));
+  host.advance(1s);
+  const auto body = rollout_json(host.world(), "web", host.now());
+  ASSERT_TRUE(body);
+  EXPECT_THAT(*body, HasSubstr(R"("changed":["env"])"));
+  EXPECT_THAT(*body, HasSubstr(R"("waits_for":"web/0: )"));
+  EXPECT_THAT(*body, HasSubstr(R"({"revision":1,"in_force":false,"processes":2,"ready":2})"));
+  EXPECT_THAT(*body, testing::Not(HasSubstr("s3cr3t")));
+  EXPECT_THAT(*body, testing::Not(HasSubstr("0ther")));
+  EXPECT_FALSE(rollout_json(host.world(), "nosuch", host.now()));
 }
 
 TEST(History, KeepsTen) {
