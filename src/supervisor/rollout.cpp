@@ -234,6 +234,10 @@ void Planner::fail_rollout(AppWorld& app, const std::string& why) {
     note_app(Severity::error, "rollout", name,
              fmt::format("{}{}{}; it stays as it is", sentence, lost.empty() ? "" : "; ", lost));
     app.rollout.reset();
+    // It takes no further step; what was asked for at once must not come with a later edit.
+    for (auto& [ordinal, slot] : app.slots) {
+      for (Tenant& tenant : slot.tenants) tenant.at_once = false;
+    }
     return;
   }
   const std::string whole = fmt::format("{}; back to revision {}", sentence, raw(good->number));
