@@ -73,10 +73,12 @@ bool overlap(const spec::App& one, int replicas, const spec::App& other, int oth
 
 // The file gave its ports to another app meanwhile: it cannot run again. Empty: it can.
 std::string Planner::ports_lost(const AppWorld& app, const PastRevision& past) const {
+  // As many as may come back: an app that is scaled to 0 keeps its ports.
+  const auto replicas = [](const AppWorld& of) { return std::max({1, of.desired(), of.file->replicas}); };
   for (const auto& [name, other] : world_.apps) {
     if (&other == &app || other.removed) continue;
-    if (overlap(*past.app, app.desired(), *other.app, other.desired()) ||
-        overlap(*past.app, app.desired(), *other.file, other.desired()))
+    if (overlap(*past.app, replicas(app), *other.app, replicas(other)) ||
+        overlap(*past.app, replicas(app), *other.file, replicas(other)))
       return fmt::format("the ports of revision {} are now those of {}", raw(past.number), name);
   }
   return "";
