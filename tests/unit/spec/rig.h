@@ -32,8 +32,8 @@ std::vector<std::string> complaints(const std::string& text, Options options = {
 // Those of an app whose first line is `run = "x"` on line 2; `keys` begin on line 3.
 std::vector<std::string> app_complaints(const std::string& keys, Options options = {});
 
-inline constexpr Options up{.mode = Mode::up, .root = false};
-inline constexpr Options root_daemon{.mode = Mode::daemon, .root = true};
-inline constexpr Options root_up{.mode = Mode::up, .root = true};
+inline const Options up{.mode = Mode::up, .root = false};
+inline const Options root_daemon{.mode = Mode::daemon, .root = true};
+inline const Options root_up{.mode = Mode::up, .root = true};
 
 }  // namespace muster::spec
