@@ -245,7 +245,8 @@ void Planner::fail_rollout(AppWorld& app, const std::string& why) {
   const std::string whole = fmt::format("{}; back to revision {}", sentence, raw(good->number));
   note_app(Severity::error, "rollout", name, whole);
   for (Waiter& waiter : waiters_) {
-    if (waiter.apps.contains(name) && waiter.verdict.empty()) waiter.verdict = name + ": " + whole;
+    if (waiter.apps.contains(name) && waiter.verdict.empty())
+      waiter.verdict = fmt::format("{}: {}", name, whole);
   }
   put_in_force(app, good->number, std::make_shared<const spec::App>(with_settings_of(*app.file, *good->app)),
                true);

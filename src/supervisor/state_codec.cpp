@@ -35,7 +35,8 @@ json::array ordinals_to_json(const std::set<int>& ordinals) {
 json::array history_to_json(const std::vector<PastRevision>& history, std::size_t bytes_max) {
   json::array kept;
   std::size_t bytes = 0;
-  for (auto at = history.rbegin(); at != history.rend(); ++at) {
+  // clang 14 cannot read std::views::reverse of libstdc++ 12.
+  for (auto at = history.rbegin(); at != history.rend(); ++at) {  // NOLINT(modernize-loop-convert)
     json::object past;
     past["number"] = raw(at->number);
     past["since_ms"] = std::chrono::duration_cast<Millis>(at->since.time_since_epoch()).count();
