@@ -61,7 +61,7 @@ std::string bash_script() {
     if (const auto source = source_of(row.operand); !source.empty())
       words = fmt::format("$(muster completion {} 2>/dev/null)", source);
     if (row.operand == Operand::shell) words = "bash zsh fish";
-    if (row.operand == Operand::rollout) words = "status undo history " + words;
+    if (row.operand == Operand::rollout) words.insert(0, "status undo history ");
     cases +=
         fmt::format("    {}) flags=\"{}\" words=\"{}\" ;;\n", row.name, joined(flag_names(row.flags)), words);
   }
@@ -116,7 +116,7 @@ std::string zsh_script() {
     if (const auto source = source_of(row.operand); !source.empty())
       words = fmt::format("${{(f)\"$(muster completion {} 2>/dev/null)\"}}", source);
     if (row.operand == Operand::shell) words = "bash zsh fish";
-    if (row.operand == Operand::rollout) words = "status undo history " + words;
+    if (row.operand == Operand::rollout) words.insert(0, "status undo history ");
     cases += fmt::format("    {}) flags=({}) words_here=({}) ;;\n", row.name, joined(flag_names(row.flags)),
                          words);
   }

@@ -119,23 +119,37 @@ void Planner::finish_daemon() {
                  .why = failed ? "every app is completed or failed" : "every app is completed"});
 }
 
+namespace {
+// A drain that is over but not acknowledged waits for the event, not for the clock.
+bool waits_for_its_step(const Tenant& tenant, Instant now) {
+  if (tenant.step == StopStep::drain && now >= tenant.step_due) return false;
+  return tenant.step != StopStep::none;
+}
+
+bool is_to_be_probed_alive(const Tenant& tenant) {
+  return tenant.app->live && health::probed(*tenant.app->live) && tenant.was_ready && !tenant.live_probing;
+}
+
+bool starts_later(const Slot& slot, Instant now) {
+  return slot.phase == Phase::backoff && slot.next_start && *slot.next_start > now;
+}
+}  // namespace
+
 void Planner::compute_wakeup() {
   wakeup_.reset();
   const auto due = [this](Instant at) {
     if (!wakeup_ || at < *wakeup_) wakeup_ = at;
   };
-  const auto tenant_due = [&](const AppWorld& app, const Tenant& tenant, const Slot& slot) {
+  const auto tenant_due = [&](const AppWorld& app, const Tenant& tenant, const Slot& slot, bool awaited) {
     if (!tenant.started && !tenant.is_leaving()) return due(tenant.start_due);
     if (tenant.is_leaving()) {
-      // A drain that is over but not acknowledged waits for the event, not for the clock.
-      if (tenant.step == StopStep::drain && now_.mono >= tenant.step_due) return;
-      if (tenant.step != StopStep::none) due(tenant.step_due);
+      if (waits_for_its_step(tenant, now_.mono)) due(tenant.step_due);
       return;
     }
     if (const auto at = readiness_due(tenant)) due(*at);
+    if (const auto at = awaited ? available_at(app, tenant) : std::nullopt) due(*at);
     if (health::probed(tenant.app->health) && !tenant.probing) due(tenant.next_probe);
-    if (tenant.app->live && health::probed(*tenant.app->live) && tenant.was_ready && !tenant.live_probing)
-      due(tenant.next_live);
+    if (is_to_be_probed_alive(tenant)) due(tenant.next_live);
     if (tenant.watchdog_due) due(*tenant.watchdog_due);
     if (tenant.phase == Phase::ready && slot.failures > 0 && current(app, tenant))
       due(tenant.ready_since + tenant.app->restart.reset);
@@ -147,13 +161,8 @@ void Planner::compute_wakeup() {
                          });
     if (app.rollout && app.rollout->due && *app.rollout->due > now_.mono) due(*app.rollout->due);
     for (const auto& [ordinal, slot] : app.slots) {
-      for (const Tenant& tenant : slot.tenants) {
-        if (const auto at = awaited ? available_at(app, tenant) : std::nullopt) due(*at);
-      }
-      if (slot.phase == Phase::backoff && slot.next_start && wanted(app, slot) &&
-          *slot.next_start > now_.mono)
-        due(*slot.next_start);
-      for (const Tenant& tenant : slot.tenants) tenant_due(app, tenant, slot);
+      if (starts_later(slot, now_.mono) && wanted(app, slot)) due(*slot.next_start);
+      for (const Tenant& tenant : slot.tenants) tenant_due(app, tenant, slot, awaited);
     }
   }
 }

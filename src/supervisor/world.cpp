@@ -162,7 +162,7 @@ AppState app_state(const World& world, const AppWorld& app) {
 
 std::string app_reason(const World& world, const AppWorld& app) {
   const AppState state = app_state(world, app);
-  const std::string failure = failure_text(app);
+  std::string failure = failure_text(app);
   if (state == AppState::failed && is_stuck(app)) return failure;
   if (state == AppState::ready || state == AppState::completed)
     return failure.empty() ? "" : fmt::format("{}; revision {} runs on", failure, raw(app.revision));
