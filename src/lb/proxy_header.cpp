@@ -95,27 +95,16 @@ void take(std::string_view& bytes, T& into) {
   bytes.remove_prefix(sizeof into);
 }
 
-ProxyAddresses read_v4(std::string_view bytes) {
+template <typename SocketAddress, typename Family, typename Host, typename Port>
+ProxyAddresses read_inet(std::string_view bytes, int number, Family family, Host host, Port port) {
   ProxyAddresses addresses;
-  auto& source = reinterpret_cast<sockaddr_in&>(addresses.source);
-  auto& destination = reinterpret_cast<sockaddr_in&>(addresses.destination);
-  source.sin_family = destination.sin_family = AF_INET;
-  take(bytes, source.sin_addr);
-  take(bytes, destination.sin_addr);
-  take(bytes, source.sin_port);
-  take(bytes, destination.sin_port);
-  return addresses;
-}
-
-ProxyAddresses read_v6(std::string_view bytes) {
-  ProxyAddresses addresses;
-  auto& source = reinterpret_cast<sockaddr_in6&>(addresses.source);
-  auto& destination = reinterpret_cast<sockaddr_in6&>(addresses.destination);
-  source.sin6_family = destination.sin6_family = AF_INET6;
-  take(bytes, source.sin6_addr);
-  take(bytes, destination.sin6_addr);
-  take(bytes, source.sin6_port);
-  take(bytes, destination.sin6_port);
+  auto& source = reinterpret_cast<SocketAddress&>(addresses.source);
+  auto& destination = reinterpret_cast<SocketAddress&>(addresses.destination);
+  source.*family = destination.*family = static_cast<sa_family_t>(number);
+  take(bytes, source.*host);
+  take(bytes, destination.*host);
+  take(bytes, source.*port);
+  take(bytes, destination.*port);
   return addresses;
 }
 
@@ -154,10 +143,12 @@ ProxyVerdict parse_v2(std::string_view bytes) {
     case Family::unspecified:
       break;
     case Family::inet:
-      verdict.addresses = read_v4(ends);
+      verdict.addresses = read_inet<sockaddr_in>(ends, AF_INET, &sockaddr_in::sin_family,
+                                                 &sockaddr_in::sin_addr, &sockaddr_in::sin_port);
       break;
     case Family::inet6:
-      verdict.addresses = read_v6(ends);
+      verdict.addresses = read_inet<sockaddr_in6>(ends, AF_INET6, &sockaddr_in6::sin6_family,
+                                                  &sockaddr_in6::sin6_addr, &sockaddr_in6::sin6_port);
       break;
     case Family::local:
       verdict.addresses = read_local(ends);

@@ -36,11 +36,11 @@ COMMON = re.compile(r'\S+ \S+ \S+ \[\d\d/[A-Z][a-z][a-z]/\d{4}(?::\d\d){3} [-+]\
 COMBINED = re.compile(COMMON.pattern + r' "[^"]*" "[^"]*"')
 
 UPLOADER = """
-import socket, sys, time
+import signal, socket, sys
 client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 client.sendall(b"PUT /upload HTTP/1.1\\r\\nHost: x\\r\\nUser-Agent: killed\\r\\nContent-Length: 5000\\r\\n\\r\\n" + b"x" * 1000)
 print("sent", flush=True)
-time.sleep(3600)
+signal.pause()
 """
 
 Line = dict[str, typing.Any]
