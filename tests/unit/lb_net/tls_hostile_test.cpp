@@ -78,7 +78,7 @@ TEST(TlsHostile, ASlowHandshakeHasOneDeadline) {
   const auto begun = std::chrono::steady_clock::now();
   slow.send(std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc", 9));
   while (slow.send("x") && std::chrono::steady_clock::now() - begun < patience)
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // how slowly it sends: what is tried
   EXPECT_LT(std::chrono::steady_clock::now() - begun, patience);
 }
 
