@@ -145,8 +145,8 @@ Status check_since(const std::string& text, WallTime now) {
 }
 
 Status fill_own(Arguments& made, const Raw& raw, WallTime now) {
-  if (raw.value(FlagKey::plan))
-    return usage_error(fmt::format("`muster {} --plan` is not in this version", made.row->name));
+  made.plan = raw.value(FlagKey::plan);
+  made.offline = raw.on(FlagKey::offline);
   made.retry = raw.on(FlagKey::retry);
   made.wait = !raw.on(FlagKey::no_wait);
   made.now = raw.on(FlagKey::now);

@@ -38,6 +38,8 @@ struct Arguments {
   Millis timeout = std::chrono::minutes(10);
   bool now = false;
   bool retry = false;
+  std::optional<std::string> plan;  // the id of a plan
+  bool offline = false;
   bool follow = false;
   std::optional<std::string> since;
   std::optional<int> tail;

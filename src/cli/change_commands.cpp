@@ -102,8 +102,9 @@ int wait_for_end(const Context& context, const Client& client, const Fd& pidfd) 
 int run_apply(const Context& context) {
   auto client = find_daemon(context);
   if (!client) return fail(client.error());
-  return change(context, client.value(), "/v1/apply", "apply",
-                json::object{{"wait", context.arguments.wait}, {"retry", context.arguments.retry}});
+  json::object body{{"wait", context.arguments.wait}, {"retry", context.arguments.retry}};
+  if (context.arguments.plan) body["plan"] = *context.arguments.plan;
+  return change(context, client.value(), "/v1/apply", "apply", body);
 }
 
 int run_targets(const Context& context) {

@@ -51,18 +51,21 @@ std::string as_json(const spec::Loaded& loaded, const std::string& path) {
 
 }  // namespace
 
+// What `daemon` would say of the system's spec, and `up` of any other.
+spec::Loaded load_as_its_daemon(const Context& context, const DaemonPaths& paths) {
+  const bool system = paths.spec == system_spec;
+  return spec::load(
+      paths.spec, spec::real_world(context.environment),
+      {.mode = system ? spec::Mode::daemon : spec::Mode::up,
+       .root = ::geteuid() == 0,
+       .run_folder = system ? run_folder(std::string(system_socket), context.around) : paths.run_dir});
+}
+
 int run_check(const Context& context) {
   const auto paths = daemon_paths(context.arguments, context.around);
   if (!paths) return fail(paths.error());
   const std::string& path = paths.value().spec;
-  // What `daemon` would say of the system's spec, and `up` of any other.
-  const bool system = path == system_spec;
-  const spec::Loaded loaded =
-      spec::load(path, spec::real_world(context.environment),
-                 {.mode = system ? spec::Mode::daemon : spec::Mode::up,
-                  .root = ::geteuid() == 0,
-                  .run_folder = system ? run_folder(std::string(system_socket), context.around)
-                                       : paths.value().run_dir});
+  const spec::Loaded loaded = load_as_its_daemon(context, paths.value());
   if (context.arguments.json()) {
     print(as_json(loaded, path));
   } else {

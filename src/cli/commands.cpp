@@ -25,8 +25,9 @@ constexpr std::array flags{
     Flag{FlagKey::follow, "-f", "--follow", "", "go on as more comes"},
     Flag{FlagKey::since, "", "--since", "TIME", "from then on: 5m, 2h30m, 2026-01-01T00:00:00Z"},
     Flag{FlagKey::tail, "", "--tail", "N", "the last N lines"},
-    Flag{FlagKey::plan, "", "--plan", "ID", "", true},
+    Flag{FlagKey::plan, "", "--plan", "ID", "only what `plan` has shown under this id"},
     Flag{FlagKey::retry, "", "--retry", "", "try revisions again that failed"},
+    Flag{FlagKey::offline, "", "--offline", "", "without a daemon: as if nothing ran"},
 };
 
 constexpr std::array everywhere{FlagKey::file,   FlagKey::socket,   FlagKey::state_dir,
@@ -66,6 +67,15 @@ const std::vector<CommandRow>& rows() {  // NOLINT(readability-function-size): a
        0,
        "check a spec without a daemon: every mistake at once",
        {},
+       true},
+      {Command::plan,
+       "plan",
+       "",
+       Operand::none,
+       0,
+       0,
+       "what the file as it is now would change: exit 0 nothing, 2 something",
+       {FlagKey::offline},
        true},
       {Command::apply, "apply", "", Operand::none, 0, 0, "the daemon reads its spec again and acts", applies,
        true},
@@ -167,8 +177,8 @@ const std::vector<CommandRow>& rows() {  // NOLINT(readability-function-size): a
 }
 
 // Of the contract, but not built yet: refused by name instead of "unknown".
-constexpr std::array<std::string_view, 9> later{"plan",   "top",    "run",    "upgrade", "init",
-                                                "export", "import", "schema", "explain"};
+constexpr std::array<std::string_view, 8> later{"top",    "run",    "upgrade", "init",
+                                                "export", "import", "schema",  "explain"};
 
 // Levenshtein's distance, with a swap of neighbours as one step.
 std::size_t distance(std::string_view left, std::string_view right) {
@@ -281,8 +291,8 @@ std::string general_help() {
   }
   text += "\nflags of every command:\n" + flag_lines(everywhere);
   text +=
-      "\nexit codes: 0 done, 1 failed, 64 usage, 65 bad spec, 66 no spec file, 69 no daemon answers,\n"
-      "75 timed out, 77 not permitted\n";
+      "\nexit codes: 0 done, 1 failed, 2 a plan with changes, 64 usage, 65 bad spec, 66 no spec file,\n"
+      "69 no daemon answers, 75 timed out, 77 not permitted\n";
   return text;
 }
 

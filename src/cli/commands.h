@@ -15,6 +15,7 @@ enum class Command : std::uint8_t {
   up,
   daemon,
   check,
+  plan,
   apply,
   ps,
   logs,
@@ -51,6 +52,7 @@ enum class FlagKey : std::uint8_t {
   tail,
   plan,
   retry,
+  offline,
 };
 
 struct Flag {

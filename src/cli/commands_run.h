@@ -8,6 +8,7 @@
 #include "cli/arguments.h"
 #include "cli/client.h"
 #include "cli/paths.h"
+#include "spec/load.h"
 
 namespace muster::cli {
 
@@ -22,6 +23,9 @@ int run_up(const Context& context);
 int run_daemon(const Context& context);
 // check_command.cpp
 int run_check(const Context& context);
+spec::Loaded load_as_its_daemon(const Context& context, const DaemonPaths& paths);
+// plan_command.cpp
+int run_plan(const Context& context);
 // change_commands.cpp
 int run_apply(const Context& context);
 int run_targets(const Context& context);  // start stop restart scale drain undrain

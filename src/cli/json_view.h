@@ -34,6 +34,7 @@ class JsonView {
     if (!value || *value < -9e15 || *value > 9e15) return std::nullopt;
     return static_cast<std::int64_t>(*value);
   }
+  [[nodiscard]] bool is_null() const { return value_ == nullptr || value_->is_null(); }
   [[nodiscard]] bool truth() const { return value_ != nullptr && value_->is_bool() && value_->get_bool(); }
   template <typename Visit>
   void each(Visit visit) const {

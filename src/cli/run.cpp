@@ -32,6 +32,8 @@ int run_command(const Context& context) {
       return run_daemon(context);
     case Command::check:
       return run_check(context);
+    case Command::plan:
+      return run_plan(context);
     case Command::apply:
       return run_apply(context);
     case Command::ps:

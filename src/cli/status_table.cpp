@@ -23,6 +23,7 @@ std::string joined(const std::string& left, const std::string& right) {
 // A backoff's next try belongs to its reason.
 std::string reason_text(JsonView replica) {
   std::string reason = replica["reason"].text();
+  replica["warnings"].each([&](JsonView warning) { reason = joined(reason, "warning: " + warning.text()); });
   const auto next = replica["next_start_s"].number();
   return next ? joined(reason, fmt::format("next start in {}", short_age(*next))) : reason;
 }

@@ -202,7 +202,7 @@ Result<PreparedListeners> Balancer::prepare(const std::vector<spec::Listener>& l
     }
     for (const spec::BindAddress& bind : listener.bind) {
       std::shared_ptr<BoundAddress> address = impl_->find_address(bind.text);
-      if (!address) {
+      if (!address || address->has_lost_file()) {
         auto opened =
             open_address(bind, impl_->workers.size(), impl_->has_port(bind), impl_->options.systemd_fds);
         if (!opened) return std::move(opened).error();
@@ -213,6 +213,11 @@ Result<PreparedListeners> Balancer::prepare(const std::vector<spec::Listener>& l
     }
   }
   return PreparedListeners(std::move(prepared));
+}
+
+bool Balancer::has_lost(const std::string& path) const {
+  const auto address = impl_->find_address("unix:" + path);
+  return address && address->has_lost_file();
 }
 
 void Balancer::publish(std::shared_ptr<const Snapshot> snapshot, PreparedListeners prepared) {

@@ -149,6 +149,9 @@ class Balancer {
   // session tickets.
   Result<PreparedListeners> prepare(const std::vector<spec::Listener>& listeners);
 
+  // A unix address whose file at `path` is not its socket any more: nobody can connect. prepare() opens it anew.
+  [[nodiscard]] bool has_lost(const std::string& path) const;
+
   // Second phase, and each change of the ready set: from now on route by `snapshot`. Its listeners' addresses and
   // certificates must have been prepared, here or earlier (one that was not is not served). Addresses that no listener
   // names any more are closed after a last round of accept; their requests in flight finish. Answered by

@@ -130,8 +130,12 @@ Result<std::vector<Fd>> open_systemd(const spec::BindAddress& address, std::size
 }  // namespace
 
 BoundAddress::~BoundAddress() {
+  if (!path_.empty() && !has_lost_file()) ::unlink(path_.c_str());
+}
+
+bool BoundAddress::has_lost_file() const {
   struct stat info {};
-  if (!path_.empty() && ::lstat(path_.c_str(), &info) == 0 && info.st_ino == inode_) ::unlink(path_.c_str());
+  return !path_.empty() && (::lstat(path_.c_str(), &info) != 0 || info.st_ino != inode_);
 }
 
 void BoundAddress::own_file(std::string path) {

@@ -29,6 +29,8 @@ class BoundAddress {
   [[nodiscard]] Fd duplicate(std::size_t thread) const;
   // The file at `path` is this socket's, and is removed with it.
   void own_file(std::string path);
+  // That file is gone or is another one.
+  [[nodiscard]] bool has_lost_file() const;
 
  private:
   const spec::BindAddress address_;

@@ -6,6 +6,7 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
+#include <array>
 #include <ctime>
 #include <limits>
 
@@ -166,6 +167,19 @@ bool same_certificates(const std::vector<CertificatePtr>& one, const std::vector
   return std::ranges::equal(one, other, [](const CertificatePtr& a, const CertificatePtr& b) {
     return X509_cmp(a.get(), b.get()) == 0;
   });
+}
+
+std::string fingerprint_of(const x509_st& certificate) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned int length = 0;
+  std::string hex;
+  if (X509_digest(&certificate, EVP_sha256(), digest.data(), &length) != 1) return hex;
+  for (std::size_t at = 0; at < 4; ++at) hex += fmt::format("{:02x}", digest[at]);
+  return hex;
+}
+
+std::string Certificate::fingerprint() const {
+  return fingerprint_of(*chain_.front());
 }
 
 bool Certificate::operator==(const Certificate& other) const {

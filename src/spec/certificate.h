@@ -28,6 +28,9 @@ Result<std::vector<CertificatePtr>> parse_certificates(std::string_view pem);
 // The private key of a PEM text. One that needs a passphrase is an error.
 Result<PrivateKeyPtr> parse_private_key(std::string_view pem);
 
+// The first eight digits of the SHA-256 of its DER form: enough to tell two apart.
+std::string fingerprint_of(const x509_st& certificate);
+
 // A server's certificate, what leads from it to a root (RFC 8446 4.4.2: itself first), and its key.
 class Certificate {
  public:
@@ -43,6 +46,7 @@ class Certificate {
 
   [[nodiscard]] const std::vector<CertificatePtr>& chain() const { return chain_; }
   [[nodiscard]] evp_pkey_st* key() const { return key_.get(); }
+  [[nodiscard]] std::string fingerprint() const;    // of its first member
   bool operator==(const Certificate& other) const;  // the same chain: its first member tells the key
 
  private:

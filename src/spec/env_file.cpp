@@ -1,6 +1,7 @@
 #include "spec/env_file.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 
 #include "base/limits.h"
@@ -162,7 +163,13 @@ Result<EnvVars> read_env_files(const App& app, const ReadFile& read_file) {
     if (!variables) return variables.error();
     for (auto& variable : variables.value()) all.push_back(std::move(variable));
   }
-  return all;
+  return the_last_of_each(all);
+}
+
+EnvVars the_last_of_each(const EnvVars& variables) {
+  std::map<std::string, std::string> last;
+  for (const auto& [name, value] : variables) last[name] = value;
+  return {last.begin(), last.end()};
 }
 
 }  // namespace muster::spec

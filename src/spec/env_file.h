@@ -22,4 +22,7 @@ Result<EnvVars> parse_env_file(std::string_view text, const std::string& name);
 // `bytes` is set to the size of the file.
 Result<EnvVars> read_env_file(const std::string& path, const ReadFile& read_file, std::size_t& bytes);
 
+// By name: a later line of a name wins, as it does in the process. So lines that change places change nothing.
+EnvVars the_last_of_each(const EnvVars& variables);
+
 }  // namespace muster::spec

@@ -351,6 +351,7 @@ void AppReader::env_file(const Node& value) {
     if (!reader_.count_env_bytes(bytes + 64 * variables.value().size(), item->at)) return;
     for (auto& variable : variables.value()) draft_.app.env_file_vars.push_back(std::move(variable));
   }
+  draft_.app.env_file_vars = the_last_of_each(draft_.app.env_file_vars);
 }
 
 void AppReader::dir(const Node& value) {

@@ -50,7 +50,7 @@ void AccessLogs::write(const std::string& listener, std::string_view lines, std:
   if (!batch_.empty()) {
     const LogFileNews news = file.writer.write(batch_, file.options, now);
     if (news.failed) note(Severity::error, news.text);
-    if (news.recovered) note(Severity::warning, news.text);
+    if (news.recovered || (news.remade && !news.failed)) note(Severity::warning, news.text);
   }
   batch_.clear();
   if (!file.listed) file.writer.close();

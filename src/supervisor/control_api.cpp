@@ -88,7 +88,7 @@ Result<Body> parse_body(const std::string& text, const std::set<std::string>& kn
 
 const std::map<std::string, std::set<std::string>>& posts() {
   static const std::map<std::string, std::set<std::string>> table{
-      {"/v1/apply", {"wait", "retry"}},
+      {"/v1/apply", {"wait", "retry", "plan"}},
       {"/v1/start", {"app", "ordinal", "wait"}},
       {"/v1/stop", {"app", "ordinal", "wait"}},
       {"/v1/restart", {"app", "ordinal", "wait", "now"}},
@@ -104,8 +104,8 @@ const std::map<std::string, std::set<std::string>>& posts() {
 }
 
 bool is_get(const std::string& path) {
-  static const std::set<std::string> paths{"/v1/status", "/v1/events",  "/v1/logs",
-                                           "/v1/why",    "/v1/rollout", "/v1/version"};
+  static const std::set<std::string> paths{"/v1/status",  "/v1/events", "/v1/logs",   "/v1/why",
+                                           "/v1/rollout", "/v1/plan",   "/v1/version"};
   return paths.contains(path);
 }
 
@@ -122,6 +122,7 @@ void ControlApi::handle(const ControlRequest& request, const Reply& reply) {
   if (request.path == "/v1/logs") return logs(request, reply);
   if (request.path == "/v1/why") return why(request, reply);
   if (request.path == "/v1/rollout") return rollout(request, reply);
+  if (request.path == "/v1/plan") return plan(reply);
   version(reply);
 }
 
@@ -130,6 +131,7 @@ void ControlApi::status(const Reply& reply) {
   input.world = &engine_.world();
   input.stats = engine_.traffic().stats();
   input.usage = engine_.usage();
+  input.drift = engine_.look_for_drift();
   input.now = clock_now();
   input.daemon_started = engine_.started();
   input.pid = getpid();
@@ -149,6 +151,19 @@ void ControlApi::rollout(const ControlRequest& request, const Reply& reply) {
   auto body = rollout_json(engine_.world(), app, clock_now().mono);
   if (!body) return refuse(reply, 404, fmt::format("no app '{}'", app));
   reply->send(200, std::move(*body));
+}
+
+// The file is read here and now, as a reload would; what follows from it is found beside the loop.
+void ControlApi::plan(const Reply& reply) {
+  const ReadSpec read = source_.read();
+  if (!read.spec) return answer(reply, read.code, read.error);
+  const bool taken =
+      plan_work_.make({.planner = engine_.planner(),
+                       .spec = read.spec,
+                       .now = clock_now(),
+                       .drift = engine_.look_for_drift(),
+                       .done = [reply](const Plan& plan) { reply->send(200, plan_json(plan)); }});
+  if (!taken) refuse(reply, 503, "too many plans are being made");
 }
 
 void ControlApi::events(const ControlRequest& request, const Reply& reply) {
@@ -244,6 +259,7 @@ void ControlApi::why(const ControlRequest& request, const Reply& reply) {
   input.upstream_failures = engine_.upstream_failures();
   input.events = engine_.events().after(0, why_events_max, input.app, input.ordinal);
   if (input.ordinal) input.logs = engine_.logs().tail(ReplicaId{.app = input.app, .ordinal = *input.ordinal});
+  input.drift = engine_.look_for_drift();
   input.now = clock_now();
   auto body = why_json(input);
   if (!body) {
@@ -268,7 +284,15 @@ void ControlApi::post(const ControlRequest& request, const Reply& reply) {
         ordinal ? "" : ordinal.error().message, replicas ? "" : replicas.error().message}) {
     if (!problem.empty()) return refuse(reply, 400, problem);
   }
-  if (request.path == "/v1/apply") return apply(reply, wait.value(), retry.value());
+  if (request.path == "/v1/apply") {
+    ReloadRequest reload{.command = std::nullopt, .retry = retry.value(), .plan = std::nullopt};
+    if (body.fields.contains("plan")) {
+      const auto plan = body.text("plan");
+      if (!plan) return refuse(reply, 400, plan.error().message);
+      reload.plan = plan.value();
+    }
+    return apply(reply, wait.value(), std::move(reload));
+  }
   if (request.path == "/v1/down") return down(reply, now.value(), wait.value());
   const auto app = body.text("app");
   if (!app) return refuse(reply, 400, app.error().message);
@@ -312,10 +336,11 @@ void ControlApi::post(const ControlRequest& request, const Reply& reply) {
   });
 }
 
-void ControlApi::apply(const Reply& reply, bool wait, bool retry) {
+void ControlApi::apply(const Reply& reply, bool wait, ReloadRequest request) {
   const CommandId id = engine_.next_command();
+  request.command = id;
   waiting_[id] = reply;
-  if (const Status read = hooks_.reload(id, retry); !read) {
+  if (const Status read = hooks_.reload(request); !read) {
     waiting_.erase(id);
     return answer(reply, read.error().code, read.error().message);
   }

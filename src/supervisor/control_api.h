@@ -8,8 +8,10 @@
 //                                                           "chain":["sentence", …],"logs":[line, …]}
 //   GET  /v1/rollout?app=A                                 {"app":"web","revision":3,"file_revision":4,"failed":"…",
 //                                                           "waits_for":"…","revisions":[…],"history":[…], …}
+//   GET  /v1/plan                                          what the spec as it is now would change (plan_json): "code" 2,
+//                                                          nothing: 0; a bad spec: {"code":65,"message":"…"}
 //   GET  /v1/version                                       {"version":"0.1.0","pid":1,"containment":"…"}
-//   POST /v1/apply                                         {"wait":true,"retry":false}
+//   POST /v1/apply                                         {"wait":true,"retry":false,"plan":"ID"}: refused when stale
 //   POST /v1/start  /v1/stop                               {"app":"web","ordinal":2|null,"wait":true}
 //   POST /v1/restart                                       … and "now":false
 //   POST /v1/scale                                         {"app":"web","replicas":4|null,"wait":true}; null: =file
@@ -31,13 +33,20 @@
 
 #include "supervisor/control_server.h"
 #include "supervisor/engine.h"
+#include "supervisor/plan_work.h"
 #include "supervisor/spec_source.h"
 
 namespace muster::supervisor {
 
+struct ReloadRequest {
+  std::optional<CommandId> command = std::nullopt;
+  bool retry = false;                              // revisions that failed are tried again
+  std::optional<std::string> plan = std::nullopt;  // only what that plan has shown
+};
+
 struct ControlApiHooks {
   // Reads the spec again; the command is answered by CommandDone, or here when the file is refused.
-  std::function<Status(std::optional<CommandId>, bool retry)> reload;
+  std::function<Status(const ReloadRequest&)> reload;
   std::function<void(const std::string& why, bool at_once)> shut_down;
 };
 
@@ -45,7 +54,7 @@ class ControlApi {
  public:
   // Both outlive this.
   ControlApi(Engine& engine, const SpecSource& source, ControlApiHooks hooks)
-      : engine_(engine), source_(source), hooks_(std::move(hooks)) {}
+      : engine_(engine), source_(source), hooks_(std::move(hooks)), plan_work_(engine.loop()) {}
 
   void handle(const ControlRequest& request, const std::shared_ptr<ControlReply>& reply);
   void command_done(const CommandDone& done);
@@ -59,9 +68,10 @@ class ControlApi {
   void logs(const ControlRequest& request, const Reply& reply);
   void why(const ControlRequest& request, const Reply& reply);
   void rollout(const ControlRequest& request, const Reply& reply);
+  void plan(const Reply& reply);
   void version(const Reply& reply);
   void post(const ControlRequest& request, const Reply& reply);
-  void apply(const Reply& reply, bool wait, bool retry);
+  void apply(const Reply& reply, bool wait, ReloadRequest request);
   void down(const Reply& reply, bool now, bool wait);
   // Emits the event that `make` gives for a new command, and answers when it is done (or at once).
   void command(const Reply& reply, bool wait, const std::function<Event(CommandId)>& make);
@@ -70,6 +80,7 @@ class ControlApi {
   Engine& engine_;
   const SpecSource& source_;
   ControlApiHooks hooks_;
+  PlanWork plan_work_;
   std::map<CommandId, Reply> waiting_;
   std::vector<Reply> waiting_for_end_;
 };

@@ -36,6 +36,7 @@ namespace muster::supervisor {
 namespace {
 
 constexpr Millis spec_debounce{150};   // editors save in several steps
+constexpr Millis own_debounce{50};     // nobody reaches a listener whose file is gone
 constexpr Millis watch_debounce{300};  // `watch`: a build writes many files
 constexpr Millis stop_grace{2000};     // of the traffic threads, once every replica has stopped
 constexpr std::uint64_t extend_every_ms = 5'000;
@@ -103,16 +104,20 @@ class Daemon {
   void open_signals();
   void open_watches();
   void on_signal(int number);
-  Status reload(std::optional<CommandId> command, bool retry = false);
+  Status reload(const ReloadRequest& request = {});
   Status use(const std::shared_ptr<const spec::Spec>& spec, std::optional<CommandId> command,
              bool retry = false);
   void follow_files();
+  [[nodiscard]] std::string state_path() const { return options_.state_dir + "/state.json"; }
   void hang_up();
   void shut_down(const std::string& why, bool at_once);
   void on_event(const LoggedEvent& event);
   void on_exit(const ExitDaemon& exit);
   void start_watchdog();
   void check_socket();
+  void follow_drift(std::vector<std::string> files);
+  void follow_own_files();
+  void check_own_file(const std::string& path);
   void close_all();
 
   DaemonOptions options_;
@@ -130,6 +135,9 @@ class Daemon {
   std::unique_ptr<FolderWatches> folder_watches_;  // of the watches below it
   std::unique_ptr<FileWatch> spec_watch_;
   std::unique_ptr<FileWatch> socket_watch_;
+  std::unique_ptr<FileWatch> own_watch_;    // the state file, the sockets of unix listeners
+  std::unique_ptr<FileWatch> drift_watch_;  // programs and volumes of living replicas
+  std::vector<std::string> drift_files_;
   std::map<std::string, std::pair<std::vector<std::string>, std::unique_ptr<GlobWatch>>> app_watches_;
   std::vector<uv_signal_t*> signals_;
   uv_timer_t* extend_timer_ = nullptr;
@@ -172,8 +180,7 @@ Status Daemon::open_engine() {
   if (uv_loop_init(&loop_) != 0)
     return Error{.message = "the event loop cannot be opened: no descriptors left"};
   loop_open_ = true;
-  const std::string state_path = options_.state_dir + "/state.json";
-  LoadedState restored = load_state(state_path);
+  LoadedState restored = load_state(state_path());
   EngineConfig config;
   config.planner.mode = options_.mode;
   config.planner.seed = static_cast<std::uint64_t>(clock_now().wall.time_since_epoch().count());
@@ -185,16 +192,18 @@ Status Daemon::open_engine() {
   config.instances.environment = options_.environment;
   config.logs.folder = options_.log_dir;
   config.logs.budget_bytes = first_.spec->daemon.log_budget_bytes;
-  config.state_path = state_path;
+  config.state_path = state_path();
   std::vector<std::pair<std::string, int>> borrowed;
   for (const auto& [name, fd] : systemd_fds_) borrowed.emplace_back(name, fd.get());
   const int asked = options_.threads.value_or(first_.spec->daemon.threads);
   auto engine = Engine::create(
       &loop_, std::move(config), asked > 0 ? asked : cores(), std::move(borrowed),
-      EngineHooks{.on_event = [this](const LoggedEvent& event) { on_event(event); },
-                  .on_command_done = [this](const CommandDone& done) { api_->command_done(done); },
-                  .on_exit = [this](const ExitDaemon& exit) { on_exit(exit); },
-                  .on_pong = [this](std::uint64_t) { sd_.watchdog(); }});
+      EngineHooks{
+          .on_event = [this](const LoggedEvent& event) { on_event(event); },
+          .on_command_done = [this](const CommandDone& done) { api_->command_done(done); },
+          .on_exit = [this](const ExitDaemon& exit) { on_exit(exit); },
+          .on_pong = [this](std::uint64_t) { sd_.watchdog(); },
+          .on_drift_files = [this](std::vector<std::string> files) { follow_drift(std::move(files)); }});
   if (!engine) return std::move(engine.error());
   engine_ = std::move(engine.value());
   raise_descriptor_limit();  // after the replicas' own limit was remembered
@@ -210,7 +219,7 @@ Status Daemon::open_control() {
   api_ = std::make_unique<ControlApi>(
       *engine_, source_,
       ControlApiHooks{
-          .reload = [this](std::optional<CommandId> command, bool retry) { return reload(command, retry); },
+          .reload = [this](const ReloadRequest& request) { return reload(request); },
           .shut_down = [this](const std::string& why, bool at_once) { shut_down(why, at_once); }});
   ControlServerOptions server;
   server.path = options_.socket_path;
@@ -246,11 +255,54 @@ void Daemon::open_signals() {
 void Daemon::open_watches() {
   folder_watches_ = std::make_unique<FolderWatches>(&loop_);
   spec_watch_ = std::make_unique<FileWatch>(*folder_watches_, spec_debounce, [this](const std::string&) {
-    if (!shutting_down_ && spec_->daemon.watch_spec) static_cast<void>(reload(std::nullopt));
+    if (!shutting_down_ && spec_->daemon.watch_spec) static_cast<void>(reload());
   });
   socket_watch_ = std::make_unique<FileWatch>(*folder_watches_, spec_debounce,
                                               [this](const std::string&) { check_socket(); });
   static_cast<void>(socket_watch_->set_files({options_.socket_path}));
+  own_watch_ = std::make_unique<FileWatch>(*folder_watches_, own_debounce,
+                                           [this](const std::string& path) { check_own_file(path); });
+  drift_watch_ = std::make_unique<FileWatch>(*folder_watches_, spec_debounce, [this](const std::string&) {
+    if (!shutting_down_) engine_->look_for_drift();
+  });
+}
+
+// What cannot be watched is found when somebody looks: `ps`, `plan`, a start.
+void Daemon::follow_drift(std::vector<std::string> files) {
+  if (!drift_watch_ || files == drift_files_) return;
+  drift_files_ = std::move(files);
+  static_cast<void>(drift_watch_->set_files(drift_files_));
+}
+
+void Daemon::follow_own_files() {
+  std::vector<std::string> files{state_path(), options_.log_dir};
+  for (const spec::Listener& listener : spec_->listeners) {
+    for (const spec::BindAddress& bind : listener.bind) {
+      if (bind.kind == spec::BindAddress::Kind::unix_path) files.push_back(bind.path);
+    }
+  }
+  static_cast<void>(own_watch_->set_files(std::move(files)));
+}
+
+// A listener's socket file, or the state file, is gone: both are made again.
+void Daemon::check_own_file(const std::string& path) {
+  if (shutting_down_) return;
+  if (path == state_path()) {
+    if (::access(path.c_str(), F_OK) == 0) return;
+    engine_->note(Severity::warning, "state", path + " was removed: written again");
+    return engine_->save_state();
+  }
+  if (path == options_.log_dir) {
+    if (::access(path.c_str(), F_OK) == 0) return;
+    engine_->note(Severity::warning, "logs", path + " was removed: made again with the next line");
+    return engine_->reopen_logs();
+  }
+  if (!engine_->traffic().has_lost(path)) return;
+  const Status opened = use(std::make_shared<const spec::Spec>(*spec_), std::nullopt);
+  engine_->note(Severity::warning, "listener",
+                opened ? fmt::format("unix:{} was removed: opened again", path)
+                       : fmt::format("unix:{} was removed and cannot be opened again: {}", path,
+                                     opened.error().message));
 }
 
 // The socket's file is gone or is somebody else's: without it nobody reaches the daemon.
@@ -285,12 +337,12 @@ void Daemon::on_signal(int number) {
 void Daemon::hang_up() {
   if (shutting_down_) return;
   sd_.reloading("reading the spec");
-  const Status read = reload(std::nullopt);
+  const Status read = reload();
   engine_->turn();
   sd_.ready(read ? "running" : "running; the newest spec is refused");
 }
 
-Status Daemon::reload(std::optional<CommandId> command, bool retry) {
+Status Daemon::reload(const ReloadRequest& request) {
   if (shutting_down_) return Error{.message = "the daemon is stopping"};
   const ReadSpec read = source_.read();
   if (!read.warnings.empty()) log_warn(read.warnings);
@@ -298,7 +350,12 @@ Status Daemon::reload(std::optional<CommandId> command, bool retry) {
     engine_->emit(SpecRejected{.error = read.error, .listeners = read.listener_errors});
     return Error{.message = read.error, .code = read.code};
   }
-  if (Status used = use(read.spec, command, retry); !used) {
+  if (request.plan && *request.plan != plan_id(engine_->world(), *read.spec))
+    return Error{.message =
+                     fmt::format("plan {} is stale: the file, what is in force or a hold has changed since; "
+                                 "`muster plan` makes a new one",
+                                 *request.plan)};
+  if (Status used = use(read.spec, request.command, request.retry); !used) {
     engine_->emit(SpecRejected{.error = used.error().message});
     return used;
   }
@@ -319,6 +376,7 @@ Status Daemon::use(const std::shared_ptr<const spec::Spec>& spec, std::optional<
   engine_->logs().set_access_logs(access_logs_of(*spec));
   engine_->emit(SpecLoaded{.spec = spec, .command = command, .retry = retry});
   follow_files();
+  follow_own_files();
   return Unit{};
 }
 
@@ -409,6 +467,8 @@ void Daemon::close_all() {
   app_watches_.clear();
   spec_watch_.reset();
   socket_watch_.reset();
+  own_watch_.reset();
+  drift_watch_.reset();
   folder_watches_.reset();
   for (uv_signal_t* handle : signals_) close_handle(handle);
   close_handle(extend_timer_);

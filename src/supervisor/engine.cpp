@@ -12,6 +12,8 @@ namespace muster::supervisor {
 namespace {
 constexpr int rounds_max = 64;  // steps per loop turn: actions that answer at once must not starve the loop
 constexpr std::chrono::milliseconds usage_window{500};
+constexpr std::chrono::milliseconds drift_look_after{
+    700};                                              // a start; a shell script has become the app by then
 constexpr std::chrono::milliseconds count_every{250};  // answers, while a rollout is judged by them
 
 template <typename Handle>
@@ -29,7 +31,13 @@ Now clock_now() {
 }
 
 Engine::Engine(uv_loop_s* loop, EngineConfig config, EngineHooks hooks)
-    : loop_(loop), config_(std::move(config)), hooks_(std::move(hooks)), planner_(config_.planner) {}
+    : loop_(loop),
+      config_(std::move(config)),
+      hooks_(std::move(hooks)),
+      planner_(config_.planner),
+      drift_look_(loop, [this] {
+        if (!finished_) look_for_drift();
+      }) {}
 
 Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig config, int threads,
                                                std::vector<std::pair<std::string, int>> systemd_fds,
@@ -153,6 +161,7 @@ void Engine::note(Severity severity, std::string kind, std::string text) {
 
 void Engine::carry_out(const Spawn& action) {
   instances_->start(action);
+  if (!drift_look_.armed()) drift_look_.start(drift_look_after);
 }
 void Engine::carry_out(const Signal& action) {
   instances_->signal(action);
@@ -221,6 +230,22 @@ std::map<InstanceId, UsageView> Engine::usage() {
   }
   std::erase_if(cpu_samples_, [now](const auto& entry) { return entry.second.seen != now; });
   return views;
+}
+
+const std::vector<Drift>& Engine::look_for_drift() {
+  std::vector<Drift> found = instances_->drift(world());
+  for (const Drift& drift : found) {
+    if (std::ranges::find(drift_, drift) != drift_.end()) continue;
+    note(Note{.severity = Severity::warning,
+              .kind = "drift",
+              .app = drift.app,
+              .ordinal = drift.ordinal,
+              .instance = std::nullopt,
+              .text = drift.text});
+  }
+  drift_ = std::move(found);
+  if (hooks_.on_drift_files) hooks_.on_drift_files(instances_->files_of_drift(world()));
+  return drift_;
 }
 
 void Engine::reopen_logs() {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "supervisor/drift.h"
 #include "supervisor/event_log.h"
 #include "supervisor/instances.h"
 #include "supervisor/log_pipes.h"
@@ -36,6 +37,8 @@ struct EngineHooks {
   std::function<void(const CommandDone&)> on_command_done;
   std::function<void(const ExitDaemon&)> on_exit;
   std::function<void(std::uint64_t)> on_pong;
+  // Changes of these files are a reason to look_for_drift().
+  std::function<void(std::vector<std::string>)> on_drift_files;
 };
 
 Now clock_now();
@@ -59,6 +62,8 @@ class Engine {
 
   CommandId next_command() { return CommandId{next_command_++}; }
   [[nodiscard]] const World& world() const { return planner_.world(); }
+  [[nodiscard]] const Planner& planner() const { return planner_; }
+  [[nodiscard]] uv_loop_s* loop() const { return loop_; }
   [[nodiscard]] Instant started() const { return started_; }
   [[nodiscard]] const std::map<InstanceId, std::string>& upstream_failures() const {
     return upstream_failures_;
@@ -69,6 +74,10 @@ class Engine {
   Instances& instances() { return *instances_; }
   Logs& logs() { return *logs_; }
   EventLog& events() { return events_; }
+  // What has changed under the living replicas; each finding is an event once.
+  const std::vector<Drift>& look_for_drift();
+  // Saves now: the file was taken away.
+  void save_state() { saver_->save(planner_.persistent()); }
   void reopen_logs();
   // Writes the state file and stops the traffic threads: nothing happens after it.
   void finish(Millis grace);
@@ -120,6 +129,8 @@ class Engine {
   uv_prepare_s* prepare_ = nullptr;
   uv_idle_s* idle_ = nullptr;
   UvDeadline wakeup_;
+  std::vector<Drift> drift_;
+  UvTimer drift_look_;                 // once those that have started are what they will be
   std::optional<Instant> next_count_;  // of answers, while a rollout is judged by them
 };
 

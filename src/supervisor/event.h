@@ -65,6 +65,15 @@ struct ProcessExited {
   ExitStatus status;
 };
 
+// Somebody sent the main process SIGSTOP (or its like): it answers nothing until SIGCONT.
+struct ProcessFrozen {
+  InstanceId instance;
+  int signal = 0;
+};
+struct ProcessThawed {
+  InstanceId instance;
+};
+
 // Nothing is left of the instance's processes: its slot may be used again. Comes after ProcessExited, unasked
 // when the tree died with the main process, otherwise in answer to KillTree.
 struct TreeGone {
@@ -184,10 +193,10 @@ struct ShutdownRequested {  // ordered stop; the second one kills everything at 
   bool at_once = false;
 };
 
-using Event =
-    std::variant<ProcessStarted, SpawnFailed, ProcessExited, TreeGone, ProbeFinished, Notified, LogMatched,
-                 StopCommandDone, SnapshotInUse, EndpointIdle, AnswersCounted, SpecLoaded, SpecRejected,
-                 StartCommand, StopCommand, RestartCommand, ScaleCommand, DrainCommand, PauseCommand,
-                 UndoCommand, CommandAbandoned, FilesChanged, ShutdownRequested>;
+using Event = std::variant<ProcessStarted, SpawnFailed, ProcessExited, ProcessFrozen, ProcessThawed, TreeGone,
+                           ProbeFinished, Notified, LogMatched, StopCommandDone, SnapshotInUse, EndpointIdle,
+                           AnswersCounted, SpecLoaded, SpecRejected, StartCommand, StopCommand,
+                           RestartCommand, ScaleCommand, DrainCommand, PauseCommand, UndoCommand,
+                           CommandAbandoned, FilesChanged, ShutdownRequested>;
 
 }  // namespace muster::supervisor

@@ -98,6 +98,27 @@ void Planner::on(const ProcessExited& event) {
   tenant.step_due = now_.mono;
 }
 
+void Planner::on(const ProcessFrozen& event) {
+  const Place place = find(event.instance);
+  if (!place || place.tenant->exited) return;
+  Tenant& tenant = *place.tenant;
+  tenant.frozen_by = event.signal;
+  note(Severity::warning, "frozen", tenant.replica, tenant.id,
+       fmt::format("stopped by {} that muster did not send; SIGCONT or `restart {}` ends that",
+                   signal_name(event.signal), to_string(tenant.replica)));
+  update_readiness(place);
+}
+
+void Planner::on(const ProcessThawed& event) {
+  const Place place = find(event.instance);
+  if (!place || place.tenant->exited || place.tenant->frozen_by == 0) return;
+  Tenant& tenant = *place.tenant;
+  tenant.frozen_by = 0;
+  note(Severity::info, "thawed", tenant.replica, tenant.id, "continued by SIGCONT");
+  if (!tenant.probing) tenant.next_probe = now_.mono;
+  update_readiness(place);
+}
+
 void Planner::on(const TreeGone& event) {
   const Place place = find(event.instance);
   if (!place || !place.tenant->exited) return;

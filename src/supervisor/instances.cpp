@@ -4,10 +4,13 @@
 #include <uv.h>
 
 #include <cerrno>
+#include <iterator>
+#include <set>
 
 #include "base/check.h"
 #include "fmt/core.h"
 #include "lb/proxy_header.h"
+#include "supervisor/process_facts.h"
 #include "supervisor/volumes.h"
 
 namespace muster::supervisor {
@@ -74,6 +77,9 @@ Instances::Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::f
                     [this](InstanceId id, ExitStatus status) {
                       emit_(ProcessExited{.instance = id, .status = status});
                     },
+                .on_frozen = [this](InstanceId id,
+                                    int number) { emit_(ProcessFrozen{.instance = id, .signal = number}); },
+                .on_thawed = [this](InstanceId id) { emit_(ProcessThawed{.instance = id}); },
                 .on_tree_gone =
                     [this](InstanceId id) {
                       gone(id);
@@ -134,6 +140,31 @@ void Instances::start(const Spawn& spawn) {
                         .err = std::move(pipes.err),
                         .ready_pattern = spawn.app->health.log},
                spawn.app->log);
+}
+
+std::vector<Drift> Instances::drift(const World& world) const {
+  std::vector<Drift> found;
+  for (const auto& [id, instance] : instances_) {
+    const Tenant* tenant = find_tenant(world, instance.replica, id);
+    if (tenant == nullptr || !tenant->started || tenant->exited || tenant->is_leaving()) continue;
+    ProcessFacts facts = process_facts(tenant->pid, instance.context.volumes);
+    facts.in_its_tree = host_.owns(id, tenant->pid);
+    auto here = drift_of(instance.replica, *tenant->app,
+                         main_order(*instance.app, instance.context).environment, facts);
+    found.insert(found.end(), std::make_move_iterator(here.begin()), std::make_move_iterator(here.end()));
+  }
+  return found;
+}
+
+std::vector<std::string> Instances::files_of_drift(const World& world) const {
+  std::set<std::string> files;
+  for (const auto& [id, instance] : instances_) {
+    const Tenant* tenant = find_tenant(world, instance.replica, id);
+    if (tenant == nullptr || !tenant->started || tenant->exited) continue;
+    for (const auto& [key, path] : instance.context.volumes) files.insert(path);
+    if (auto program = program_of(tenant->pid)) files.insert(std::move(*program));
+  }
+  return {files.begin(), files.end()};
 }
 
 void Instances::use_ports_of(const spec::Spec& spec) {

@@ -13,6 +13,7 @@
 #include "base/ids.h"
 #include "supervisor/accounts.h"
 #include "supervisor/action.h"
+#include "supervisor/drift.h"
 #include "supervisor/event.h"
 #include "supervisor/launch.h"
 #include "supervisor/log_pipes.h"
@@ -44,6 +45,11 @@ class Instances {
   void run_stop_command(InstanceId id);
   // One probe by the check of that kind as it is now; answered by ProbeFinished.
   void probe(const World& world, InstanceId id, health::ProbeKind kind);
+
+  // Where living replicas are not as they were started; a few system calls for each.
+  [[nodiscard]] std::vector<Drift> drift(const World& world) const;
+  // A change of one of these may be drift: programs, volumes.
+  [[nodiscard]] std::vector<std::string> files_of_drift(const World& world) const;
 
   // Live: for the processes that are started from now on.
   void use_ports_of(const spec::Spec& spec);

@@ -1,5 +1,6 @@
 // One way down, and the one place where a phase changes.
 #include <algorithm>
+#include <csignal>
 
 #include "fmt/core.h"
 #include "supervisor/planner.h"
@@ -16,7 +17,8 @@ std::string seconds(Nanos pause) {
 
 std::optional<Instant> readiness_due(const Tenant& tenant) {
   const bool fit = tenant.phase == Phase::ready || tenant.phase == Phase::draining;
-  if (fit || !tenant.started || tenant.is_leaving() || tenant.said_stopping) return std::nullopt;
+  if (fit || !tenant.started || tenant.is_leaving() || tenant.said_stopping || tenant.frozen_by != 0)
+    return std::nullopt;
   const spec::HealthCheck& check = tenant.app->health;
   const Instant start = tenant.started_at + check.start;
   const bool starting = tenant.phase == Phase::starting;
@@ -116,6 +118,10 @@ void Planner::begin_signal(Tenant& tenant) {
   tenant.step = StopStep::signal;
   tenant.step_due = now_.mono + tenant.app->stop.timeout;
   act(Signal{.instance = tenant.id, .signal = tenant.app->stop.signal, .why = tenant.reason});
+  // It hears the signal only once it runs again.
+  if (tenant.frozen_by != 0)
+    act(Signal{
+        .instance = tenant.id, .signal = SIGCONT, .why = "stopped by " + signal_name(tenant.frozen_by)});
 }
 
 void Planner::begin_kill(Tenant& tenant, const std::string& why) {
@@ -187,6 +193,8 @@ void Planner::tenant_gone(Slot& slot, InstanceId id) {
 
 std::string Planner::unready_reason(const Tenant& tenant) const {
   const spec::HealthCheck& check = tenant.app->health;
+  if (tenant.frozen_by != 0)
+    return fmt::format("stopped by {}: it answers nothing until SIGCONT", signal_name(tenant.frozen_by));
   if (tenant.said_stopping) return "the app says that it is stopping";
   if (check.alive_only()) return "counts as ready once it has run for " + seconds(check.alive_for);
   if (health::probed(check) && !tenant.ready_verdict.healthy())
@@ -208,7 +216,7 @@ void Planner::update_readiness(Place place) {
   Tenant& tenant = *place.tenant;
   if (!tenant.started || tenant.is_leaving() || tenant.exited) return;
   const spec::HealthCheck& check = tenant.app->health;
-  bool ready = !tenant.said_stopping;
+  bool ready = !tenant.said_stopping && tenant.frozen_by == 0;
   const bool young = !tenant.was_ready && now_.mono - tenant.started_at < check.alive_for;
   if (check.alive_only() && young) ready = false;
   if (health::probed(check) && !tenant.ready_verdict.healthy()) ready = false;

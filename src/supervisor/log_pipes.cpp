@@ -327,7 +327,8 @@ void Logs::Impl::write_batch(Slot& slot, Now now) {
   batch.clear();
   if (batch.bytes.capacity() > 4 * read_bytes) batch.bytes.shrink_to_fit();
   if (news.failed) note(Severity::error, "log", &slot.replica, news.text);
-  if (news.recovered) note(Severity::warning, "log", &slot.replica, news.text);
+  if (news.recovered || (news.remade && !news.failed))
+    note(Severity::warning, "log", &slot.replica, news.text);
 }
 
 void Logs::Impl::flush_rest(Pipe& pipe, Now now) {

@@ -55,7 +55,7 @@ std::size_t lines_that_fit(const LineBatch& batch, std::size_t first, std::uint6
 
 LogFileNews LogWriter::write(const LineBatch& batch, const spec::LogOptions& options, Now now) {
   LogFileNews news;
-  check_still_there(now.mono);
+  check_still_there(now.mono, news);
   std::size_t first = 0;
   while (first < batch.ends.size()) {
     if (!ensure_open(now, news)) {
@@ -98,12 +98,14 @@ bool LogWriter::ensure_open(Now now, LogFileNews& news) {
 }
 
 // Somebody may remove the file or its folder under us: what is written then is in no file. One look per second.
-void LogWriter::check_still_there(Instant now) {
+void LogWriter::check_still_there(Instant now, LogFileNews& news) {
   if (!file_ || now < checked_at_ + check_every) return;
   checked_at_ = now;
   struct stat info {};
   if (fstat(file_.get(), &info) != 0 || info.st_nlink == 0) {
     file_.reset();
+    news.remade = true;
+    news.text = "the log " + live_path(*folder_, stem_) + " was removed: made again";
     return;
   }
   size_ = static_cast<std::uint64_t>(info.st_size);

@@ -32,6 +32,7 @@ struct LogFileNews {
   bool failed = false;     // lines are being lost since now
   bool recovered = false;  // it is written again
   bool rotated = false;
+  bool remade = false;  // somebody had removed it
   std::string text;
 };
 
@@ -51,7 +52,7 @@ class LogWriter {
 
  private:
   bool ensure_open(Now now, LogFileNews& news);
-  void check_still_there(Instant now);
+  void check_still_there(Instant now, LogFileNews& news);
   void rotate(int keep, Now now, LogFileNews& news);
   std::size_t write_all(std::string_view bytes);
   void fail(std::string_view step, int error_number, std::size_t lines, Now now, LogFileNews& news);

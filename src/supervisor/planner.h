@@ -77,6 +77,8 @@ class Planner {
   void on(const ProcessStarted& event);
   void on(const SpawnFailed& event);
   void on(const ProcessExited& event);
+  void on(const ProcessFrozen& event);
+  void on(const ProcessThawed& event);
   void on(const TreeGone& event);
   void on(const ProbeFinished& event);
   void on(const Notified& event);

@@ -69,6 +69,7 @@ struct ProcessHost::Impl {
   void command_over(InstanceId id, std::uint64_t number);
   void forget_if_over(InstanceId id);
   void reap_children();
+  void hear_job_control();
   void later(std::function<void()> task);
   void run_tasks();
   Child* child_of(InstanceId id) const;
@@ -112,7 +113,10 @@ ProcessHost::Impl::Impl(uv_loop_s* loop, ProcessHostOptions the_options, Process
   // A hint, nothing more: exits of main processes come by pidfd. Adopted orphans have no pidfd, and nothing else
   // tells an idle loop of their end. A lost one only leaves zombies until the next. Nobody else in this process
   // listens to SIGCHLD.
-  static_cast<void>(child_signal.start(loop, SIGCHLD, [this] { reap_children(); }));
+  static_cast<void>(child_signal.start(loop, SIGCHLD, [this] {
+    hear_job_control();
+    reap_children();
+  }));
 }
 
 void ProcessHost::Impl::choose_containment() {
@@ -271,6 +275,22 @@ void ProcessHost::Impl::reap_children() {
     }
   }
   later([this] { reap_children(); });
+}
+
+// Those that were stopped and continued since the last look; the kernel tells of each once.
+void ProcessHost::Impl::hear_job_control() {
+  for (int i = 0; i < reaps_per_turn; ++i) {
+    siginfo_t info{};
+    const int result = waitid(P_ALL, 0, &info, WSTOPPED | WCONTINUED | WNOHANG);
+    if (result != 0 && errno == EINTR) continue;
+    if (result != 0 || info.si_pid == 0) return;
+    for (const auto& [id, instance] : instances) {
+      if (instance.gone || instance.child->pid() != info.si_pid) continue;
+      if (info.si_code == CLD_STOPPED) hooks.on_frozen(id, info.si_status);
+      if (info.si_code == CLD_CONTINUED) hooks.on_thawed(id);
+      break;
+    }
+  }
 }
 
 ProcessHost::ProcessHost(uv_loop_s* loop, ProcessHostOptions options, ProcessHooks hooks)

@@ -56,7 +56,10 @@ struct ProcessHooks {
   std::function<void(InstanceId, int pid)> on_started;  // exec succeeded
   std::function<void(InstanceId, SpawnFailure, std::string sentence)> on_spawn_failed;
   std::function<void(InstanceId, ExitStatus)> on_exited;  // the main process was reaped
-  std::function<void(InstanceId)> on_tree_gone;           // after on_exited, once, when nothing is left
+  // Job control (waitid(2)): somebody sent the main process SIGSTOP, and SIGCONT.
+  std::function<void(InstanceId, int signal)> on_frozen;
+  std::function<void(InstanceId)> on_thawed;
+  std::function<void(InstanceId)> on_tree_gone;  // after on_exited, once, when nothing is left
 };
 
 class ProcessHost {

@@ -84,6 +84,14 @@ json::object replica(const ReplicaView& view, const AppWorld& app, const StatusI
   } else {
     add_nobody(row);
   }
+  json::array warnings;
+  if (view.tenant != nullptr && !view.tenant->warning.empty()) warnings.push_back(text(view.tenant->warning));
+  for (const Drift& drift : input.drift) {
+    const bool is_of_it = drift.app == view.replica.app && drift.ordinal == view.replica.ordinal;
+    if (is_of_it && view.tenant != nullptr && !view.tenant->is_leaving())
+      warnings.push_back(text(drift.text));
+  }
+  row["warnings"] = std::move(warnings);
   row["restarts"] = std::max(0, slot.starts - 1);
   row["since"] = rfc3339_s(view.tenant != nullptr ? view.tenant->since : slot.since);
   const bool pausing = view.tenant == nullptr && view.phase == Phase::backoff && slot.next_start;

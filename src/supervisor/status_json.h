@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lb/balancer.h"
+#include "supervisor/drift.h"
 #include "supervisor/event_log.h"
 #include "supervisor/log_line.h"
 #include "supervisor/world.h"
@@ -23,6 +24,7 @@ struct StatusInput {
   const World* world = nullptr;
   lb::Stats stats;
   std::map<InstanceId, UsageView> usage;
+  std::vector<Drift> drift;
   Now now;
   Instant daemon_started;
   int pid = 0;
@@ -43,6 +45,7 @@ struct WhyInput {
   std::map<InstanceId, std::string> upstream_failures;  // the last one of each
   std::vector<LoggedEvent> events;                      // of the target, oldest first
   std::vector<StoredLine> logs;
+  std::vector<Drift> drift;
   Now now;
 };
 

@@ -41,6 +41,8 @@ class Traffic {
   // Opens what the spec's listeners need beyond what is open, and keeps it for the publish() of that spec. An address
   // in use is an error that names the holder.
   Status prepare(const std::shared_ptr<const spec::Spec>& spec);
+  // A unix listener whose file at `path` is not its socket any more; prepare() opens it anew.
+  [[nodiscard]] bool has_lost(const std::string& path) const { return balancer_->has_lost(path); }
   // `leaving`: listeners of an app without replicas are closed (the daemon is stopping).
   void publish(const Publish& publish, bool leaving);
   void watch_idle(InstanceId instance) { balancer_->watch_idle(instance); }

@@ -41,7 +41,10 @@ class Walk {
       names_.pop_front();
       if (!step(name)) return;
     }
-    if (!path.ends_with('/')) return;
+    if (!path.ends_with('/')) {  // a folder for itself: whether it is there
+      if (folder_ != "/") plan_[above(folder_)].insert(folder_.substr(folder_.rfind('/') + 1));
+      return;
+    }
     plan_[folder_];
     whole_.insert(folder_);
   }

@@ -20,6 +20,7 @@ using LookAt = std::function<PathInfo(const std::string& path)>;  // lstat(2) + 
 using WatchPlan = std::map<std::string, std::set<std::string>>;
 
 // For each absolute path: its folder; the folder of every symbolic link on the way, followed up to 16 times; and
+// for a folder that was given without a trailing "/" the one above it, to hear when it goes; and
 // where a folder is missing the nearest one above it that exists, to hear when it is made. A folder that is moved away
 // is heard of by its own watch, not by one on the folder above: that may be a busy one (/tmp).
 WatchPlan plan_watch(const std::vector<std::string>& paths, const LookAt& look_at);

@@ -92,6 +92,10 @@ void tell_slot(Chain& chain, const Slot& slot, const WhyInput& input) {
     const auto failure = input.upstream_failures.find(tenant.id);
     if (failure != input.upstream_failures.end()) chain.push_back("last failed request: " + failure->second);
   }
+  for (const Drift& drift : input.drift) {
+    if (drift.app == slot.replica.app && drift.ordinal == slot.replica.ordinal)
+      chain.push_back("drift: " + drift.text);
+  }
   if (slot.tenants.empty()) tell_idle(chain, slot, input);
   tell_past(chain, slot);
 }
@@ -133,7 +137,10 @@ std::optional<std::string> why_json(const WhyInput& input) {
   } else {
     tell_app(chain, app, input);
     for (const ReplicaView& view : replica_views(app)) {
-      if (view.phase == Phase::ready || view.phase == Phase::completed) continue;
+      const bool drifts = std::ranges::any_of(input.drift, [&](const Drift& drift) {
+        return drift.app == view.replica.app && drift.ordinal == view.replica.ordinal;
+      });
+      if ((view.phase == Phase::ready || view.phase == Phase::completed) && !drifts) continue;
       tell_slot(chain, *view.slot, input);
     }
   }

@@ -96,6 +96,7 @@ struct Tenant {
   bool notify_ready = false;
   bool log_ready = false;
   bool said_stopping = false;  // STOPPING=1: no new traffic
+  int frozen_by = 0;           // the signal that stopped it: no new traffic until SIGCONT; 0: it runs
   bool probing = false;
   bool stale_probe = false;  // the probe under way is by rules that were edited meanwhile
   Instant next_probe;

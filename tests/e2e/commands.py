@@ -234,11 +234,11 @@ def exit_codes() -> None:
         stack.write(SPEC)
         contains(stack.run("ps", code=69).stderr, [".sock"], "ps without a daemon")
         equal(stack.run("check").returncode, 0, "check of a good spec")
-        for words, wanted in ((["frobnicate"], 64), (["sp"], 64), (["scale", "web"], 64), (["ps", "--nope"], 64), ([], 64), (["plan"], 64),
-                              (["apply", "--plan", "x"], 64), (["check", "-f", "absent.toml"], 66)):
+        for words, wanted in ((["frobnicate"], 64), (["sp"], 64), (["scale", "web"], 64), (["ps", "--nope"], 64), ([], 64), (["top"], 64),
+                              (["apply", "--plan", "x"], 69), (["check", "-f", "absent.toml"], 66)):
             run = stack.run(*words, code=None)
             equal(run.returncode, wanted, f"muster {' '.join(words)}: {run.stdout}{run.stderr}")
-        contains(stack.run("plan", code=64).stderr, "not in this version", "a command of later")
+        contains(stack.run("top", code=64).stderr, "not in this version", "a command of later")
         contains(stack.run("logs", "--since", "2999-01-01", code=64).stderr, ["--since", "2999-01-01", "future"], "logs from a day to come")
         contains(stack.run("sacle", "web=1", code=64).stderr, "scale", "a misspelled command")
         stack.write('[app.web]\nrun = "<REPLICA> {port}"\nreplcas = 2\n[app.db]\nrun = "x {prot}"\nlisten = ":80"\nscale = { min = 1 }\n')

@@ -47,6 +47,7 @@ def scale_holds() -> None:
         stack.end(signal.SIGTERM, code=0)
         stack.daemon()
         equal(stack.ready("web")["apps"][1]["desired"], 5, "desired after a restart of the daemon")
+        contains(stack.run("plan").stdout, ["held: scaled to 5 by hand, the file says 3", "nothing to do"], "plan after a restart of the daemon")
         stack.run("scale", "web=1")
         equal(list(stack.pids("web")), ["web/0"], "the highest ordinals go")
         stack.edit("replicas = 3", "replicas = 2")

@@ -19,6 +19,7 @@
 //   GET /mute       no watchdog ping from now on
 //   GET /say/WORD   prints WORD to its output
 //   POST            "LENGTH" of the body
+//   Upgrade: echo   a tunnel that gives back what it gets
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -99,6 +100,7 @@ struct Request {
   std::string target;
   std::size_t length = 0;
   bool close = false;
+  bool upgrade = false;
 };
 
 Request parse(const std::string& head) {
@@ -112,6 +114,7 @@ Request parse(const std::string& head) {
   if (const auto at = lower.find("\r\ncontent-length:"); at != std::string::npos)
     request.length = std::strtoul(lower.c_str() + at + 17, nullptr, 10);
   request.close = lower.find("\r\nconnection: close") != std::string::npos;
+  request.upgrade = lower.find("\r\nupgrade: echo") != std::string::npos;
   return request;
 }
 
@@ -157,13 +160,31 @@ bool answer(int client, const Request& request) {
   return send_all(client, message) && !request.close;
 }
 
+void echo(int client, std::string rest) {
+  if (!send_all(client,
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\nX-Replica: " +
+                    name + "\r\n\r\n"))
+    return;
+  char piece[16384];
+  while (send_all(client, rest)) {
+    const ssize_t got = ::recv(client, piece, sizeof piece, 0);
+    if (got <= 0) return;
+    rest.assign(piece, static_cast<std::size_t>(got));
+  }
+}
+
 void serve(int client) {
   const int on = 1;
   ::setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   std::string rest;
   for (;;) {
     const auto request = read_request(client, rest);
-    if (!request || !answer(client, *request)) break;
+    if (!request) break;
+    if (request->upgrade) {
+      echo(client, rest);
+      break;
+    }
+    if (!answer(client, *request)) break;
   }
   ::close(client);
 }

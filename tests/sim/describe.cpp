@@ -24,6 +24,10 @@ struct EventText {
   std::string operator()(const ProcessExited& e) const {
     return fmt::format("exited {}: {}", raw(e.instance), describe(e.status));
   }
+  std::string operator()(const ProcessFrozen& e) const {
+    return fmt::format("frozen {} by {}", raw(e.instance), signal_name(e.signal));
+  }
+  std::string operator()(const ProcessThawed& e) const { return fmt::format("thawed {}", raw(e.instance)); }
   std::string operator()(const TreeGone& e) const { return fmt::format("tree gone {}", raw(e.instance)); }
   std::string operator()(const ProbeFinished& e) const {
     return fmt::format("probe {} {}: {}", raw(e.instance), kind(e.kind),

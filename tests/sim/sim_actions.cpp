@@ -1,5 +1,6 @@
 // What the fake host does about each action, and what it finds wrong with it.
 #include <algorithm>
+#include <csignal>
 
 #include "fmt/core.h"
 #include "sim/describe.h"
@@ -167,7 +168,7 @@ void SimHost::carry_out(const Signal& action) {
   if (process == nullptr) return;
   if (process->exit_told) return violate("signal to a reaped pid of " + to_string(process->replica));
   if (log_.size() < log_actions_max) log_.emplace_back(action);
-  if (process->conduct.ignores_signal) return;
+  if (process->conduct.ignores_signal || action.signal == SIGCONT) return;
   at(process->conduct.signal_takes, [this, id = action.instance, number = action.signal] {
     exit(id, ExitStatus{.code = std::nullopt, .signal = number});
   });

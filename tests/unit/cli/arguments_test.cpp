@@ -169,9 +169,15 @@ TEST(Arguments, OutputIsOneOfThree) {
   EXPECT_EQ(good({"daemon"}, {{"MUSTER_OUTPUT", "json"}}).output, Output::table);
 }
 
+TEST(Arguments, APlanIsNamedByItsId) {
+  EXPECT_EQ(good({"apply", "--plan", "849ecc6b50b8"}).plan, "849ecc6b50b8");
+  EXPECT_EQ(good({"apply"}).plan, std::nullopt);
+  EXPECT_TRUE(good({"plan", "--offline"}).offline);
+  EXPECT_THAT(refused({"apply", "--offline"}), HasSubstr("unknown flag --offline"));
+}
+
 TEST(Arguments, TheRestOfTheContractIsRefusedByName) {
-  for (const char* name :
-       {"plan", "top", "run", "upgrade", "init", "export", "import", "schema", "explain"}) {
+  for (const char* name : {"top", "run", "upgrade", "init", "export", "import", "schema", "explain"}) {
     EXPECT_EQ(refused({name}), std::string("`muster ") + name + "` is not in this version");
     EXPECT_EQ(refused({name, "web", "--help"}), std::string("`muster ") + name + "` is not in this version");
     EXPECT_EQ(refused({"-f", "x", name, "-o", "json"}),

@@ -152,5 +152,54 @@ TEST(Health, ANewCheckAppliesLive) {
   EXPECT_EQ(host.spawns().size(), 1U);
 }
 
+TEST(Health, AFrozenProcessGetsNoTrafficUntilItIsContinued) {
+  Host host(spec_of({port_app("web", 2)}, {listener("front", "web")}));
+  ASSERT_TRUE(host.settle());
+  const InstanceId id = host.process("web", 1)->id;
+  host.send(ProcessFrozen{.instance = id, .signal = SIGSTOP});
+  host.advance(1ms);
+  EXPECT_EQ(host.routed("web").size(), 1U);
+  EXPECT_EQ(host.phase("web", 1), Phase::unready);
+  EXPECT_EQ(host.slot("web", 1).tenants.front().reason,
+            "stopped by SIGSTOP: it answers nothing until SIGCONT");
+  host.advance(1min);  // nothing is done about it unasked
+  EXPECT_EQ(host.spawns().size(), 2U);
+  EXPECT_EQ(host.notes("frozen").size(), 1U);
+  host.send(ProcessThawed{.instance = id});
+  host.advance(1ms);
+  EXPECT_EQ(host.phase("web", 1), Phase::ready);
+  EXPECT_EQ(host.routed("web").size(), 2U);
+}
+
+TEST(Health, AFrozenProcessIsContinuedForItsEnd) {
+  Host host(spec_of({port_app("web", 1)}));
+  ASSERT_TRUE(host.settle());
+  const InstanceId id = host.process("web", 0)->id;
+  host.send(ProcessFrozen{.instance = id, .signal = SIGSTOP});
+  host.advance(1ms);
+  host.restart({"web", 0});
+  ASSERT_TRUE(host.settle());
+  std::vector<int> signals;
+  for (const Action& action : host.log()) {
+    if (const auto* sent = std::get_if<Signal>(&action); sent != nullptr && sent->instance == id)
+      signals.push_back(sent->signal);
+  }
+  EXPECT_EQ(signals, (std::vector<int>{SIGTERM, SIGCONT}));
+}
+
+TEST(Health, OneThatIsFrozenInItsFirstSecondWaits) {
+  Host host(spec_of({app("web")}));
+  host.advance(100ms);
+  const InstanceId id = host.process("web", 0)->id;
+  host.send(ProcessFrozen{.instance = id, .signal = SIGTSTP});
+  const std::uint64_t steps = host.steps();
+  host.advance(10s);
+  EXPECT_EQ(host.phase("web", 0), Phase::starting);
+  EXPECT_LT(host.steps() - steps, 20U);
+  host.send(ProcessThawed{.instance = id});
+  host.advance(1ms);
+  EXPECT_EQ(host.phase("web", 0), Phase::ready);
+}
+
 }  // namespace
 }  // namespace muster::sim

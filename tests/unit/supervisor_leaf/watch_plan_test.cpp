@@ -48,6 +48,11 @@ TEST(WatchPlan, AFolderThatIsMissingIsAwaitedAbove) {
   EXPECT_THAT(base().plan({"/etc/none/deep/a"}), ElementsAre(Pair("/etc", ElementsAre("none"))));
 }
 
+TEST(WatchPlan, AFolderIsWatchedFromAbove) {
+  EXPECT_THAT(base().plan({"/etc/app"}), ElementsAre(Pair("/etc", ElementsAre("app"))));
+  EXPECT_THAT(base().plan({"/srv"}), ElementsAre(Pair("/", ElementsAre("srv"))));
+}
+
 TEST(WatchPlan, ATrailingSlashMeansEveryName) {
   EXPECT_THAT(base().plan({"/etc/app/"}), ElementsAre(Pair("/etc/app", IsEmpty())));
   EXPECT_THAT(base().plan({"/etc/app/a.toml", "/etc/app/"}), ElementsAre(Pair("/etc/app", IsEmpty())));

@@ -57,6 +57,8 @@ HostRig::HostRig(ProcessHostOptions options) {
     seen_[id].status = status;
     note(id, "exited");
   };
+  hooks.on_frozen = [this](InstanceId id, int number) { note(id, "frozen by " + std::to_string(number)); };
+  hooks.on_thawed = [this](InstanceId id) { note(id, "thawed"); };
   hooks.on_tree_gone = [this](InstanceId id) { note(id, "gone"); };
   host_ = std::make_unique<ProcessHost>(&loop_, std::move(options), std::move(hooks));
 }
