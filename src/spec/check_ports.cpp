@@ -42,10 +42,10 @@ class PortCheck {
   void claim(const AppDraft& app, const Port& port, std::string who, Mark at) {
     if (port.kind != PortKind::numbered) return;
     const int first = port.base;
-    const int last = first + std::max(app.app.replicas, 1) - 1;
+    const int last = first + std::max(app.app.replicas_max(), 1) - 1;
     if (last > 65535)
-      return reader_.error(
-          at, fmt::format("{} replicas from port {} on would need port {}", app.app.replicas, first, last));
+      return reader_.error(at, fmt::format("{} replicas from port {} on would need port {}",
+                                           app.app.replicas_max(), first, last));
     claims_.push_back({first, last, std::move(who), at});
   }
 

@@ -31,6 +31,8 @@ struct AppDraft {
   Mark surge_at;                    // of `surge`, else of `unavailable`
   std::vector<NamedMark> ports_at;  // as app.ports
   std::vector<Mark> after_at;       // as app.after
+  Mark replicas_at;                 // line 0 = not given
+  Mark scale_in_flight_at;          // of `in_flight` in `scale`
   std::vector<VariableUse> uses;
 };
 

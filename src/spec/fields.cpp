@@ -195,6 +195,15 @@ void add_update(Fields& to, const Update& update) {
   to.live("rollback", text_of(update.rollback));
 }
 
+void add_scale(Fields& to, const Scale& scale) {
+  to.live("min", std::to_string(scale.min));
+  to.live("max", std::to_string(scale.max));
+  if (scale.cpu) to.live("cpu", std::to_string(*scale.cpu));
+  if (scale.in_flight) to.live("in_flight", std::to_string(*scale.in_flight));
+  to.live("window", duration_text(scale.window));
+  to.live("cooldown", duration_text(scale.cooldown));
+}
+
 void add_ports(Fields& to, const App& app) {
   to.born("port", text_of(app.port));
   for (const NamedPort& named : app.ports) to.born("ports." + named.name, text_of(named.port));
@@ -387,6 +396,7 @@ std::vector<Field> fields_of(const App& app) {
   fields.born("run", app.shell ? app.run.front().text() : words_text(app.run));
   fields.born("shell", text_of(app.shell));
   fields.live("replicas", std::to_string(app.replicas));
+  if (app.scale) fields.below("scale", [&] { add_scale(fields, *app.scale); });
   add_ports(fields, app);
   fields.below("health", [&] { add_health(fields, app.health, true); });
   if (app.live) fields.below("live", [&] { add_health(fields, *app.live, false); });

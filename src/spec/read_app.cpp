@@ -36,6 +36,7 @@ class AppReader {
 
   void run(const Node& value) { run_ = &value; }
   void replicas(const Node& value) {
+    draft_.replicas_at = value.at;
     if (const auto count = reader_.integer(value, 0, limits::replicas_max))
       draft_.app.replicas = static_cast<int>(*count);
   }
@@ -58,6 +59,7 @@ class AppReader {
   void restart(const Node& value);
   void stop(const Node& value);
   void update(const Node& value);
+  void scale(const Node& value);
   void env(const Node& value);
   void env_file(const Node& value);
   void dir(const Node& value);
@@ -109,6 +111,7 @@ constexpr std::array app_keys{
     AppKey{"restart", &AppReader::restart},
     AppKey{"stop", &AppReader::stop},
     AppKey{"update", &AppReader::update},
+    AppKey{"scale", &AppReader::scale},
     AppKey{"env", &AppReader::env},
     AppKey{"env_file", &AppReader::env_file},
     AppKey{"dir", &AppReader::dir},
@@ -440,6 +443,36 @@ void AppReader::one_volume(const Member& member) {
                            fmt::format("volumes '{}' and '{}' would share the directory '{}'", known.key,
                                        volume.key, volume.name));
   draft_.app.volumes.push_back(std::move(volume));
+}
+
+void AppReader::scale(const Node& value) {
+  if (!reader_.table(value, "a table")) return;
+  Scale scale;
+  bool has_max = false;
+  reader_.each_key(Section::scale, value, [&](std::string_view key, const Node& node) {
+    if (key == "min") {
+      scale.min = static_cast<int>(reader_.integer(node, 1, limits::replicas_max).value_or(1));
+    } else if (key == "max") {
+      has_max = true;
+      scale.max =
+          static_cast<int>(reader_.integer(node, 1, limits::replicas_max).value_or(limits::replicas_max));
+    } else if (key == "cpu") {
+      scale.cpu = static_cast<int>(reader_.integer(node, 1, 1000).value_or(100));
+    } else if (key == "in_flight") {
+      scale.in_flight = static_cast<int>(reader_.integer(node, 1, 100'000).value_or(1));
+      draft_.scale_in_flight_at = node.at;
+    } else if (key == "window") {
+      scale.window = reader_.duration(node, Millis(0)).value_or(scale.window);
+    } else {
+      scale.cooldown = reader_.duration(node, Millis(0)).value_or(scale.cooldown);
+    }
+  });
+  if (!has_max) return reader_.error(value.at, "`scale` has no `max`: how many replicas there may be");
+  if (scale.max < scale.min)
+    return reader_.error(value.at, fmt::format("`max` is {} and `min` is {}", scale.max, scale.min));
+  if (!scale.cpu && !scale.in_flight)
+    return reader_.error(value.at, "`scale` says nothing to scale by: give `cpu` or `in_flight`");
+  draft_.app.scale = scale;
 }
 
 void AppReader::limits(const Node& value) {

@@ -33,6 +33,7 @@ class Rules {
       variables_exist(app);
       dependencies_exist(app);
       one_process_each(app);
+      scale_fits(app);
       users(app);
     }
   }
@@ -205,6 +206,22 @@ class Rules {
       if (!apps_.contains(name))
         reader_.error(draft.after_at[i], fmt::format("there is no app '{}'", name), suggest_app(name));
     }
+  }
+
+  // Without `replicas` it begins with the fewest.
+  void scale_fits(AppDraft& draft) {
+    if (!draft.app.scale) return;
+    const Scale& scale = *draft.app.scale;
+    if (draft.replicas_at.line == 0) {
+      draft.app.replicas = scale.min;
+    } else if (draft.app.replicas < scale.min || draft.app.replicas > scale.max) {
+      reader_.error(draft.replicas_at,
+                    fmt::format("app '{}' begins with {} replicas, `scale` allows {} to {}", draft.app.name,
+                                draft.app.replicas, scale.min, scale.max));
+    }
+    if (scale.in_flight && !targets_.contains(draft.app.name))
+      reader_.error(draft.scale_in_flight_at,
+                    fmt::format("`in_flight`: no listener leads to app '{}'", draft.app.name));
   }
 
   // A warning: [defaults] may say it for all apps.

@@ -12,7 +12,7 @@ auto compared(const App& app) {
   return std::tie(app.name, app.run, app.shell, app.replicas, app.port, app.ports, app.health, app.live,
                   app.watchdog, app.after, app.restart, app.stop, app.update, app.env, app.env_files,
                   app.env_file_vars, app.dir, app.inherit_env, app.user, app.group, app.umask, app.nice,
-                  app.no_new_privs, app.volumes, app.limits, app.log, app.watch);
+                  app.no_new_privs, app.volumes, app.limits, app.log, app.watch, app.scale);
 }
 
 auto compared(const Listener& listener) {

@@ -127,6 +127,17 @@ struct Update {
   bool operator==(const Update&) const = default;
 };
 
+// As many replicas as the load needs; arithmetic and windows as autoscale.h says.
+struct Scale {
+  int min = 1;
+  int max = 1;
+  std::optional<int> cpu;        // percent of one core
+  std::optional<int> in_flight;  // requests at once
+  Millis window{300000};         // down: the largest number of this time holds
+  Millis cooldown{0};
+  bool operator==(const Scale&) const = default;
+};
+
 struct Volume {
   std::string key;   // the NAME of `volume.NAME`; for `volume = "data"` both are "data"
   std::string name;  // the directory's name
@@ -174,7 +185,8 @@ struct App {
   Position position;          // of the [app.NAME] header
   std::vector<Template> run;  // argv; with `shell` one element, the script of sh -c
   bool shell = false;
-  int replicas = 1;
+  int replicas = 1;  // with `scale` how many it begins with
+  std::optional<Scale> scale;
   Port port;
   std::vector<NamedPort> ports;
   HealthCheck health;  // resolved: tcp filled in where the app has a port and `health` is not given
@@ -186,7 +198,7 @@ struct App {
   Update update;
   std::vector<EnvVar> env;                                         // sorted by name; wins over env_files
   std::vector<std::string> env_files;                              // absolute paths
-  std::vector<std::pair<std::string, std::string>> env_file_vars;  // their contents as read at load, in order
+  std::vector<std::pair<std::string, std::string>> env_file_vars;  // their contents as read at load, by name
   Template dir;  // absolute after expansion against the spec's folder
   InheritEnv inherit_env;
   std::string user;   // empty = the daemon's own
@@ -202,6 +214,7 @@ struct App {
   // A slot with a volume or a numbered port never has two tenants; its app updates ordered, highest ordinal
   // first.
   [[nodiscard]] bool exclusive_slots() const;
+  [[nodiscard]] int replicas_max() const { return scale ? scale->max : replicas; }  // but by hand
   bool operator==(const App&) const;  // positions are not compared
 };
 

@@ -45,6 +45,7 @@ void Planner::restore_app(AppWorld& app, const PersistentApp& saved) {
   }
   app.held = saved.held;
   app.paused = saved.paused;
+  if (app.app->scale) app.autoscaled = saved.autoscaled;
   if (saved.scale && saved.scale->file_replicas == app.app->replicas) app.scale = saved.scale;
   for (const int ordinal : saved.held_ordinals) slot_of(app, ordinal).held = true;
   for (const int ordinal : saved.drained_ordinals) slot_of(app, ordinal).drained = true;
@@ -135,12 +136,13 @@ void Planner::adopt_app(const spec::App& app, std::set<std::string>& touched, bo
   }
   if (*mine.file == app && !(retry && !failure_text(mine).empty())) return;
   touched.insert(app.name);
-  if (mine.scale && mine.scale->file_replicas != app.replicas) {
+  if (mine.scale && (mine.scale->file_replicas != app.replicas || mine.file->scale != app.scale)) {
     note_app(Severity::info, "hold", app.name, "the file's replicas were edited: the hold on the scale ends");
     mine.scale.reset();
   }
   if (std::exchange(mine.undone, false))
     note_app(Severity::info, "hold", app.name, "the app was edited: the hold on its revision ends");
+  if (!app.scale) mine.autoscaled.reset();
   mine.file = fresh;
   if (mine.revision_text != spec::revision_text(app)) return new_revision(mine);
   mine.app = fresh;
@@ -344,7 +346,7 @@ void Planner::on(const ScaleCommand& event) {
                     .message = fmt::format("replicas go from 0 to {}", limits::replicas_max)});
     return;
   }
-  if (!event.replicas || *event.replicas == app->app->replicas) {
+  if (!event.replicas || (!app->app->scale && *event.replicas == app->app->replicas)) {
     app->scale.reset();
   } else {
     app->scale = ScaleHold{.replicas = *event.replicas, .file_replicas = app->app->replicas};

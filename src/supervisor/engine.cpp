@@ -6,12 +6,14 @@
 
 #include "base/check.h"
 #include "fmt/core.h"
+#include "supervisor/proc_scan.h"
 
 namespace muster::supervisor {
 
 namespace {
 constexpr int rounds_max = 64;  // steps per loop turn: actions that answer at once must not starve the loop
 constexpr std::chrono::milliseconds usage_window{500};
+constexpr std::chrono::milliseconds load_tick_every{1000};
 constexpr std::chrono::milliseconds drift_look_after{
     700};                                              // a start; a shell script has become the app by then
 constexpr std::chrono::milliseconds count_every{250};  // answers, while a rollout is judged by them
@@ -35,8 +37,12 @@ Engine::Engine(uv_loop_s* loop, EngineConfig config, EngineHooks hooks)
       config_(std::move(config)),
       hooks_(std::move(hooks)),
       planner_(config_.planner),
-      drift_look_(loop, [this] {
-        if (!finished_) look_for_drift();
+      drift_look_(loop,
+                  [this] {
+                    if (!finished_) look_for_drift();
+                  }),
+      load_tick_(loop, [this] {
+        if (!finished_) meter_load();
       }) {}
 
 Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig config, int threads,
@@ -111,7 +117,9 @@ void Engine::turn() {
     tell();
   }
   in_turn_ = false;
-  if (!finished_) arm();
+  if (finished_) return;
+  arm();
+  if (planner_.wants_load() && !load_tick_.armed()) load_tick_.start(load_tick_every);
 }
 
 // When its time has come.
@@ -127,6 +135,38 @@ void Engine::count_answers() {
     answers.errors = stats.responses.back();
   }
   inbox_.emplace_back(std::move(counted));
+}
+
+// A tick each second, a look at it all each autoscale_every; nothing where nobody is scaled.
+void Engine::meter_load() {
+  if (!planner_.wants_load()) return next_load_.reset();
+  load_tick_.start(load_tick_every);
+  const Instant now = std::chrono::steady_clock::now();
+  if (!next_load_) next_load_ = now + autoscale_every;
+  const bool due = now >= *next_load_;
+  std::map<InstanceId, LoadMeter::Use> uses;
+  for (const auto& [name, app] : world().apps) {
+    if (!app.app->scale) continue;
+    for (const auto& [ordinal, slot] : app.slots) {
+      for (const Tenant& tenant : slot.tenants) {
+        if (!tenant.started || (!due && load_meter_.knows(tenant.id))) continue;
+        const auto usage = instances_->host().usage(tenant.id);
+        if (!usage) continue;
+        load_meter_.meet(tenant.id, usage->cpu, now);
+        uses[tenant.id] = {.cpu = usage->cpu, .memory_bytes = usage->memory_bytes};
+      }
+    }
+  }
+  std::map<InstanceId, std::uint64_t> in_flight;
+  for (const lb::InstanceStats& stats : traffic_->stats().instances)
+    in_flight[stats.instance] = stats.in_flight;
+  load_meter_.count_in_flight(in_flight);
+  if (!due) return;
+  next_load_ = now + autoscale_every;
+  const auto meminfo = read_small_file("/proc/meminfo");
+  const auto pressure = read_small_file("/proc/pressure/memory");
+  emit(load_meter_.measure(uses, host_load(meminfo ? meminfo.value() : "", pressure ? pressure.value() : ""),
+                           now));
 }
 
 // The loop sleeps until something happens or the planner's next deadline; what was left over keeps it awake.

@@ -12,6 +12,7 @@
 #include "supervisor/drift.h"
 #include "supervisor/event_log.h"
 #include "supervisor/instances.h"
+#include "supervisor/load_meter.h"
 #include "supervisor/log_pipes.h"
 #include "supervisor/planner.h"
 #include "supervisor/state_file.h"
@@ -87,6 +88,7 @@ class Engine {
   void open_handles();
   bool due() const;
   void count_answers();
+  void meter_load();
   void arm();
   void tell();
   void carry_out(const Spawn& action);
@@ -130,7 +132,10 @@ class Engine {
   uv_idle_s* idle_ = nullptr;
   UvDeadline wakeup_;
   std::vector<Drift> drift_;
-  UvTimer drift_look_;                 // once those that have started are what they will be
+  UvTimer drift_look_;  // once those that have started are what they will be
+  LoadMeter load_meter_;
+  UvTimer load_tick_;  // each second while an app is scaled by its load
+  std::optional<Instant> next_load_;
   std::optional<Instant> next_count_;  // of answers, while a rollout is judged by them
 };
 

@@ -15,6 +15,7 @@
 #include "base/time.h"
 #include "health/outcome.h"
 #include "spec/spec.h"
+#include "supervisor/autoscale.h"
 
 namespace muster::supervisor {
 
@@ -128,6 +129,17 @@ struct AnswersCounted {
   std::map<InstanceId, Answers> by_instance;
 };
 
+// What the replicas have used since the last time; every autoscale_every while Planner::wants_load().
+struct LoadSample {
+  std::optional<double> cpu_percent;  // of one core; none: it was not there long enough
+  std::optional<double> in_flight;    // on average; none: no listener counts
+  std::uint64_t memory_bytes = 0;
+};
+struct LoadMeasured {
+  std::map<InstanceId, LoadSample> by_instance;
+  HostLoad host;
+};
+
 // --- from people
 // -----------------------------------------------------------------------------------------------------
 
@@ -195,7 +207,7 @@ struct ShutdownRequested {  // ordered stop; the second one kills everything at 
 
 using Event = std::variant<ProcessStarted, SpawnFailed, ProcessExited, ProcessFrozen, ProcessThawed, TreeGone,
                            ProbeFinished, Notified, LogMatched, StopCommandDone, SnapshotInUse, EndpointIdle,
-                           AnswersCounted, SpecLoaded, SpecRejected, StartCommand, StopCommand,
+                           AnswersCounted, LoadMeasured, SpecLoaded, SpecRejected, StartCommand, StopCommand,
                            RestartCommand, ScaleCommand, DrainCommand, PauseCommand, UndoCommand,
                            CommandAbandoned, FilesChanged, ShutdownRequested>;
 

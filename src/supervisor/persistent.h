@@ -24,6 +24,7 @@ struct PersistentApp {
   std::uint32_t file_revision = 1;   // another one than `revision` after a rollback
   bool undone = false;
   std::vector<PastRevision> history = {};
+  std::optional<int> autoscaled = {};
 };
 
 struct PersistentState {

@@ -121,10 +121,15 @@ PlannedApp plan_app(const World& world, const std::string& name, const spec::App
   } else {
     plan.fields = spec::changed_fields(spec::fields_of(*app->file), spec::fields_of(*fresh));
     if (!plan.fields.empty()) plan.change = PlannedChange::changed;
-    const bool edited = app->scale && app->scale->file_replicas != fresh->replicas;
+    const bool edited =
+        app->scale && (app->scale->file_replicas != fresh->replicas || app->file->scale != fresh->scale);
     plan.hold = hold_text(*app);
-    // An edit of the value that a hold overrides ends it; another revision begins anew.
-    if (!app->scale || edited) plan.wanted = fresh->replicas;
+    // An edit of the value that a hold overrides ends it.
+    if (!app->scale || edited) {
+      plan.wanted = fresh->scale ? std::clamp(app->autoscaled.value_or(fresh->replicas), fresh->scale->min,
+                                              fresh->scale->max)
+                                 : fresh->replicas;
+    }
     if (plan.change == PlannedChange::none) plan.failure = failure_text(*app);
   }
   if (app == nullptr && fresh != nullptr) plan.wanted = fresh->replicas;

@@ -63,6 +63,7 @@ PersistentState Planner::persistent() const {
     saved.held = app.held;
     saved.paused = app.paused;
     saved.scale = app.scale;
+    saved.autoscaled = app.autoscaled;
     for (const auto& [ordinal, slot] : app.slots) {
       if (slot.held) saved.held_ordinals.insert(ordinal);
       if (slot.drained) saved.drained_ordinals.insert(ordinal);

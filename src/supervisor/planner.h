@@ -56,6 +56,8 @@ class Planner {
   [[nodiscard]] PersistentState persistent() const;
   // A rollout under way is judged by its answers: AnswersCounted is due now and then.
   [[nodiscard]] bool wants_answers() const;
+  // An app is scaled by its load: LoadMeasured is due each autoscale_every.
+  [[nodiscard]] bool wants_load() const;
 
  private:
   struct Place {  // where a tenant lives
@@ -87,6 +89,8 @@ class Planner {
   void on(const SnapshotInUse& event);
   void on(const EndpointIdle& event);
   void on(const AnswersCounted& event);
+  void on(const LoadMeasured& event);
+  void scale_by_load(AppWorld& app, const LoadMeasured& event);
   void readiness_probed(Place place, const health::Outcome& outcome);
   void liveness_probed(Place place, const health::Outcome& outcome);
 

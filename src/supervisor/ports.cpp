@@ -46,8 +46,8 @@ void Ports::reserve_those_of(const spec::Spec& spec) {
       reserved_.insert(static_cast<std::uint16_t>(port.base + i));
   };
   for (const spec::App& app : spec.apps) {
-    reserve(app.port, app.replicas);
-    for (const spec::NamedPort& named : app.ports) reserve(named.port, app.replicas);
+    reserve(app.port, app.replicas_max());
+    for (const spec::NamedPort& named : app.ports) reserve(named.port, app.replicas_max());
   }
   for (const spec::Listener& listener : spec.listeners) {
     for (const spec::BindAddress& bind : listener.bind) {

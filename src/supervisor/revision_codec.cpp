@@ -326,6 +326,7 @@ spec::App with_settings_of(const spec::App& file, const spec::App& earlier) {
   spec::App made = earlier;
   made.position = file.position;
   made.replicas = file.replicas;
+  made.scale = file.scale;
   made.after = file.after;
   made.restart = file.restart;
   made.update = file.update;

@@ -74,7 +74,9 @@ bool overlap(const spec::App& one, int replicas, const spec::App& other, int oth
 // The file gave its ports to another app meanwhile: it cannot run again. Empty: it can.
 std::string Planner::ports_lost(const AppWorld& app, const PastRevision& past) const {
   // As many as may come back: an app that is scaled to 0 keeps its ports.
-  const auto replicas = [](const AppWorld& of) { return std::max({1, of.desired(), of.file->replicas}); };
+  const auto replicas = [](const AppWorld& of) {
+    return std::max({1, of.desired(), of.file->replicas_max()});
+  };
   for (const auto& [name, other] : world_.apps) {
     if (&other == &app || other.removed) continue;
     if (overlap(*past.app, replicas(app), *other.app, replicas(other)) ||

@@ -60,6 +60,7 @@ json::object app_to_json(const PersistentApp& app, std::size_t bytes_max) {
   object["paused"] = app.paused;
   if (app.scale)
     object["scale"] = {{"replicas", app.scale->replicas}, {"file_replicas", app.scale->file_replicas}};
+  if (app.autoscaled) object["autoscaled"] = *app.autoscaled;
   object["held_ordinals"] = ordinals_to_json(app.held_ordinals);
   object["drained_ordinals"] = ordinals_to_json(app.drained_ordinals);
   object["failures"] = std::move(failures);
@@ -84,6 +85,8 @@ class AppReader {
     app.held = boolean("held");
     app.paused = object_ && object_->contains("paused") && boolean("paused");  // not in files before 0.2
     app.scale = scale();
+    if (object_ && object_->contains("autoscaled"))
+      app.autoscaled = static_cast<int>(number("autoscaled", 0, limits::replicas_max));
     app.held_ordinals = ordinals("held_ordinals");
     app.drained_ordinals = ordinals("drained_ordinals");
     app.failures = failures();

@@ -110,6 +110,10 @@ json::object app_row(const World& world, const AppWorld& app, const StatusInput&
   row["reason"] = text_or_null(app_reason(world, app));
   row["revision"] = raw(app.revision);
   row["hold"] = text_or_null(hold_text(app));
+  row["scale"] = app.app->scale ? json::value(json::object{{"min", app.app->scale->min},
+                                                           {"max", app.app->scale->max},
+                                                           {"reason", text_or_null(app.scale_reason)}})
+                                : json::value(nullptr);
   json::array replicas;
   for (const ReplicaView& view : replica_views(app)) replicas.push_back(replica(view, app, input));
   row["replicas"] = std::move(replicas);

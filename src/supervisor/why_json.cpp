@@ -106,6 +106,10 @@ void tell_app(Chain& chain, const AppWorld& app, const WhyInput& input) {
                               to_string(app_state(*input.world, app)), ready_count(app), app.desired(),
                               reason.empty() ? "" : "; " + reason));
   if (const std::string hold = hold_text(app); !hold.empty()) chain.push_back("held: " + hold);
+  if (app.app->scale)
+    chain.push_back(fmt::format("scale: {} of {} to {} replicas; {}", app.desired(), app.app->scale->min,
+                                app.app->scale->max,
+                                app.scale_reason.empty() ? "no look at the load yet" : app.scale_reason));
   if (!input.world->spec_error.empty())
     chain.push_back("the newest file is not used: " + input.world->spec_error);
 }

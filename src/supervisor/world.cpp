@@ -100,6 +100,13 @@ bool is_stuck(const AppWorld& app) {
   return mine != nullptr && !mine->failure.empty();
 }
 
+int AppWorld::desired() const {
+  if (removed) return 0;
+  if (scale) return scale->replicas;
+  if (!app->scale) return app->replicas;
+  return std::clamp(autoscaled.value_or(app->replicas), app->scale->min, app->scale->max);
+}
+
 std::string hold_text(const AppWorld& app) {
   if (app.held) return "stopped by hand";
   std::string text;
@@ -109,7 +116,10 @@ std::string hold_text(const AppWorld& app) {
     append(fmt::format("rolled back by hand to revision {}, the file says {}", raw(app.revision),
                        raw(app.file_revision)));
   if (app.scale)
-    append(fmt::format("scaled to {} by hand, the file says {}", app.scale->replicas, app.app->replicas));
+    append(app.app->scale ? fmt::format("scaled to {} by hand, the file says {} to {}", app.scale->replicas,
+                                        app.app->scale->min, app.app->scale->max)
+                          : fmt::format("scaled to {} by hand, the file says {}", app.scale->replicas,
+                                        app.app->replicas));
   for (const auto& [ordinal, slot] : app.slots) {
     if (slot.held) append(to_string(slot.replica) + " stopped by hand");
     if (slot.drained) append(to_string(slot.replica) + " drained by hand");

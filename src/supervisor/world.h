@@ -35,6 +35,7 @@
 #include "base/ids.h"
 #include "health/verdict.h"
 #include "spec/spec.h"
+#include "supervisor/autoscale.h"
 #include "supervisor/event.h"
 
 namespace muster::supervisor {
@@ -195,9 +196,12 @@ struct AppWorld {
   bool held = false;    // stopped by hand
   bool paused = false;  // by hand: its requests wait in the queue
   std::optional<ScaleHold> scale;
+  std::optional<int> autoscaled;  // by load, as `scale` of the spec says
+  Autoscaler scaler;
+  std::string scale_reason;  // of the newest look at the load
   std::map<int, Slot> slots;
 
-  [[nodiscard]] int desired() const { return removed ? 0 : scale ? scale->replicas : app->replicas; }
+  [[nodiscard]] int desired() const;
 };
 
 struct World {

@@ -16,6 +16,7 @@
 //   GET /           "APP/ORDINAL TEXT PID", X-Replica: APP/ORDINAL
 //   GET /healthz    200, or 503 after GET /sick until GET /well
 //   GET /sleep/MS   the answer to /, late
+//   GET /burn/MS    the answer to /, after so much work
 //   GET /mute       no watchdog ping from now on
 //   GET /say/WORD   prints WORD to its output
 //   POST            "LENGTH" of the body
@@ -53,6 +54,12 @@ std::string environment(const char* key) {
 
 void pause_ms(long count) {
   std::this_thread::sleep_for(std::chrono::milliseconds(count));
+}
+
+void burn_ms(long count) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(count);
+  while (std::chrono::steady_clock::now() < end) {
+  }
 }
 
 void leave_a_stray_behind() {
@@ -149,6 +156,7 @@ bool answer(int client, const Request& request) {
   if (target == "/") status = answer_status;
   if (target == "/healthz" && sick) status = 503;
   if (target.starts_with("/sleep/")) pause_ms(std::atol(target.c_str() + 7));
+  if (target.starts_with("/burn/")) burn_ms(std::atol(target.c_str() + 6));
   if (target.starts_with("/say/")) std::printf("%s\n", target.c_str() + 5);
   if (request.method == "POST") body = std::to_string(request.length) + "\n";
   std::string message = "HTTP/1.1 " + std::to_string(status) +

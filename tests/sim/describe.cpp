@@ -46,6 +46,9 @@ struct EventText {
     return fmt::format("snapshot {} in use", raw(e.version));
   }
   std::string operator()(const EndpointIdle& e) const { return fmt::format("idle {}", raw(e.instance)); }
+  std::string operator()(const LoadMeasured& e) const {
+    return fmt::format("load of {} measured", e.by_instance.size());
+  }
   std::string operator()(const AnswersCounted& e) const {
     std::string text = "answers:";
     for (const auto& [id, answers] : e.by_instance)

@@ -53,7 +53,7 @@ std::string spec_with(Section section, const std::string& line) {
     case Section::update:
       return app + "[app.a.update]\n" + line + "\n";
     case Section::scale:
-      return "";
+      return app + "[app.a.scale]\n" + line + "\n";
   }
   return "";
 }

@@ -1,0 +1,295 @@
+#include "supervisor/autoscale.h"
+
+#include <cmath>
+#include <random>
+
+#include "gmock/gmock.h"
+#include "unit/supervisor/host.h"
+
+namespace muster::sim {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr Nanos look_every = autoscale_every;
+const HostRoom all_room{.more = 1'000'000, .why = ""};
+
+spec::Scale scale_of(int min, int max, Millis window = Millis{300'000}) {
+  return spec::Scale{
+      .min = min, .max = max, .cpu = 50, .in_flight = std::nullopt, .window = window, .cooldown = Millis{0}};
+}
+
+MetricLoad cpu(const std::vector<std::optional<double>>& values, int unready = 0, double target = 50) {
+  MetricLoad metric{
+      .name = "cpu", .unit = " %", .target = target, .missing_down = std::max(100.0, target), .replicas = {}};
+  for (const auto& value : values) metric.replicas.push_back({.ready = true, .value = value});
+  for (int index = 0; index < unready; ++index)
+    metric.replicas.push_back({.ready = false, .value = std::nullopt});
+  return metric;
+}
+
+constexpr std::optional<double> none = std::nullopt;
+
+TEST(Autoscale, ReplicasRiseAndFallWithTheRatio) {
+  EXPECT_EQ(recommended(cpu({100, 100}), 2), 4);
+  EXPECT_EQ(recommended(cpu({25, 25, 25, 25}), 4), 2);
+  EXPECT_EQ(recommended(cpu({60, 60}), 2), 3);   // ceil(2.4)
+  EXPECT_EQ(recommended(cpu({90, 10}), 2), 2);   // the average counts
+  EXPECT_EQ(recommended(cpu({0, 0, 0}), 3), 0);  // min is the caller's
+}
+
+TEST(Autoscale, WithinATenthNothingChanges) {
+  EXPECT_EQ(recommended(cpu({55, 55}), 2), 2);
+  EXPECT_EQ(recommended(cpu({45, 45}), 2), 2);
+  EXPECT_EQ(recommended(cpu({56, 56}), 2), 3);
+  EXPECT_EQ(recommended(cpu({44.9, 44.9, 44.9, 44.9, 44.9, 44.9, 44.9, 44.9, 44.9, 44.9}), 10), 9);
+}
+
+TEST(Autoscale, WhatIsNotMeasuredTurnsNoDirection) {
+  // Up: as if idle.
+  EXPECT_EQ(recommended(cpu({150, 150, none}), 3), 6);
+  EXPECT_EQ(recommended(cpu({60, 60, none}), 3), 3);
+  EXPECT_EQ(recommended(cpu({150}, 1), 2), 3);
+  EXPECT_EQ(recommended(cpu({60}, 3), 4), 4);
+  // Down: as if fully loaded; those that are not ready do not count.
+  EXPECT_EQ(recommended(cpu({10, 10, none}), 3), 3);
+  EXPECT_EQ(recommended(cpu({10, 10, 10, 10, none}), 5), 3);
+  EXPECT_EQ(recommended(cpu({10, 10}, 2), 4), 1);
+  EXPECT_EQ(recommended(cpu({none, none}), 2), std::nullopt);
+  EXPECT_EQ(recommended(cpu({}, 2), 2), std::nullopt);
+}
+
+TEST(Autoscale, TheLargestOfAllMetricsWins) {
+  MetricLoad flight = cpu({8, 8}, 0, 2);
+  flight.name = "in_flight";
+  flight.unit = "";
+  Autoscaler scaler;
+  const auto verdict = scaler.look(scale_of(1, 20), {cpu({60, 60}), flight}, 2, all_room, Instant{});
+  EXPECT_EQ(verdict.replicas, 6);  // 8 by in_flight, 4 more at once
+  EXPECT_EQ(verdict.why, "in_flight is 8 on average of 2 ready, target 2");
+}
+
+TEST(Autoscale, OneMetricWithoutAMeasurementKeepsWhatThereIs) {
+  Autoscaler scaler;
+  MetricLoad flight = cpu({none, none, none, none}, 0, 2);
+  EXPECT_EQ(
+      scaler.look(scale_of(1, 20, Millis{0}), {cpu({1, 1, 1, 1}), flight}, 4, all_room, Instant{}).replicas,
+      4);
+  EXPECT_EQ(scaler.look(scale_of(1, 20), {flight}, 4, all_room, Instant{}).why, "nothing was measured");
+}
+
+TEST(Autoscale, UpByAsManyAsThereAreOrFourInFifteenSeconds) {
+  Autoscaler scaler;
+  const spec::Scale scale = scale_of(1, 100);
+  std::vector<int> course;
+  int replicas = 1;
+  Instant now{};
+  for (int look = 0; look < 5; ++look, now += look_every) {
+    replicas = scaler
+                   .look(scale,
+                         {cpu(std::vector<std::optional<double>>(static_cast<std::size_t>(replicas),
+                                                                 5000.0 / replicas))},
+                         replicas, all_room, now)
+                   .replicas;
+    course.push_back(replicas);
+  }
+  EXPECT_THAT(course, ElementsAre(5, 10, 20, 40, 80));
+}
+
+TEST(Autoscale, TwoLooksWithinFifteenSecondsShareTheRate) {
+  Autoscaler scaler;
+  const spec::Scale scale = scale_of(1, 100);
+  EXPECT_EQ(scaler.look(scale, {cpu({5000})}, 1, all_room, Instant{}).replicas, 5);
+  EXPECT_EQ(scaler.look(scale, {cpu({1000, 1000, 1000, 1000, 1000})}, 5, all_room, Instant{} + 5s).replicas,
+            5);
+}
+
+TEST(Autoscale, DownOnlyWhenTheWholeWindowNeededFewer) {
+  Autoscaler scaler;
+  const spec::Scale scale = scale_of(1, 10, Millis{60'000});
+  Instant now{};
+  EXPECT_EQ(scaler.look(scale, {cpu({50, 50, 50, 50})}, 4, all_room, now).replicas, 4);
+  for (int look = 1; look <= 4; ++look) {
+    const auto verdict = scaler.look(scale, {cpu({5, 5, 5, 5})}, 4, all_room, now + look * look_every);
+    EXPECT_EQ(verdict.replicas, 4) << look;
+    EXPECT_THAT(verdict.why, HasSubstr("more were needed within the last 60 s"));
+  }
+  EXPECT_EQ(scaler.look(scale, {cpu({5, 5, 5, 5})}, 4, all_room, now + 5 * look_every).replicas, 1);
+}
+
+TEST(Autoscale, NothingWithinTheCooldown) {
+  Autoscaler scaler;
+  spec::Scale scale = scale_of(1, 100);
+  scale.cooldown = Millis{60'000};
+  EXPECT_EQ(scaler.look(scale, {cpu({100})}, 1, all_room, Instant{}).replicas, 2);
+  const auto soon = scaler.look(scale, {cpu({100, 100})}, 2, all_room, Instant{} + 30s);
+  EXPECT_EQ(soon.replicas, 2);
+  EXPECT_THAT(soon.why, HasSubstr("cooldown"));
+  EXPECT_EQ(scaler.look(scale, {cpu({100, 100})}, 2, all_room, Instant{} + 60s).replicas, 4);
+}
+
+TEST(Autoscale, MinAndMaxHold) {
+  Autoscaler scaler;
+  const auto most = scaler.look(scale_of(2, 3), {cpu({500, 500})}, 2, all_room, Instant{});
+  EXPECT_EQ(most.replicas, 3);
+  EXPECT_THAT(most.why, HasSubstr("`max` is 3"));
+  EXPECT_EQ(scaler.look(scale_of(2, 3, Millis{0}), {cpu({0, 0, 0})}, 3, all_room, Instant{} + 1h).replicas,
+            2);
+}
+
+TEST(Autoscale, TheHostsMemoryBoundsTheWayUp) {
+  constexpr std::uint64_t mib = 1U << 20U;
+  const HostLoad host{.memory_total = 1000 * mib, .memory_available = 350 * mib, .memory_pressure = 0};
+  const HostRoom room = host_room(host, 100 * mib);
+  EXPECT_EQ(room.more, 2);  // 350 - 100 that are kept
+  Autoscaler scaler;
+  const auto verdict = scaler.look(scale_of(1, 100), {cpu({500})}, 1, room, Instant{});
+  EXPECT_EQ(verdict.replicas, 3);
+  EXPECT_THAT(verdict.why, HasSubstr("the host has 350 MiB of memory available, a replica takes 100 MiB"));
+  EXPECT_EQ(
+      host_room({.memory_total = 1000 * mib, .memory_available = 50 * mib, .memory_pressure = 0}, mib).more,
+      0);
+  EXPECT_EQ(
+      host_room({.memory_total = 1000 * mib, .memory_available = 900 * mib, .memory_pressure = 25}, mib).more,
+      0);
+  // What is not known bounds nothing.
+  EXPECT_GT(host_room(HostLoad{}, 100 * mib).more, 1000);
+  EXPECT_GT(host_room(host, 0).more, 1000);
+}
+
+// A reference that is as short as the documents: without rates, windows and what is not measured.
+int reference(double total, int replicas, double target, int min, int max) {
+  const double ratio = total / replicas / target;
+  const int wanted =
+      std::abs(ratio - 1) <= 0.1 ? replicas : static_cast<int>(std::ceil(ratio * replicas - 1e-9));
+  return std::clamp(wanted, min, max);
+}
+
+TEST(Autoscale, ReachesAndKeepsWhatTheFormulaSays) {
+  std::mt19937_64 random(3);
+  for (int run = 0; run < 500; ++run) {
+    const auto pick = [&](int low, int high) {
+      return low + static_cast<int>(random() % static_cast<std::uint64_t>(high - low + 1));
+    };
+    const int min = pick(1, 4);
+    const int max = min + pick(0, 30);
+    const double total = pick(0, 4000);
+    spec::Scale scale = scale_of(min, max, Millis{pick(0, 8) * 15'000});
+    Autoscaler scaler;
+    int replicas = pick(min, max);
+    int still = 0;
+    for (int look = 0; look < 60; ++look) {
+      const std::vector<std::optional<double>> values(static_cast<std::size_t>(replicas), total / replicas);
+      const int next =
+          scaler.look(scale, {cpu(values)}, replicas, all_room, Instant{} + look * look_every).replicas;
+      ASSERT_GE(next, min);
+      ASSERT_LE(next, max);
+      still = next == replicas ? still + 1 : 0;
+      replicas = next;
+    }
+    // Constant load: it has come to rest, where the formula rests.
+    EXPECT_GT(still, 20) << "run " << run;
+    EXPECT_EQ(replicas, reference(total, replicas, 50, min, max)) << "run " << run << ", total " << total;
+  }
+}
+
+TEST(Autoscale, MoreLoadNeverMeansFewer) {
+  for (int replicas = 1; replicas < 12; ++replicas) {
+    int before = 0;
+    for (double total = 0; total < 3000; total += 7) {
+      const std::vector<std::optional<double>> values(static_cast<std::size_t>(replicas), total / replicas);
+      const int wanted = *recommended(cpu(values), replicas);
+      EXPECT_GE(wanted, before) << replicas << " at " << total;
+      before = wanted;
+    }
+  }
+}
+
+// --- with the planner
+
+spec::App scaled_app() {
+  spec::App web = port_app("web", 2);
+  web.scale = scale_of(2, 8, Millis{30'000});
+  return web;
+}
+
+LoadMeasured load(Host& host, double total) {
+  LoadMeasured event;
+  const int ready = host.ready("web");
+  for (const Process* process : host.processes("web")) {
+    LoadSample sample;
+    sample.cpu_percent = total / ready;
+    sample.memory_bytes = 1U << 20U;
+    event.by_instance[process->id] = sample;
+  }
+  return event;
+}
+
+TEST(ScaledByLoad, RisesAndFallsWithIt) {
+  Host host(spec_of({scaled_app()}, {listener("front", "web")}));
+  ASSERT_TRUE(host.settle());
+  EXPECT_TRUE(host.planner().wants_load());
+  for (int look = 0; look < 3; ++look) {
+    host.send(load(host, 300));
+    host.advance(15s);
+  }
+  EXPECT_EQ(host.ready("web"), 6);
+  EXPECT_EQ(host.routed("web").size(), 6U);
+  EXPECT_THAT(host.notes("scale").front(),
+              HasSubstr("2 -> 6 replicas: cpu is 150 % of a core on average of 2 ready"));
+  for (int look = 0; look < 4; ++look) {
+    host.send(load(host, 30));
+    host.advance(15s);
+  }
+  EXPECT_EQ(host.ready("web"), 2);
+}
+
+TEST(ScaledByLoad, AHoldByHandWins) {
+  Host host(spec_of({scaled_app()}));
+  ASSERT_TRUE(host.settle());
+  host.scale("web", 3);
+  ASSERT_TRUE(host.settle());
+  EXPECT_FALSE(host.planner().wants_load());
+  host.send(load(host, 400));
+  host.advance(15s);
+  EXPECT_EQ(host.ready("web"), 3);
+  EXPECT_EQ(hold_text(host.app("web")), "scaled to 3 by hand, the file says 2 to 8");
+  host.scale("web", std::nullopt);
+  ASSERT_TRUE(host.settle());
+  host.send(load(host, 400));
+  host.advance(15s);
+  EXPECT_EQ(host.ready("web"), 6);
+}
+
+TEST(ScaledByLoad, ARestartOfTheDaemonKeepsTheNumber) {
+  Host first(spec_of({scaled_app()}));
+  ASSERT_TRUE(first.settle());
+  first.send(load(first, 250));
+  first.advance(15s);
+  ASSERT_EQ(first.ready("web"), 5);
+  Host second(spec_of({scaled_app()}), RunMode::daemon, first.saved());
+  ASSERT_TRUE(second.settle());
+  EXPECT_EQ(second.ready("web"), 5);
+}
+
+TEST(ScaledByLoad, AnEditOfTheBoundsHoldsAtOnceAndRestartsNothing) {
+  Host host(spec_of({scaled_app()}));
+  ASSERT_TRUE(host.settle());
+  host.send(load(host, 250));
+  host.advance(15s);
+  ASSERT_EQ(host.ready("web"), 5);
+  spec::App edited = scaled_app();
+  edited.scale->max = 3;
+  host.load(spec_of({edited}));
+  ASSERT_TRUE(host.settle());
+  EXPECT_EQ(host.ready("web"), 3);
+  EXPECT_EQ(host.spawns().size(), 5U);
+  edited.scale.reset();
+  host.load(spec_of({edited}));
+  ASSERT_TRUE(host.settle());
+  EXPECT_EQ(host.ready("web"), 2);
+}
+
+}  // namespace
+}  // namespace muster::sim
