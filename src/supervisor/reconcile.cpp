@@ -200,7 +200,8 @@ void Planner::end_unwanted(AppWorld& app, Slot& slot) {
   for (Tenant& tenant : slot.tenants) leave({&app, &slot, &tenant}, leaving, why);
   if (slot.tenants.empty() && (slot.phase != Phase::stopped || slot.reason != why)) {
     set_idle(slot, Phase::stopped, why);
-    slot.failures = slot.failures_unready = 0;
+    // The next daemon goes on with the backoff.
+    if (!world_.shutting_down) slot.failures = slot.failures_unready = 0;
   }
 }
 
