@@ -423,9 +423,10 @@ void Planner::reconcile_app(AppWorld& app) {
     if (std::exchange(slot.port_busy, false)) free_ports(app, slot);
     if (may_host(app, slot)) start_if_due(app, slot);
   }
-  std::erase_if(app.slots, [&](const auto& entry) {
+  const auto forgotten = std::erase_if(app.slots, [&](const auto& entry) {
     return entry.second.tenants.empty() && entry.first >= app.desired() && !world_.shutting_down;
   });
+  if (forgotten > 0) changed();  // with their holds and backoff
 }
 
 void Planner::reconcile() {
