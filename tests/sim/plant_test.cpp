@@ -187,8 +187,7 @@ TEST(PlantedBug, AStateThatIsNotSavedIsFound) {
     std::erase_if(actions, [](const Action& action) { return std::holds_alternative<SaveState>(action); });
   };
   expect_found(
-      "state not saved", [&](HostOptions& options) { options.seam.actions = lose; },
-      "state file");
+      "state not saved", [&](HostOptions& options) { options.seam.actions = lose; }, "state file");
 }
 
 TEST(PlantedBug, ALostEndOfATreeIsFound) {
