@@ -200,7 +200,8 @@ void Planner::end_unwanted(AppWorld& app, Slot& slot) {
   for (Tenant& tenant : slot.tenants) leave({&app, &slot, &tenant}, leaving, why);
   if (slot.tenants.empty() && (slot.phase != Phase::stopped || slot.reason != why)) {
     set_idle(slot, Phase::stopped, why);
-    slot.failures = slot.failures_unready = 0;
+    // The next daemon goes on with the backoff.
+    if (!world_.shutting_down) slot.failures = slot.failures_unready = 0;
   }
 }
 
@@ -322,9 +323,13 @@ bool has_room_beside(const Slot& slot, const Tenant* old) {
 // it is: what breaks at once breaks no more than a few.
 void Planner::start_heirs(AppWorld& app, Round& round, const RolloutBounds& bounds) {
   const int unready_max = bounds.surge + (app.app->update.unavailable_given ? bounds.unavailable : 0);
+  // One that failed keeps its place of the surge and is tried again in it; the surge may have shrunk meanwhile.
+  auto beside =
+      std::ranges::count_if(round.pairs, [](const Succession& pair) { return pair.heir != nullptr; });
   for (const Succession& pair : round.pairs) {
     if (pair.heir != nullptr) continue;
     const bool trying = pair.slot->phase == Phase::backoff;
+    if (trying && beside >= bounds.surge) continue;
     const bool new_revision = pair.old->revision != app.revision;
     const bool full =
         round.surging >= bounds.surge || (new_revision && round.surging + round.broken >= unready_max);
@@ -332,7 +337,9 @@ void Planner::start_heirs(AppWorld& app, Round& round, const RolloutBounds& boun
     if (!has_room_beside(*pair.slot, pair.old)) continue;
     const auto before = std::ssize(pair.slot->tenants);
     start_if_due(app, *pair.slot);
-    if (!trying && std::ssize(pair.slot->tenants) > before) ++round.surging;
+    if (std::ssize(pair.slot->tenants) <= before) continue;
+    ++beside;
+    if (!trying) ++round.surging;
   }
 }
 
@@ -343,7 +350,10 @@ void Planner::make_room(AppWorld& app, Round& round, const RolloutBounds& bounds
     if (round.available <= round.wanted - bounds.unavailable) return;
     // A start may have moved the tenants.
     const auto old = std::ranges::find(pair.slot->tenants, pair.old_id, &Tenant::id);
-    if (pair.slot->phase != Phase::waiting || !has_room_beside(*pair.slot, &*old)) continue;
+    // Without a surge no heir can be tried beside it.
+    const bool may_go =
+        pair.slot->phase == Phase::waiting || (bounds.surge == 0 && pair.slot->phase == Phase::backoff);
+    if (!may_go || !has_room_beside(*pair.slot, &*old)) continue;
     leave({&app, pair.slot, &*old}, Leaving::replaced, why);
     --round.available;
   }
@@ -422,9 +432,10 @@ void Planner::reconcile_app(AppWorld& app) {
     if (std::exchange(slot.port_busy, false)) free_ports(app, slot);
     if (may_host(app, slot)) start_if_due(app, slot);
   }
-  std::erase_if(app.slots, [&](const auto& entry) {
+  const auto forgotten = std::erase_if(app.slots, [&](const auto& entry) {
     return entry.second.tenants.empty() && entry.first >= app.desired() && !world_.shutting_down;
   });
+  if (forgotten > 0) changed();  // with their holds and backoff
 }
 
 void Planner::reconcile() {

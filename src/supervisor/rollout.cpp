@@ -92,9 +92,11 @@ PastRevision& Planner::in_force(AppWorld& app) {
   return *at;
 }
 
+// What an edit brought back under a new number is no other revision to go back to.
 const PastRevision* Planner::fallback(const AppWorld& app) {
   for (auto at = app.history.rbegin(); at != app.history.rend(); ++at) {
-    if (at->number != app.revision && at->was_ready && at->failure.empty()) return &*at;
+    const bool good = at->number != app.revision && at->was_ready && at->failure.empty();
+    if (good && spec::revision_text(*at->app) != app.revision_text) return &*at;
   }
   return nullptr;
 }

@@ -39,7 +39,9 @@ json::array history_to_json(const std::vector<PastRevision>& history, std::size_
   for (auto at = history.rbegin(); at != history.rend(); ++at) {  // NOLINT(modernize-loop-convert)
     json::object past;
     past["number"] = raw(at->number);
-    past["since_ms"] = std::chrono::duration_cast<Millis>(at->since.time_since_epoch()).count();
+    // A clock that is far off must not make a state that cannot be read.
+    const std::int64_t since_ms = std::chrono::duration_cast<Millis>(at->since.time_since_epoch()).count();
+    past["since_ms"] = std::clamp<std::int64_t>(since_ms, 0, since_ms_max);
     past["was_ready"] = at->was_ready;
     if (!at->failure.empty()) past["failure"] = at->failure;
     past["app"] = settings_to_json(*at->app);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks who may include whom: base < spec < {health, lb} < supervisor < cli, main; and what pure files may touch.
+"""Checks who may include whom: base < spec < {health, lb} < supervisor < simulator < cli, main; and what pure files may touch.
 
 A pure file decides and nothing else: it includes no event loop and no logger and reads no clock, not even by way of
 another header of ours. Every file is pure unless its source stands in a set(…SHELLS …) of its module's CMakeLists.txt.
@@ -19,8 +19,9 @@ MAY_INCLUDE = {
     "health": {"base", "spec", "health"},
     "lb": {"base", "spec", "lb"},
     "supervisor": {"base", "spec", "health", "lb", "supervisor"},
-    "cli": {"base", "spec", "health", "lb", "supervisor", "cli"},
-    "main": {"base", "spec", "health", "lb", "supervisor", "cli"},
+    "simulator": {"base", "spec", "health", "lb", "supervisor", "simulator"},
+    "cli": {"base", "spec", "health", "lb", "supervisor", "simulator", "cli"},
+    "main": {"base", "spec", "health", "lb", "supervisor", "simulator", "cli"},
 }
 
 # base is the vocabulary of both sides, cli and main are all shell; there only the direction is checked.

@@ -1,48 +1,49 @@
-// What must hold after every step, whatever happened. The host calls in; a broken one is reported to it.
+// What must hold after every step, whatever happened. They look on; a broken one is reported to the host.
 #pragma once
 
-#include <deque>
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
-#include "supervisor/planner.h"
+#include "sim/hold_rules.h"
+#include "sim/rollout_rules.h"
+#include "sim/start_rules.h"
+#include "simulator/fake_host.h"
 
 namespace muster::sim {
 
-class SimHost;
-
 class Invariants {
  public:
-  explicit Invariants(SimHost& host) : host_(host) {}
+  explicit Invariants(FakeHost& host) : host_(host), starts_(host), holds_(host), rollouts_(host) {}
+  Invariants(const Invariants&) = delete;
+  Invariants& operator=(const Invariants&) = delete;
 
-  void before_step(const std::vector<supervisor::Event>& events);
-  void on_spawn(const supervisor::Spawn& spawn);
-  void after_step();
+  Watcher watcher();
   // Nothing is left to do: the World is what Spec and holds want. Empty, or what is missing.
   [[nodiscard]] std::string unfinished() const;
 
  private:
-  struct Starts {
-    std::deque<Instant> times;  // of the last minute
-    std::deque<Instant>
-        excuses;  // each allows further starts: commands, edits, starts that failed on our side
+  struct Departure {
+    Instant since;
+    Nanos drain{0};
+    bool hasty = false;  // hangs, or everything is to end at once: in-flight requests are lost anyway
   };
 
-  void excuse(const std::string& app, std::optional<int> ordinal);
-  void check_tenant(const supervisor::AppWorld& app, const supervisor::Tenant& tenant);
-  void check_rollout(const std::string& name, const supervisor::AppWorld& app);
-  void check_app(const std::string& name, const supervisor::AppWorld& app);
-  [[nodiscard]] std::string unfinished(const supervisor::AppWorld& app) const;
+  void before_step(const std::vector<Event>& events);
+  void after_step(const std::vector<Action>& actions);
+  void on_restart();
+  void check_tenant(const Tenant& tenant);
+  void check_app(const std::string& name, const AppWorld& app);
+  void check_signal(InstanceId id);
+  [[nodiscard]] std::string unfinished(const AppWorld& app) const;
+  [[nodiscard]] std::string unfinished(const AppWorld& app, const Slot& slot) const;
+  [[nodiscard]] std::string unfinished_routes() const;
 
-  SimHost& host_;
-  std::map<ReplicaId, Starts> starts_;
-  std::map<std::string, int> most_desired_;
-  std::map<std::string, int> most_surge_;
-  std::map<std::string, Revision> in_force_;
-  std::set<std::string> at_once_;  // apps that a command of this step takes down all together
-  std::set<InstanceId> fit_;       // ready before this step
+  FakeHost& host_;
+  StartRules starts_;
+  HoldRules holds_;
+  RolloutRules rollouts_;
+  std::map<InstanceId, Departure> leaving_;
 };
 
 }  // namespace muster::sim

@@ -1,26 +1,13 @@
 // Random specs and random edits of them, valid by the contract: no cycle in `after`, no overlapping ports.
 #pragma once
 
-#include <random>
 #include <string>
 #include <vector>
 
+#include "sim/random.h"
 #include "sim/spec_builder.h"
 
 namespace muster::sim {
-
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : engine_(seed) {}
-  // 0 … n-1
-  int below(int n) { return static_cast<int>(engine_() % static_cast<std::uint64_t>(n)); }
-  int between(int low, int high) { return low + below(high - low + 1); }
-  bool percent(int chance) { return below(100) < chance; }
-  Millis millis(int low, int high) { return Millis{between(low, high)}; }
-
- private:
-  std::mt19937_64 engine_;
-};
 
 class RandomSpec {
  public:

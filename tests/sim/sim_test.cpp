@@ -1,112 +1,107 @@
-// Ten thousand seeds, and the proof that the simulator sees what it is there for.
-//   sim_tests --first N --seeds M      which seeds
+// Ten thousand seeds.
+//   sim_tests --seeds A..B             which seeds
 //   sim_tests --seed N                 one seed again, with the trace of its last steps
+//   sim_tests --seed N --steps         what that seed is: the stack and what is done to it
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
 #include "fmt/core.h"
 #include "gtest/gtest.h"
-#include "sim/chaos.h"
+#include "sim/scenario.h"
+#include "sim/shrink.h"
 
 namespace muster::sim {
 namespace {
 
-std::uint64_t first_seed = 1;
-std::uint64_t seeds = 500;
-bool replay = false;
+struct Wanted {
+  std::uint64_t first = 1;
+  std::uint64_t last = 500;
+  bool replay = false;
+  bool steps = false;
+};
+Wanted wanted;
 
-std::string report(std::uint64_t seed, const SeedResult& result) {
-  return fmt::format("seed {}: {}", seed, result.violation);
+void print_trace(const RunResult& result) {
+  for (const std::string& line : result.trace) fmt::print("{}\n", line);
 }
 
-void print_trace(const SeedResult& result) {
-  for (const std::string& line : result.trace) fmt::print("{}\n", line);
+// The smallest scenario that breaks the same, and its trace.
+void explain(const Scenario& scenario) {
+  Shrunk shrunk = shrink(scenario);
+  fmt::print("\nshrunk from {} steps to {} by {} runs: {}\n{}\n", scenario.steps.size(),
+             shrunk.scenario.steps.size(), shrunk.runs, shrunk.violation, describe(shrunk.scenario));
+  print_trace(run(shrunk.scenario, {.trace = true}));
 }
 
 TEST(Simulator, EveryInvariantHoldsUnderEverySeed) {
   std::uint64_t steps = 0;
-  for (std::uint64_t seed = first_seed; seed < first_seed + seeds; ++seed) {
-    SeedResult result = run_seed(seed, replay);
+  for (std::uint64_t seed = wanted.first; seed <= wanted.last; ++seed) {
+    const Scenario scenario = scenario_of(seed);
+    const RunResult result = run(scenario, {.trace = wanted.replay});
     steps += result.steps;
-    if (!replay && !result.violation.empty()) result = run_seed(seed, true);
-    if (!result.violation.empty() || replay) print_trace(result);
-    ASSERT_EQ(result.violation, "") << report(seed, result) << "\n(again: sim_tests --seed " << seed << ")";
+    if (wanted.replay) print_trace(result);
+    if (!result.violation.empty()) explain(scenario);
+    ASSERT_EQ(result.violation, "") << "(again: sim_tests --seed " << seed << ")";
   }
-  fmt::print("{} seeds from {}, {} steps\n", seeds, first_seed, steps);
-  EXPECT_GT(steps, seeds);
+  fmt::print("seeds {} to {}, {} steps\n", wanted.first, wanted.last, steps);
+  EXPECT_GT(steps, wanted.last - wanted.first);
 }
 
 TEST(Simulator, TheSameSeedDoesTheSame) {
-  const SeedResult one = run_seed(first_seed, true);
-  const SeedResult two = run_seed(first_seed, true);
-  EXPECT_EQ(one.trace, two.trace);
-}
-
-// Each bug is planted between planner and host; the first seeds have to find it, and name it as it is.
-struct Plant {
-  const char* name;
-  std::function<void(HostOptions&)> plant;
-  const char* words;
-};
-
-void expect_found(const Plant& plant) {
-  constexpr std::uint64_t patience = 200;
-  for (std::uint64_t seed = first_seed; seed < first_seed + patience; ++seed) {
-    const SeedResult result = run_seed(seed, false, plant.plant);
-    if (result.violation.find(plant.words) == std::string::npos) continue;
-    fmt::print("{}: {}\n", plant.name, report(seed, result));
-    EXPECT_EQ(run_seed(seed, false, plant.plant).violation, result.violation) << "a seed has to replay";
-    return;
+  for (const std::uint64_t seed : {1U, 2U, 3U}) {
+    const RunResult one = run(scenario_of(seed), {.trace = true});
+    const RunResult two = run(scenario_of(seed), {.trace = true});
+    EXPECT_EQ(one.trace, two.trace);
   }
-  ADD_FAILURE() << plant.name << " was not found by " << patience << " seeds";
 }
 
-TEST(PlantedBug, AForgottenDrainIsFound) {
-  expect_found({"forgotten drain", [](HostOptions& options) { options.seam.acknowledge_early = true; },
-                "while a worker may still pick it"});
+// Only then can parts of it be left out.
+TEST(Simulator, WhatWasWrittenDownRunsAsItWasDrawn) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Scenario scenario = scenario_of(seed);
+    const RunResult drawn = run(scenario, {.trace = true, .record = &scenario.oddities});
+    scenario.drawn = false;
+    EXPECT_EQ(drawn.trace, run(scenario, {.trace = true}).trace) << "seed " << seed;
+  }
 }
 
-TEST(PlantedBug, ADoubleSpawnIsFound) {
-  const auto twice = [](std::vector<Action>& actions) {
-    for (std::size_t index = 0; index < actions.size(); ++index) {
-      const auto* spawn = std::get_if<Spawn>(&actions[index]);
-      if (spawn == nullptr || !spawn->app->exclusive_slots()) continue;
-      Spawn second = *spawn;
-      second.instance = InstanceId{raw(spawn->instance) + 1'000'000};
-      actions.insert(actions.begin() + static_cast<std::ptrdiff_t>(index) + 1, second);
-      return;
+bool choose(int argc, char** argv) {
+  for (int index = 1; index < argc; ++index) {
+    const std::string word = argv[index];
+    if (word == "--steps") {
+      wanted.steps = true;
+      continue;
     }
-  };
-  expect_found({"double spawn", [&](HostOptions& options) { options.seam.actions = twice; },
-                "two tenants of one exclusive ordinal"});
-}
-
-TEST(PlantedBug, ALostExitIsFound) {
-  const auto lose = [](std::vector<Event>& events) {
-    std::erase_if(events, [](const Event& event) { return std::holds_alternative<ProcessExited>(event); });
-  };
-  expect_found({"lost exit", [&](HostOptions& options) { options.seam.events = lose; }, "has no process"});
+    if (index + 1 == argc) return false;
+    char* end = argv[++index];
+    wanted.first = wanted.last = std::strtoull(end, &end, 10);
+    if (word == "--seed" && *end == '\0') {
+      wanted.replay = true;
+    } else if (word == "--seeds" && std::strncmp(end, "..", 2) == 0) {
+      wanted.last = std::strtoull(end + 2, &end, 10);
+      if (*end != '\0') return false;
+    } else {
+      return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace
-
-void choose(int argc, char** argv) {
-  for (int index = 1; index + 1 < argc; ++index) {
-    const auto value = std::strtoull(argv[index + 1], nullptr, 10);
-    if (std::strcmp(argv[index], "--first") == 0) first_seed = value;
-    if (std::strcmp(argv[index], "--seeds") == 0) seeds = value;
-    if (std::strcmp(argv[index], "--seed") != 0) continue;
-    first_seed = value;
-    seeds = 1;
-    replay = true;
-  }
-}
 }  // namespace muster::sim
 
 int main(int argc, char** argv) {
+  using namespace muster::sim;
   testing::InitGoogleTest(&argc, argv);
-  muster::sim::choose(argc, argv);
-  if (muster::sim::replay) testing::GTEST_FLAG(filter) = "Simulator.EveryInvariant*";
+  if (!choose(argc, argv)) {
+    fmt::print(stderr, "sim_tests [--seeds A..B | --seed N [--steps]]\n");
+    return 64;
+  }
+  if (wanted.steps) {
+    fmt::print("{}", describe(scenario_of(wanted.first)));
+    return 0;
+  }
+  if (wanted.replay) testing::GTEST_FLAG(filter) = "Simulator.EveryInvariant*";
   return RUN_ALL_TESTS();
 }

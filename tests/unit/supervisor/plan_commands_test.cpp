@@ -147,7 +147,7 @@ TEST(Commands, AWaitEndsWhenTheAppCannotBeStarted) {
   Host host(spec_of({app("web")}));
   host.conduct = [](const Spawn&) {
     Conduct conduct;
-    conduct.fails = SpawnFailure::exec;
+    conduct.fails = StartFault::no_program;
     return conduct;
   };
   const CommandId id = host.restart({"web", std::nullopt});

@@ -67,7 +67,7 @@ TEST(Restart, AFailedExecCountsLikeAnExit) {
   Host host(one(app("api")));
   host.conduct = [](const Spawn&) {
     Conduct conduct;
-    conduct.fails = SpawnFailure::exec;
+    conduct.fails = StartFault::no_program;
     return conduct;
   };
   host.advance(500ms);
@@ -94,7 +94,7 @@ TEST(Restart, OurOwnShortageIsTriedWithGrowingPauses) {
   Host host(one(app("api")));
   host.conduct = [](const Spawn&) {
     Conduct conduct;
-    conduct.fails = SpawnFailure::resources;
+    conduct.fails = StartFault::no_processes;
     return conduct;
   };
   host.advance(8s);

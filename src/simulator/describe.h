@@ -1,4 +1,4 @@
-// Events and actions as one line each, for the trace of a failed seed.
+// Events and actions as one line each, for the trace of a run.
 #pragma once
 
 #include <string>

@@ -1,9 +1,10 @@
-#include "sim/sim_host.h"
+#include "simulator/fake_host.h"
 
 #include <algorithm>
 
 #include "fmt/core.h"
-#include "sim/describe.h"
+#include "simulator/describe.h"
+#include "supervisor/state_codec.h"
 
 namespace muster::sim {
 
@@ -12,91 +13,155 @@ constexpr std::size_t trace_lines_max = 400;
 constexpr int sleepless_max = 3;  // steps at one instant that nothing asked for
 }  // namespace
 
-SimHost::SimHost(HostOptions options)
-    : options_(std::move(options)),
-      planner_(PlannerOptions{.mode = options_.mode, .seed = options_.seed, .restored = options_.restored}),
-      invariants_(*this),
-      workers_(static_cast<std::size_t>(options_.workers)),
-      saved_(options_.restored) {
+FakeHost::FakeHost(HostOptions options) : options_(std::move(options)), saved_(options_.restored) {
   now_ += 1h;  // no deadline may depend on a clock that starts at 0
-  routes_.push_back(Routes{});
-  if (options_.spec) load(options_.spec);
+  file_ = options_.spec;
+  begin_life();
 }
 
-void SimHost::tell(const std::string& line) {
+void FakeHost::begin_life() {
+  ++life_;
+  restored_ = saved_;
+  PlannerOptions options{.mode = options_.mode, .seed = options_.seed, .restored = restored_};
+  options_.seam.restored(options.restored);
+  planner_ = std::make_unique<Planner>(std::move(options));
+  queue_.clear();
+  inbox_.clear();
+  processes_.clear();
+  unanswered_.clear();
+  abandoned_.clear();
+  workers_.assign(static_cast<std::size_t>(options_.workers), Worker{});
+  routes_.assign(1, Routes{});
+  newest_ = InstanceId{0};
+  ended_.reset();
+  if (file_) load(file_);
+}
+
+void FakeHost::restart_daemon(bool in_order, std::shared_ptr<const spec::Spec> edited) {
+  if (!violation_.empty()) return;
+  if (in_order) {
+    if (!ended_) shutdown();
+    if (!advance_until([this] { return ended_.has_value(); }, 1h) && violation_.empty())
+      return violate("the daemon does not end");
+    if (!violation_.empty()) return;
+    save();
+  }
+  tell(in_order ? "--- the daemon is started again" : "--- the power was lost; the daemon is started");
+  auto read = decode_state(encode_state(saved_));
+  if (!read) return violate("the state cannot be read: " + read.error().message);
+  saved_ = std::move(read.value());
+  if (edited) file_ = std::move(edited);
+  begin_life();
+  watcher.on_restart();
+}
+
+void FakeHost::tell(const std::string& line) {
   if (!options_.trace) return;
   const auto ms = std::chrono::duration_cast<Millis>(now_ - Instant{} - 1h).count();
   trace_.push_back(fmt::format("{:>8} ms  {}", ms, line));
   if (trace_.size() > trace_lines_max) trace_.pop_front();
 }
 
-void SimHost::violate(const std::string& what) {
+void FakeHost::violate(const std::string& what) {
   if (!violation_.empty()) return;
   violation_ = what;
   tell("BROKEN: " + what);
 }
 
-void SimHost::at(Nanos delay, std::function<void()> what) {
+void FakeHost::at(Nanos delay, std::function<void()> what) {
   queue_.emplace(now_ + delay, std::move(what));
 }
 
-void SimHost::send(Event event) {
+void FakeHost::send(Event event) {
   inbox_.push_back(std::move(event));
 }
 
-void SimHost::advance(Nanos duration) {
+WallTime FakeHost::wall() const {
+  constexpr std::chrono::seconds begin{1767225600};  // of 2026
+  return WallTime{} + begin + std::chrono::duration_cast<WallTime::duration>(now_ - Instant{} + clock_ahead_);
+}
+
+void FakeHost::run_due() {
+  while (!queue_.empty() && queue_.begin()->first <= now_) {
+    auto what = std::move(queue_.begin()->second);
+    queue_.erase(queue_.begin());
+    what();
+  }
+}
+
+void FakeHost::stall(Nanos duration) {
+  if (!violation_.empty() || ended_) return;
+  const Instant end = now_ + duration;
+  while (!queue_.empty() && queue_.begin()->first <= end) {
+    now_ = std::max(now_, queue_.begin()->first);
+    run_due();
+  }
+  now_ = end;
+}
+
+void FakeHost::freeze(Nanos duration) {
+  if (!violation_.empty() || ended_) return;
+  std::multimap<Instant, std::function<void()>> later;
+  for (auto& [due, what] : queue_) later.emplace(due + duration, std::move(what));
+  queue_ = std::move(later);
+  now_ += duration;
+}
+
+void FakeHost::set_clock(Nanos forward) {
+  clock_ahead_ += forward;
+}
+
+void FakeHost::advance(Nanos duration) {
   run_until(now_ + duration, [] { return false; });
 }
 
-bool SimHost::advance_until(const std::function<bool()>& condition, Nanos limit) {
+bool FakeHost::advance_until(const std::function<bool()>& condition, Nanos limit) {
   run_until(now_ + limit, condition);
   return condition();
 }
 
-void SimHost::run_until(Instant end, const std::function<bool()>& condition) {
+void FakeHost::run_until(Instant end, const std::function<bool()>& condition) {
   int sleepless = 0;
   while (violation_.empty() && !ended_) {
     const bool has_news = !inbox_.empty();
     if (!has_news) {
       if (condition()) return;
-      std::optional<Instant> next = planner_.next_wakeup();
+      std::optional<Instant> next = planner_->next_wakeup();
       if (!queue_.empty() && (!next || queue_.begin()->first < *next)) next = queue_.begin()->first;
       if (!next || *next > end) break;
       sleepless = *next <= now_ && (queue_.empty() || queue_.begin()->first > now_) ? sleepless + 1 : 0;
       if (sleepless > sleepless_max) return violate("the planner asks to be woken at once, again and again");
       now_ = std::max(now_, *next);
     }
-    while (!queue_.empty() && queue_.begin()->first <= now_) {
-      auto what = std::move(queue_.begin()->second);
-      queue_.erase(queue_.begin());
-      what();
-    }
-    const auto wakeup = planner_.next_wakeup();
+    run_due();
+    const auto wakeup = planner_->next_wakeup();
     if (!inbox_.empty() || (wakeup && *wakeup <= now_)) step();
   }
   if (violation_.empty() && !ended_) now_ = std::max(now_, end);
 }
 
-void SimHost::hear(const std::vector<Event>& events) {
+void FakeHost::hear(const std::vector<Event>& events) {
   for (const Event& event : events) {
     const bool routine =
         !faults && (std::holds_alternative<ProbeFinished>(event) || std::holds_alternative<Notified>(event));
     if (options_.trace && !routine) tell("  <- " + describe_event(event));
     if (const auto* exited = std::get_if<ProcessExited>(&event)) {
       if (Process* process = find(exited->instance); process != nullptr) process->exit_told = true;
+    } else if (const auto* loaded = std::get_if<SpecLoaded>(&event)) {
+      file_ = loaded->spec;
+    } else if (const auto* idle = std::get_if<EndpointIdle>(&event)) {
+      if (Process* process = find(idle->instance); process != nullptr) process->busy = false;
     }
   }
 }
 
-void SimHost::step() {
+void FakeHost::step() {
   ++steps_;
   std::vector<Event> events = std::exchange(inbox_, {});
   hear(events);
-  invariants_.before_step(events);
+  watcher.before_step(events);
   options_.seam.events(events);
-  std::vector<Action> actions = planner_.step(
-      events, Now{.mono = now_,
-                  .wall = WallTime{} + std::chrono::duration_cast<WallTime::duration>(now_ - Instant{})});
+  std::vector<Action> actions = planner_->step(events, Now{.mono = now_, .wall = wall()});
   if (events.empty() && actions.empty()) ++idle_steps_;
   options_.seam.actions(actions);
   for (const Event& event : events) {
@@ -110,83 +175,83 @@ void SimHost::step() {
     if (!violation_.empty()) return;
   }
   abandoned_.clear();
-  if (!ended_) invariants_.after_step();
+  if (!ended_) watcher.after_step(actions);
 }
 
-CommandId SimHost::command_id() {
+CommandId FakeHost::command_id() {
   const CommandId id{next_command_++};
   unanswered_.insert(id);
   return id;
 }
-CommandId SimHost::apply(std::shared_ptr<const spec::Spec> spec, bool retry) {
+CommandId FakeHost::apply(std::shared_ptr<const spec::Spec> spec, bool retry) {
   const CommandId id = command_id();
   send(SpecLoaded{std::move(spec), id, retry});
   return id;
 }
-CommandId SimHost::undo(const std::string& app) {
+CommandId FakeHost::undo(const std::string& app) {
   const CommandId id = command_id();
   send(UndoCommand{id, app});
   return id;
 }
-CommandId SimHost::start(Target target) {
+CommandId FakeHost::start(Target target) {
   const CommandId id = command_id();
   send(StartCommand{id, std::move(target)});
   return id;
 }
-CommandId SimHost::stop(Target target) {
+CommandId FakeHost::stop(Target target) {
   const CommandId id = command_id();
   send(StopCommand{id, std::move(target)});
   return id;
 }
-CommandId SimHost::restart(Target target, bool at_once) {
+CommandId FakeHost::restart(Target target, bool at_once) {
   const CommandId id = command_id();
   const auto at = world().apps.find(target.app);
   auto vars =
-      at == world().apps.end() ? decltype(RestartCommand::env_file_vars){} : at->second.app->env_file_vars;
+      at == world().apps.end() ? decltype(RestartCommand::env_file_vars){} : at->second.file->env_file_vars;
   send(RestartCommand{id, std::move(target), at_once, std::move(vars)});
   return id;
 }
-CommandId SimHost::scale(const std::string& app, std::optional<int> replicas) {
+CommandId FakeHost::scale(const std::string& app, std::optional<int> replicas) {
   const CommandId id = command_id();
   send(ScaleCommand{id, app, replicas});
   return id;
 }
-CommandId SimHost::drain(Target target, bool out) {
+CommandId FakeHost::drain(Target target, bool out) {
   const CommandId id = command_id();
   send(DrainCommand{id, std::move(target), out});
   return id;
 }
-CommandId SimHost::pause(const std::string& app, bool pause) {
+CommandId FakeHost::pause(const std::string& app, bool pause) {
   const CommandId id = command_id();
   send(PauseCommand{id, app, pause});
   return id;
 }
-void SimHost::abandon(CommandId id) {
+void FakeHost::abandon(CommandId id) {
   unanswered_.erase(id);
   abandoned_.insert(id);
   send(CommandAbandoned{id});
 }
-void SimHost::shutdown(bool at_once) {
+void FakeHost::shutdown(bool at_once) {
   send(ShutdownRequested{"SIGTERM", at_once});
 }
 
-Process* SimHost::find(InstanceId id) {
+Process* FakeHost::find(InstanceId id) {
   const auto at = processes_.find(id);
   return at == processes_.end() ? nullptr : &at->second;
 }
 
-int SimHost::running(const std::string& name) const {
+int FakeHost::running(const std::string& name) const {
   return static_cast<int>(std::ranges::count_if(processes_, [&](const auto& entry) {
     return entry.second.replica.app == name && entry.second.state == Process::State::running;
   }));
 }
 
-int SimHost::ready(const std::string& name) const {
+int FakeHost::ready(const std::string& name) const {
   const auto at = world().apps.find(name);
   return at == world().apps.end() ? 0 : ready_count(at->second);
 }
 
-std::vector<Process*> SimHost::processes(const std::string& name) {
+std::vector<Process*> FakeHost::processes(const std::string& name) {
   std::vector<Process*> found;
   for (auto& [id, process] : processes_) {
     if (process.state == Process::State::running && (name.empty() || process.replica.app == name))
@@ -195,20 +260,20 @@ std::vector<Process*> SimHost::processes(const std::string& name) {
   return found;
 }
 
-Process* SimHost::process(const std::string& name, int ordinal) {
-  Process* newest = nullptr;
+Process* FakeHost::process(const std::string& name, int ordinal, bool oldest) {
+  Process* found = nullptr;
   for (Process* process : processes(name)) {
-    if (process->replica.ordinal == ordinal) newest = process;
+    if (process->replica.ordinal == ordinal && (found == nullptr || !oldest)) found = process;
   }
-  return newest;
+  return found;
 }
 
-std::optional<CommandDone> SimHost::answer(CommandId id) const {
+std::optional<CommandDone> FakeHost::answer(CommandId id) const {
   const auto at = answers_.find(id);
   return at == answers_.end() ? std::nullopt : std::optional(at->second);
 }
 
-std::vector<InstanceId> SimHost::routed(const std::string& app) const {
+std::vector<InstanceId> FakeHost::routed(const std::string& app) const {
   std::vector<InstanceId> ids;
   for (const auto& [name, id] : routes_.back().endpoints) {
     if (name == app) ids.push_back(id);
@@ -217,14 +282,14 @@ std::vector<InstanceId> SimHost::routed(const std::string& app) const {
 }
 
 // A worker may pick by the version it uses and by each later one that is on its way to it.
-bool SimHost::pickable(InstanceId id) const {
+bool FakeHost::pickable(InstanceId id) const {
   return std::ranges::any_of(routes_, [id](const Routes& routes) {
     return std::ranges::any_of(routes.endpoints,
                                [id](const auto& endpoint) { return endpoint.second == id; });
   });
 }
 
-std::vector<std::string> SimHost::notes(const std::string& kind) const {
+std::vector<std::string> FakeHost::notes(const std::string& kind) const {
   std::vector<std::string> texts;
   for (const Note& note : notes_) {
     if (note.kind == kind) texts.push_back(note.text);

@@ -3,8 +3,7 @@
 #include <csignal>
 
 #include "fmt/core.h"
-#include "sim/describe.h"
-#include "sim/sim_host.h"
+#include "simulator/fake_host.h"
 
 namespace muster::sim {
 
@@ -23,7 +22,7 @@ std::vector<std::uint16_t> numbered_ports(const spec::App& app, int ordinal) {
 }
 }  // namespace
 
-void SimHost::carry_out(const Spawn& action) {
+void FakeHost::carry_out(const Spawn& action) {
   const std::string label = fmt::format("{} (instance {})", to_string(action.replica), raw(action.instance));
   if (action.instance <= newest_) return violate("an instance id is used twice: " + label);
   newest_ = action.instance;
@@ -33,7 +32,7 @@ void SimHost::carry_out(const Spawn& action) {
       return violate(
           fmt::format("two tenants of one exclusive ordinal: {} while instance {} is there", label, raw(id)));
   }
-  invariants_.on_spawn(action);
+  watcher.on_spawn(action);
   spawns_.emplace_back(now_, action);
   if (log_.size() < log_actions_max) log_.emplace_back(action);
   Process process;
@@ -48,7 +47,7 @@ void SimHost::carry_out(const Spawn& action) {
   at(takes, [this, id = action.instance] { start_process(id); });
 }
 
-bool SimHost::port_taken(const Process& wanted) const {
+bool FakeHost::port_taken(const Process& wanted) const {
   return std::ranges::any_of(wanted.numbered_ports, [&](std::uint16_t port) {
     return strangers.contains(port) || std::ranges::any_of(processes_, [&](const auto& entry) {
              const Process& other = entry.second;
@@ -60,17 +59,32 @@ bool SimHost::port_taken(const Process& wanted) const {
   });
 }
 
-void SimHost::start_process(InstanceId id) {
+std::optional<StartFault> FakeHost::start_fault(const Process& process) const {
+  if (!faults) return std::nullopt;
+  const auto failing = failing_starts_.find(process.replica.app);
+  if (failing != failing_starts_.end() && now_ < failing->second.until) return failing->second.fault;
+  return process.conduct.fails;
+}
+
+void FakeHost::fail_starts(const std::string& app, StartFault fault, Nanos duration) {
+  failing_starts_[app] = FailingStarts{fault, now_ + duration};
+}
+
+void FakeHost::start_process(InstanceId id) {
   Process* const starting = find(id);
   if (starting == nullptr || starting->state != Process::State::spawning) return;  // killed meanwhile
   Process& process = *starting;
-  std::optional<SpawnFailure> fails = faults ? process.conduct.fails : std::nullopt;
-  if (port_taken(process)) fails = SpawnFailure::port_busy;
-  if (fails) {
-    std::string sentence = "exec ./app: No such file or directory";
-    if (*fails == SpawnFailure::port_busy) sentence = "port 5440 is held by pid 812 (redis-server)";
-    if (*fails == SpawnFailure::resources) sentence = "fork: Resource temporarily unavailable";
-    send(SpawnFailed{.instance = id, .kind = *fails, .sentence = sentence});
+  if (port_taken(process)) {
+    send(SpawnFailed{.instance = id,
+                     .kind = SpawnFailure::port_busy,
+                     .sentence = fmt::format("port {} is held by pid 812 (redis-server)",
+                                             process.numbered_ports.front())});
+    processes_.erase(id);
+    return;
+  }
+  if (const auto fault = start_fault(process)) {
+    const StartFaultRow& row = start_fault_row(*fault);
+    send(SpawnFailed{.instance = id, .kind = row.kind, .sentence = std::string(row.sentence)});
     processes_.erase(id);
     return;
   }
@@ -92,7 +106,7 @@ void SimHost::start_process(InstanceId id) {
   if (process.app->watchdog) ping(id);
 }
 
-void SimHost::announce(InstanceId id) {
+void FakeHost::announce(InstanceId id) {
   Process* process = find(id);
   if (process == nullptr || process->state != Process::State::running || process->told_ready) return;
   process->told_ready = true;
@@ -105,7 +119,7 @@ void SimHost::announce(InstanceId id) {
   if (process->app->health.log) send(LogMatched{.instance = id});
 }
 
-void SimHost::ping(InstanceId id) {
+void FakeHost::ping(InstanceId id) {
   const Process* process = find(id);
   if (process == nullptr || process->state != Process::State::running) return;
   if (!process->hung) {
@@ -118,7 +132,7 @@ void SimHost::ping(InstanceId id) {
 }
 
 // The main process is reaped; its tree goes with it unless it outlives it.
-void SimHost::exit(InstanceId id, ExitStatus status) {
+void FakeHost::exit(InstanceId id, ExitStatus status) {
   Process* process = find(id);
   if (process == nullptr || process->state != Process::State::running) return;
   process->state = Process::State::exited;
@@ -126,15 +140,17 @@ void SimHost::exit(InstanceId id, ExitStatus status) {
   if (process->kill_works || !process->conduct.tree_outlives) tree_gone(*process);
 }
 
-void SimHost::tree_gone(Process& process) {
+void FakeHost::tree_gone(Process& process) {
   if (process.state != Process::State::exited) return;
   process.state = Process::State::gone;
   send(TreeGone{process.id});
 }
 
-void SimHost::calm_down() {
+void FakeHost::calm_down() {
   faults = false;
   strangers.clear();
+  failing_starts_.clear();
+  disk_writable_ = true;
   for (auto& [id, process] : processes_) {
     process.healthy.reset();
     process.alive = true;
@@ -149,7 +165,7 @@ void SimHost::calm_down() {
   }
 }
 
-Process* SimHost::signal_target(InstanceId id, const char* what) {
+Process* FakeHost::signal_target(InstanceId id, const char* what) {
   Process* process = find(id);
   if (process == nullptr || process->state == Process::State::spawning) {
     violate(fmt::format("{} to instance {}, which has no process", what, raw(id)));
@@ -163,7 +179,7 @@ Process* SimHost::signal_target(InstanceId id, const char* what) {
   return process;
 }
 
-void SimHost::carry_out(const Signal& action) {
+void FakeHost::carry_out(const Signal& action) {
   Process* process = signal_target(action.instance, "signal");
   if (process == nullptr) return;
   if (process->exit_told) return violate("signal to a reaped pid of " + to_string(process->replica));
@@ -174,19 +190,23 @@ void SimHost::carry_out(const Signal& action) {
   });
 }
 
-void SimHost::carry_out(const KillTree& action) {
-  // A start that hangs is killed too; it never became the app.
+// A start that hangs is killed too; it never became the app.
+void FakeHost::kill_in_start(Process& starting) {
+  if (std::exchange(starting.killed_in_start, true)) return;
+  at(starting.conduct.kill_takes, [this, id = starting.id] {
+    const Process* found = find(id);
+    if (found == nullptr || found->state != Process::State::spawning) return;
+    const std::string sentence = "muster's start helper ended before it could start the process";
+    send(SpawnFailed{.instance = id, .kind = SpawnFailure::resources, .sentence = sentence});
+    processes_.erase(id);
+  });
+}
+
+void FakeHost::carry_out(const KillTree& action) {
   if (Process* starting = find(action.instance);
       starting != nullptr && starting->state == Process::State::spawning) {
     if (log_.size() < log_actions_max) log_.emplace_back(action);
-    if (std::exchange(starting->killed_in_start, true)) return;
-    return at(starting->conduct.kill_takes, [this, id = action.instance] {
-      const Process* found = find(id);
-      if (found == nullptr || found->state != Process::State::spawning) return;
-      const std::string sentence = "muster's start helper ended before it could start the process";
-      send(SpawnFailed{.instance = id, .kind = SpawnFailure::resources, .sentence = sentence});
-      processes_.erase(id);
-    });
+    return kill_in_start(*starting);
   }
   Process* process = signal_target(action.instance, "kill");
   if (process == nullptr) return;
@@ -199,7 +219,7 @@ void SimHost::carry_out(const KillTree& action) {
   });
 }
 
-void SimHost::carry_out(const RunStopCommand& action) {
+void FakeHost::carry_out(const RunStopCommand& action) {
   const Process* process = signal_target(action.instance, "stop command");
   if (process == nullptr) return;
   log_.emplace_back(action);
@@ -207,32 +227,40 @@ void SimHost::carry_out(const RunStopCommand& action) {
      [this, id = action.instance] { send(StopCommandDone{.instance = id, .sentence = ""}); });
 }
 
-bool SimHost::healthy(const Process& process) const {
+bool FakeHost::healthy(const Process& process) const {
   if (process.state != Process::State::running) return false;
   if (process.healthy) return *process.healthy;
   if (!faults) return true;
   return !process.conduct.never_healthy && now_ - process.started >= process.conduct.healthy_after;
 }
 
-void SimHost::carry_out(const RunProbe& action) {
+void FakeHost::carry_out(const RunProbe& action) {
   Process* process = find(action.instance);
   if (process == nullptr || process->state == Process::State::spawning || process->exit_told)
     return violate(fmt::format("a probe of instance {}, which does not run", raw(action.instance)));
   if (!process->probes.insert(action.kind).second)
     return violate("two probes at once of " + to_string(process->replica));
-  at(probe_takes(), [this, id = action.instance, kind = action.kind] {
+  const bool readiness = action.kind == health::ProbeKind::readiness;
+  ProbeConduct how = faults ? probe_conduct(*process) : ProbeConduct{};
+  // An edit may have given it the check.
+  const spec::HealthCheck& check =
+      readiness || !process->app->live ? process->app->health : *process->app->live;
+  if (how.lost) how.takes = check.timeout;
+  at(how.takes, [this, id = action.instance, kind = action.kind, readiness, was_lost = how.lost] {
+    const bool lost = was_lost && faults;
     Process* probed = find(id);
     if (probed != nullptr) probed->probes.erase(kind);
-    const bool readiness = kind == health::ProbeKind::readiness;
-    const bool good = probed != nullptr && (readiness ? healthy(*probed) : probed->alive && !probed->hung);
+    const bool fit = probed != nullptr && (readiness ? healthy(*probed) : probed->alive && !probed->hung);
     ProbeFinished finished{.instance = id, .kind = kind, .outcome = {}};
-    finished.outcome.code = good ? health::ProbeCode::ok : health::ProbeCode::refused;
-    finished.outcome.sentence = good ? "connected" : "connection refused";
+    finished.outcome.code = lost  ? health::ProbeCode::timeout
+                            : fit ? health::ProbeCode::ok
+                                  : health::ProbeCode::refused;
+    finished.outcome.sentence = lost ? "no answer in time" : fit ? "connected" : "connection refused";
     send(std::move(finished));
   });
 }
 
-void SimHost::carry_out(const Publish& action) {
+void FakeHost::carry_out(const Publish& action) {
   if (action.version <= routes_.back().version) return violate("versions of snapshots have to rise");
   Routes routes{.version = action.version, .endpoints = {}};
   for (const PoolState& pool : action.pools) {
@@ -245,7 +273,7 @@ void SimHost::carry_out(const Publish& action) {
     at(acknowledge_takes(), [this, worker, version = action.version] { swap_worker(worker, version); });
 }
 
-void SimHost::swap_worker(std::size_t worker, SnapshotVersion version) {
+void FakeHost::swap_worker(std::size_t worker, SnapshotVersion version) {
   workers_[worker].version = std::max(workers_[worker].version, version);
   const auto oldest = std::ranges::min(workers_, {}, &Worker::version).version;
   if (oldest <= routes_.front().version) return;
@@ -253,33 +281,63 @@ void SimHost::swap_worker(std::size_t worker, SnapshotVersion version) {
   send(SnapshotInUse{oldest});
 }
 
-void SimHost::carry_out(const WatchIdle& action) {
-  const Process* process = find(action.instance);
+void FakeHost::carry_out(const WatchIdle& action) {
+  Process* process = find(action.instance);
   if (process == nullptr) return violate("a question about an instance that is gone");
   if (pickable(action.instance))
     return violate(
         fmt::format("{} is asked to be idle while a worker may still pick it", to_string(process->replica)));
+  process->busy = true;
+  if (!process->asked_idle) process->asked_idle = now_;
   if (!process->conduct.in_flight) return;
   at(*process->conduct.in_flight, [this, id = action.instance] { send(EndpointIdle{id}); });
 }
 
-void SimHost::carry_out(const Note& action) {
+void FakeHost::carry_out(const Note& action) {
   if (action.text.empty()) violate("a note without words: " + action.kind);
   if (notes_.size() < log_actions_max) notes_.push_back(action);
 }
 
-void SimHost::carry_out(const CommandDone& action) {
+void FakeHost::carry_out(const CommandDone& action) {
   if (unanswered_.erase(action.command) + abandoned_.erase(action.command) != 1)
     return violate(
         fmt::format("command {} is answered twice, or after its client left", raw(action.command)));
   answers_[action.command] = action;
 }
 
-void SimHost::carry_out(const SaveState&) {
-  saved_ = planner_.persistent();
+void FakeHost::carry_out(const SaveState&) {
+  save();
 }
 
-void SimHost::carry_out(const ExitDaemon& action) {
+void FakeHost::save() {
+  disk_stale_ = !disk_writable_;
+  if (disk_writable_) saved_ = planner_->persistent();
+}
+
+void FakeHost::set_disk(bool writable) {
+  disk_writable_ = writable;
+}
+
+// As the balancer counts them, before and after: what an older process answered before a rollout says nothing.
+void FakeHost::count_answers() {
+  AnswersCounted counted;
+  for (const Process* process : processes()) counted.by_instance[process->id] = process->answers;
+  send(std::move(counted));
+}
+
+void FakeHost::answer_requests(const std::string& app, bool newest, std::uint64_t all, std::uint64_t errors) {
+  const auto at = world().apps.find(app);
+  if (at == world().apps.end()) return;
+  count_answers();
+  for (Process* process : processes(app)) {
+    if ((process->revision == at->second.revision) != newest) continue;
+    process->answers.all += all;
+    process->answers.errors += errors;
+  }
+  count_answers();
+}
+
+void FakeHost::carry_out(const ExitDaemon& action) {
   for (const auto& [id, process] : processes_) {
     if (process.state != Process::State::gone)
       return violate("the daemon ends and leaves a process of " + to_string(process.replica));

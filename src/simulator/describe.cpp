@@ -1,4 +1,4 @@
-#include "sim/describe.h"
+#include "simulator/describe.h"
 
 #include "fmt/core.h"
 

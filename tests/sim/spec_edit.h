@@ -1,0 +1,19 @@
+// Changes to all stacks that a scenario ever loads.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "sim/scenario.h"
+
+namespace muster::sim {
+
+void for_each_spec(const Scenario& scenario, const std::function<void(const spec::Spec&)>& look);
+void change_specs(Scenario& scenario, const std::function<void(spec::Spec&)>& change);
+void remove_app(spec::Spec& stack, const std::string& name);  // with all that names it
+
+// Each makes an app plainer, or leaves it as it is.
+const std::vector<std::function<void(spec::App&)>>& simplifications();
+
+}  // namespace muster::sim
