@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What changes under the daemon's hands is mended or shown within a second, with one event, and left alone then."""
+import json
 import os
 import pathlib
 import resource
@@ -188,6 +189,42 @@ def files_that_drift() -> None:
         check(not volume.exists(), "a volume was made under a running process")
         watch.no_more("drift")
         equal(stack.pids(), before, "pids")
+
+
+def cgroup_of(pid: int) -> pathlib.Path | None:
+    """The folder of its cgroup2 group; none where there is none, or it may not be written."""
+    path = next((line[3:].strip() for line in pathlib.Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line.startswith("0::")), None)
+    mounts = [line.split() for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup2 " in line]
+    if path is None or not mounts:
+        return None
+    folder = pathlib.Path(mounts[0][4] + path)
+    return folder if os.access(folder.parent / "cgroup.procs", os.W_OK) else None
+
+
+@scenario
+def surroundings_that_drift() -> None:
+    """A wrapper that runs the app with another environment; a process that is taken out of its cgroup."""
+    with Stack() as stack:
+        stack.write('[app.web]\nrun = ["sh", "-c", "MODE=slow exec <REPLICA> $PORT"]\nport = "auto"\nenv = { MODE = "fast", DB_PASSWORD = "hunter2" }\n')
+        stack.daemon()
+        stack.ready()
+        watch = Watch(stack)
+        fast("the environment is shown", lambda: warned(stack, "web/0", "another value of MODE than declared"))
+        contains(stack.run("why", "web/0").stdout, "drift: it runs with another value of MODE", "why")
+        equal([e["text"].count("MODE") for e in stack.events(app="web") if e["kind"] == "drift"], [1], "events of the environment")
+        pid = stack.pids()["web/0"]
+        folder = cgroup_of(pid) if "cgroup" == json.loads(stack.api("GET", "/v1/version").body)["containment"] else None
+        if folder is None:
+            print("no cgroup of its own here: only the environment was looked at")
+            return
+        watch = Watch(stack)
+        (folder.parent / "cgroup.procs").write_text(str(pid))
+        fast("the cgroup is shown", lambda: warned(stack, "web/0", "moved out of its cgroup"))
+        watch.one("drift", "moved out of its cgroup")
+        watch.no_more("drift")
+        stack.run("restart", "web")
+        fast("it is back in one", lambda: not warned(stack, "web/0", "cgroup"))
+        check(kill_quietly(pid, 0) is False or not alive(pid), "the one that was moved is left over")
 
 
 @scenario
