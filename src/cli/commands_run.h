@@ -24,6 +24,7 @@ int run_daemon(const Context& context);
 int run_check(const Context& context);
 // change_commands.cpp
 int run_apply(const Context& context);
+int run_job(const Context& context);
 int run_targets(const Context& context);  // start stop restart scale drain undrain
 int run_undo(const Context& context);     // rollout undo
 int run_down(const Context& context);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "supervisor/clock_watch.h"
 #include "supervisor/event_log.h"
 #include "supervisor/instances.h"
 #include "supervisor/log_pipes.h"
@@ -116,10 +117,12 @@ class Engine {
     Instant seen;
   };
   std::optional<UsageView> usage_of(const Tenant& tenant, Instant now);
+  void add_usage(const AppWorld& app, Instant now, std::map<InstanceId, UsageView>& views);
   std::map<InstanceId, CpuSample> cpu_samples_;
   uv_prepare_s* prepare_ = nullptr;
   uv_idle_s* idle_ = nullptr;
   UvDeadline wakeup_;
+  ClockWatch clock_;
   std::optional<Instant> next_count_;  // of answers, while a rollout is judged by them
 };
 

@@ -116,6 +116,7 @@ void Planner::new_revision(AppWorld& app) {
   for (const PastRevision& past : app.history) newest = std::max(newest, past.number);
   app.file_revision = Revision{raw(newest) + 1};
   remember(app, app.file_revision, app.file);
+  if (!jobs_before(app).empty()) return hold_back(app);
   put_in_force(app, app.file_revision, app.file, false);
 }
 
@@ -124,6 +125,7 @@ void Planner::put_in_force(AppWorld& app, Revision number, std::shared_ptr<const
                            bool back) {
   app.app = std::move(settings);
   app.revision = number;
+  app.before.reset();
   app.revision_text = spec::revision_text(*app.app);
   note_app(Severity::info, "revision", app.app->name, fmt::format("revision {}", raw(number)));
   begin_rollout(app, back);
@@ -258,7 +260,8 @@ void Planner::on(const UndoCommand& event) {
   if (app == nullptr) return;
   const PastRevision* before = nullptr;
   for (const PastRevision& past : app->history) {
-    if (past.number < app->revision && past.failure.empty()) before = &past;
+    const bool runs = past.number == app->revision && waits_for_jobs(*app);
+    if ((past.number < app->revision || runs) && past.failure.empty() && past.admitted) before = &past;
   }
   if (before == nullptr) {
     act(CommandDone{
@@ -284,7 +287,7 @@ void Planner::redo(AppWorld& app) {
   const auto at = std::ranges::find(app.history, app.file_revision, &PastRevision::number);
   MUSTER_CHECK(at != app.history.end());
   at->failure.clear();
-  put_in_force(app, app.file_revision, app.file, false);
+  bring_in_file(app);
 }
 
 }  // namespace muster::supervisor

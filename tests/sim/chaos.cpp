@@ -72,6 +72,15 @@ class Chaos {
 
   Conduct conduct(const Spawn& spawn) {
     Conduct conduct;
+    if (host_->world().jobs.contains(spawn.replica.app)) {
+      conduct.exits_after = random_.percent(80) ? random_.millis(0, 1500) : random_.millis(0, 20000);
+      conduct.exit = random_.percent(70) ? ExitStatus{.code = 0, .signal = std::nullopt} : some_exit();
+      conduct.fails = random_.percent(5) ? std::optional(SpawnFailure::exec) : std::nullopt;
+      if (random_.percent(5)) conduct.fails = SpawnFailure::resources;
+      conduct.ignores_signal = random_.percent(10);
+      conduct.tree_outlives = random_.percent(15);
+      return conduct;
+    }
     conduct.start_takes = random_.percent(90) ? random_.millis(0, 10) : random_.millis(0, 2000);
     if (random_.percent(1)) conduct.start_takes = std::chrono::hours(1);  // its folder hangs, say
     if (random_.percent(5))
@@ -175,6 +184,11 @@ class Chaos {
   }
 
   void command() {
+    if (!stack_.jobs().empty() && random_.percent(15)) {
+      const auto& jobs = stack_.jobs();
+      const auto& job = jobs[static_cast<std::size_t>(random_.below(static_cast<int>(jobs.size())))];
+      return host_->send(RunCommand{host_->command_id(), job.name()});
+    }
     const Target target = some_target();
     switch (random_.below(9)) {
       case 8:
@@ -253,6 +267,12 @@ class Chaos {
     const bool settled = host_->advance_until([this] { return host_->unfinished().empty(); }, settle_limit);
     if (!running()) return;
     if (!settled) return host_->violate("never settles: " + host_->unfinished());
+    // A job that is due is something to do.
+    for (const auto& [name, job] : host_->world().jobs) {
+      const Nanos until =
+          job.next ? job.next->time_since_epoch() - host_->now().time_since_epoch() : quiet_time;
+      if (until < quiet_time) return;
+    }
     const std::size_t done = host_->log().size();
     const std::size_t started = host_->spawns().size();
     const auto version = host_->world().published;

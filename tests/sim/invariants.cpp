@@ -49,6 +49,9 @@ void Invariants::before_step(const std::vector<Event>& events) {
       excuse(scale->app, std::nullopt);
     } else if (std::holds_alternative<SpecLoaded>(event)) {
       for (const auto& [name, app] : host_.world().apps) excuse(name, std::nullopt);
+      for (const auto& [name, job] : host_.world().jobs) excuse(name, std::nullopt);
+    } else if (const auto* run = std::get_if<RunCommand>(&event)) {
+      excuse(run->job, std::nullopt);
     } else if (const auto* failed = std::get_if<SpawnFailed>(&event)) {
       const Tenant* tenant = nullptr;
       for (const auto& [name, app] : host_.world().apps) {
@@ -153,7 +156,7 @@ void Invariants::check_rollout(const std::string& name, const AppWorld& app) {
   if (app.history.size() > limits::revisions_kept_max)
     host_.violate(fmt::format("{} remembers {} revisions", name, app.history.size()));
   const bool went_back = app.revision != app.file_revision;
-  if (went_back && !app.undone && failure_text(app).empty())
+  if (went_back && !app.undone && failure_text(app).empty() && !waits_for_jobs(app))
     host_.violate(name + " runs another revision than the file says, and does not say why");
 }
 
@@ -163,6 +166,7 @@ void Invariants::after_step() {
     if (!app.removed) check_rollout(name, app);
   }
   for (const auto& [name, app] : world.apps) check_app(name, app);
+  check_jobs();
   fit_.clear();
   for (const auto& [name, app] : world.apps) {
     for (const auto& [ordinal, slot] : app.slots) {
@@ -217,9 +221,12 @@ std::string Invariants::unfinished() const {
     const auto at = world.apps.find(app.name);
     if (at == world.apps.end() || at->second.removed) return app.name + " is missing";
   }
-  bool waiting = false;
+  if (std::string why = unfinished_jobs(); !why.empty()) return why;
+  bool waiting =
+      std::ranges::any_of(world.jobs, [](const auto& job) { return job.second.asked.has_value(); });
   for (const auto& [name, app] : world.apps) {
     if (std::string why = unfinished(app); !why.empty()) return why;
+    if (waits_for_jobs(app)) waiting = true;
     if (!app.gate_open && app.desired() > 0) waiting = true;
   }
   for (const auto& [id, process] : host_.all()) {

@@ -34,12 +34,15 @@ class Invariants {
   void check_tenant(const supervisor::AppWorld& app, const supervisor::Tenant& tenant);
   void check_rollout(const std::string& name, const supervisor::AppWorld& app);
   void check_app(const std::string& name, const supervisor::AppWorld& app);
+  void check_jobs();
   [[nodiscard]] std::string unfinished(const supervisor::AppWorld& app) const;
+  [[nodiscard]] std::string unfinished_jobs() const;
 
   SimHost& host_;
   std::map<ReplicaId, Starts> starts_;
   std::map<std::string, int> most_desired_;
   std::map<std::string, int> most_surge_;
+  std::map<std::string, int> most_retries_;
   std::map<std::string, Revision> in_force_;
   std::set<std::string> at_once_;  // apps that a command of this step takes down all together
   std::set<InstanceId> fit_;       // ready before this step

@@ -16,6 +16,8 @@ RandomSpec::RandomSpec(Random& random) : random_(random) {
     choose_after(apps_.size() - 1);
   }
   choose_listeners();
+  const int jobs = random_.percent(50) ? random_.between(1, 2) : 0;
+  for (int index = 0; index < jobs; ++index) jobs_.push_back(new_job());
 }
 
 spec::App RandomSpec::new_app() {
@@ -127,6 +129,7 @@ void RandomSpec::choose_listeners() {
 
 void RandomSpec::remove(std::size_t index) {
   const std::string name = apps_[index].name;
+  forget_app(name);
   apps_.erase(apps_.begin() + static_cast<std::ptrdiff_t>(index));
   for (spec::App& app : apps_) {
     std::erase_if(app.after, [&](const spec::Dependency& dependency) { return dependency.app == name; });
@@ -137,6 +140,7 @@ void RandomSpec::remove(std::size_t index) {
 void RandomSpec::edit() {
   const int changes = random_.between(1, 3);
   for (int change = 0; change < changes; ++change) edit_once();
+  if (random_.percent(15)) edit_jobs();
 }
 
 void RandomSpec::edit_once() {

@@ -170,8 +170,7 @@ TEST(Arguments, OutputIsOneOfThree) {
 }
 
 TEST(Arguments, TheRestOfTheContractIsRefusedByName) {
-  for (const char* name :
-       {"plan", "top", "run", "upgrade", "init", "export", "import", "schema", "explain"}) {
+  for (const char* name : {"plan", "top", "upgrade", "init", "export", "import", "schema", "explain"}) {
     EXPECT_EQ(refused({name}), std::string("`muster ") + name + "` is not in this version");
     EXPECT_EQ(refused({name, "web", "--help"}), std::string("`muster ") + name + "` is not in this version");
     EXPECT_EQ(refused({"-f", "x", name, "-o", "json"}),
