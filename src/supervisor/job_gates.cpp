@@ -135,7 +135,6 @@ void Planner::tell_gates(const JobRun& run, const std::string& job) {
     if (at == world_.apps.end() || !at->second.before || at->second.before->number != revision) continue;
     if (run.ok) {
       at->second.before->passed.insert(job);
-      at->second.before->failure.clear();
     } else {
       gate_failed(at->second, fmt::format("job {} before it failed: {}", job, run.outcome));
     }

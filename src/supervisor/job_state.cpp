@@ -75,6 +75,8 @@ std::string job_reason(const JobWorld& job) {
   if (job.next) text = "due at " + rfc3339_s(*job.next);
   if (!job.next && !job.job->before.empty())
     text = "runs before each new revision of " + text_of(job.job->before);
+  if (text.empty())
+    text = fmt::format("runs at the next start of the daemon, or by `muster run {}`", job.name());
   if (job.last && !job.last->ok) text += fmt::format("; the last run failed: {}", job.last->exit.reason);
   return text;
 }

@@ -243,6 +243,9 @@ void Planner::free_ports(const AppWorld& app, const Slot& slot) {
   const auto due = numbered_ports(*app.app, slot.replica.ordinal);
   for (auto& [name, other] : world_.apps) {
     for (auto& [ordinal, holder] : other.slots) {
+      // Its own move may still wait for jobs: until then they are its.
+      if (std::ranges::find_first_of(due, numbered_ports(*other.app, ordinal)) != due.end() && &other != &app)
+        continue;
       for (Tenant& tenant : holder.tenants) {
         if (tenant.is_leaving() || current(other, tenant)) continue;
         const auto held = numbered_ports(*tenant.app, ordinal);

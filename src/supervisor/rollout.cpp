@@ -123,9 +123,11 @@ void Planner::new_revision(AppWorld& app) {
 // `back`: to something that ran before, or by hand; from there it goes back no further.
 void Planner::put_in_force(AppWorld& app, Revision number, std::shared_ptr<const spec::App> settings,
                            bool back) {
+  // A newer one that waits for jobs goes on waiting when the one in force has failed.
+  const bool newer_waits = back && !app.undone && waits_for_jobs(app);
+  if (!newer_waits) app.before.reset();
   app.app = std::move(settings);
   app.revision = number;
-  app.before.reset();
   app.revision_text = spec::revision_text(*app.app);
   note_app(Severity::info, "revision", app.app->name, fmt::format("revision {}", raw(number)));
   begin_rollout(app, back);

@@ -72,7 +72,8 @@ Planner::Progress Planner::progress(const Waiter& waiter) const {
   }
   for (const std::string& name : waiter.apps) {
     const auto at = world_.apps.find(name);
-    if (at != world_.apps.end() && progress.pending && is_stuck(at->second) && progress.failure.empty())
+    if (at != world_.apps.end() && progress.pending && is_stuck(at->second) && !at->second.before &&
+        progress.failure.empty())
       progress.failure = fmt::format("{}: {}", name, failure_text(at->second));
   }
   // A failed one holds the rollout for good.
