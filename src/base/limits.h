@@ -43,15 +43,19 @@ inline constexpr std::size_t event_text_bytes_max = 4U << 10U;    // of one even
 inline constexpr std::size_t watch_folders_max = 1000;           // per app with `watch`; inotify's are finite
 inline constexpr std::size_t state_file_bytes_max = 64U << 20U;  // more was not written by us
 
+inline constexpr std::size_t job_runs_max = 100;  // of one job at once, with overlap = "allow"
+inline constexpr int job_retries_max = 1000;
+
 inline constexpr std::size_t revisions_kept_max = 10;           // of an app, to go back to
 inline constexpr std::size_t revisions_bytes_max = 16U << 20U;  // of all apps in the state file
 
 inline constexpr std::size_t spec_nesting_max = 16;     // tables or lists within each other
 inline constexpr std::size_t spec_tables_max = 50000;   // tables, lists and dotted keys of one file
 inline constexpr std::size_t spec_values_max = 250000;  // values of one file
-inline constexpr std::size_t spec_names_max = 1000;   // ports, volumes, addresses … of one app or listener
-inline constexpr std::size_t spec_apps_max = 2000;    // `[defaults]` is merged into each of them
-inline constexpr std::size_t spec_errors_max = 1000;  // reported; the rest is counted
+inline constexpr std::size_t spec_names_max = 1000;  // ports, volumes, addresses … of one app or listener
+inline constexpr std::size_t spec_apps_max = 2000;   // `[defaults]` is merged into each of them
+inline constexpr std::size_t spec_jobs_max = 2000;
+inline constexpr std::size_t spec_errors_max = 1000;          // reported; the rest is counted
 inline constexpr std::size_t spec_syntax_errors_max = 20;     // of one file; it is read anew after each
 inline constexpr std::size_t env_bytes_max = 64U << 20U;      // all apps' env_files together
 inline constexpr std::size_t env_file_bytes_max = 1U << 20U;  // an environment is far smaller

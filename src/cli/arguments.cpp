@@ -219,9 +219,12 @@ std::optional<Millis> parse_length(const std::string& text) {
 Result<Target> parse_target(const std::string& word, Operand kind) {
   const std::string shown = supervisor::escape_for_terminal(word);
   const char mark = kind == Operand::app_count ? '=' : '/';
-  const std::size_t at = kind == Operand::app ? std::string::npos : word.find(mark);
+  const bool whole = kind == Operand::app || kind == Operand::job;
+  const std::size_t at = whole ? std::string::npos : word.find(mark);
   Target target{.app = word.substr(0, at), .ordinal = std::nullopt, .replicas = std::nullopt};
-  if (!is_app_name(target.app)) return usage_error(fmt::format("\"{}\" is no name of an app", shown));
+  if (!is_app_name(target.app))
+    return usage_error(
+        fmt::format("\"{}\" is no name of {}", shown, kind == Operand::job ? "a job" : "an app"));
   if (at == std::string::npos) {
     if (kind == Operand::replica) return usage_error(fmt::format("a replica is due, like {}/0", shown));
     if (kind == Operand::app_count)

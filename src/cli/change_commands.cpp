@@ -129,6 +129,14 @@ int run_undo(const Context& context) {
                 json::object{{"app", app}, {"wait", context.arguments.wait}});
 }
 
+int run_job(const Context& context) {
+  auto client = find_daemon(context);
+  if (!client) return fail(client.error());
+  const std::string& job = context.arguments.targets.front().app;
+  return change(context, client.value(), "/v1/run", "run " + job,
+                json::object{{"job", job}, {"wait", context.arguments.wait}});
+}
+
 int run_down(const Context& context) {
   auto client = find_daemon(context);
   if (!client) return fail(client.error());

@@ -28,6 +28,8 @@ std::string summary(const spec::Loaded& loaded, const std::string& path) {
       fmt::format("{}: ok, {} app{} with {} replica{}, {} listener{}", path, loaded.spec->apps.size(),
                   loaded.spec->apps.size() == 1 ? "" : "s", replicas, replicas == 1 ? "" : "s",
                   loaded.spec->listeners.size(), loaded.spec->listeners.size() == 1 ? "" : "s");
+  const std::size_t jobs = loaded.spec->jobs.size();
+  if (jobs > 0) text += fmt::format(", {} job{}", jobs, jobs == 1 ? "" : "s");
   if (warnings > 0) text += fmt::format(", {} warning{}", warnings, warnings == 1 ? "" : "s");
   return text + "\n";
 }

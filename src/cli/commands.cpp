@@ -86,7 +86,7 @@ const std::vector<CommandRow>& rows() {  // NOLINT(readability-function-size): a
        Operand::none,
        0,
        0,
-       "apps and replicas; -o wide: also listeners and last exits",
+       "apps, replicas and jobs; -o wide: also listeners and last exits",
        {},
        true},
       {Command::logs,
@@ -134,6 +134,8 @@ const std::vector<CommandRow>& rows() {  // NOLINT(readability-function-size): a
       {Command::rollout, "rollout", "status|undo|history APP", Operand::rollout, 2, 2,
        "how far a new revision is; back to the one before, held until `resume` or an edit; which there were",
        waits, true},
+      {Command::run, "run", "JOB", Operand::job, 1, 1, "run a job now, and wait until it has ended", waits,
+       true},
       {Command::down, "down", "", Operand::none, 0, 0, "stop everything in order, then the daemon",
        waits_or_now, true},
       {Command::demo,
@@ -177,8 +179,8 @@ const std::vector<CommandRow>& rows() {  // NOLINT(readability-function-size): a
 }
 
 // Of the contract, but not built yet: refused by name instead of "unknown".
-constexpr std::array<std::string_view, 8> later{"top",    "run",    "upgrade", "init",
-                                                "export", "import", "schema",  "explain"};
+constexpr std::array<std::string_view, 7> later{"top",    "upgrade", "init",   "export",
+                                                "import", "schema",  "explain"};
 
 // Levenshtein's distance, with a swap of neighbours as one step.
 std::size_t distance(std::string_view left, std::string_view right) {

@@ -30,6 +30,7 @@ enum class Command : std::uint8_t {
   pause,
   resume,
   rollout,
+  run,
   down,
   demo,
   doctor,
@@ -65,7 +66,7 @@ struct Flag {
 };
 
 // What the words after the command are.
-enum class Operand : std::uint8_t { none, app, app_or_replica, replica, app_count, rollout, shell };
+enum class Operand : std::uint8_t { none, app, app_or_replica, replica, app_count, rollout, job, shell };
 
 struct CommandRow {
   Command command;

@@ -28,6 +28,7 @@ spec::Loaded load_as_its_daemon(const Context& context, const DaemonPaths& paths
 int run_plan(const Context& context);
 // change_commands.cpp
 int run_apply(const Context& context);
+int run_job(const Context& context);
 int run_targets(const Context& context);  // start stop restart scale drain undrain
 int run_undo(const Context& context);     // rollout undo
 int run_down(const Context& context);

@@ -37,7 +37,7 @@ std::vector<std::string> flag_names(std::span<const FlagKey> keys) {
   return names;
 }
 
-// What the hidden words "apps" and "replicas" of `muster completion` print.
+// What the hidden words "apps", "replicas" and "jobs" of `muster completion` print.
 std::string_view source_of(Operand operand) {
   switch (operand) {
     case Operand::app:
@@ -47,6 +47,8 @@ std::string_view source_of(Operand operand) {
     case Operand::app_or_replica:
     case Operand::replica:
       return "replicas";
+    case Operand::job:
+      return "jobs";
     case Operand::none:
     case Operand::shell:
       return "";
@@ -176,7 +178,7 @@ std::string fish_script() {
 }
 
 // The names of what runs, for the scripts above.
-int print_names(const Context& context, bool replicas) {
+int print_names(const Context& context, const std::string& what) {
   auto client = find_daemon(context);
   auto answer =
       client ? client.value().get("/v1/status", std::chrono::seconds(2)) : Result<Answer>(client.error());
@@ -184,12 +186,22 @@ int print_names(const Context& context, bool replicas) {
   const auto parsed = parse_object(answer.value().body);
   if (!parsed) return fail(parsed.error());
   const JsonView status(&parsed.value());
+  const auto print_jobs = [&status] {
+    status["jobs"].each(
+        [](JsonView job) { print(supervisor::escape_for_terminal(job["name"].text()) + "\n"); });
+  };
+  if (what == "jobs") {
+    print_jobs();
+    return 0;
+  }
+  const bool replicas = what == "replicas";
   status["apps"].each([&](JsonView app) {
     print(supervisor::escape_for_terminal(app["name"].text()) + "\n");
     if (!replicas) return;
     app["replicas"].each(
         [](JsonView row) { print(supervisor::escape_for_terminal(row["id"].text()) + "\n"); });
   });
+  if (replicas) print_jobs();  // `logs`, `events` and `why` take them, too
   return 0;
 }
 
@@ -204,7 +216,7 @@ std::optional<std::string> completion_script(const std::string& shell) {
 
 int run_completion(const Context& context) {
   const std::string& shell = context.arguments.operands.front();
-  if (shell == "apps" || shell == "replicas") return print_names(context, shell == "replicas");
+  if (shell == "apps" || shell == "replicas" || shell == "jobs") return print_names(context, shell);
   const auto script = completion_script(shell);
   if (!script) return fail(Error{.message = "completion is for bash, zsh or fish", .code = ExitCode::usage});
   print(*script);

@@ -120,6 +120,18 @@ std::string app_text(JsonView app, const PlanTableOptions& options) {
   return text + replica_lines(app, options.wide);
 }
 
+std::string job_text(JsonView job, const PlanTableOptions& options) {
+  const std::string change = job["change"].text();
+  const Mark mark = mark_of(change);
+  std::string text =
+      fmt::format("{} job {}{}\n", coloured(std::string(mark.sign), mark.colour, options.colour),
+                  job["name"].text(), change == "removed" ? ": no longer in the file" : "");
+  text += field_lines(job["fields"], false);
+  job["runs"].each(
+      [&](JsonView why) { text += fmt::format("    runs: {}\n", escape_for_terminal(why.text())); });
+  return text;
+}
+
 std::string listener_text(JsonView listener, const PlanTableOptions& options) {
   const std::string change = listener["change"].text();
   const Mark mark = mark_of(change);
@@ -147,6 +159,7 @@ std::string drift_text(JsonView drift, const PlanTableOptions& options) {
 std::string plan_table(JsonView plan, const PlanTableOptions& options) {
   std::string text;
   plan["apps"].each([&](JsonView app) { text += app_text(app, options); });
+  plan["jobs"].each([&](JsonView job) { text += job_text(job, options); });
   plan["listeners"].each([&](JsonView listener) { text += listener_text(listener, options); });
   if (plan["daemon"].size() > 0)
     text += fmt::format("{} daemon\n", coloured("~", Colour::yellow, options.colour)) +

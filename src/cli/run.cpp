@@ -55,6 +55,8 @@ int run_command(const Context& context) {
       return run_targets(context);
     case Command::rollout:
       return run_rollout(context);
+    case Command::run:
+      return run_job(context);
     case Command::down:
       return run_down(context);
     case Command::demo:

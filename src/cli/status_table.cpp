@@ -111,6 +111,31 @@ std::string app_table(JsonView status, TableOptions options) {
   return table.empty() ? "no apps\n" : table.text(options.colour);
 }
 
+std::string last_text(JsonView last) {
+  const std::string at = last["at"].text();
+  return at.empty() ? "" : fmt::format("{} at {}", last["reason"].text(), at);
+}
+
+std::string job_table(JsonView status, TableOptions options) {
+  if (status["jobs"].size() == 0) return "";
+  std::vector<std::string> headers{"JOB", "STATE", "SCHEDULE", "NEXT", "LAST"};
+  if (options.wide) headers.insert(headers.end() - 1, "TIMEZONE");
+  headers.emplace_back("REASON");
+  Table table(std::move(headers));
+  status["jobs"].each([&](JsonView job) {
+    const bool good = job["last"]["ok"].truth();
+    std::vector<Cell> row{{job["name"].text(), app_colour(job["name"].text())},
+                          state_cell(job),
+                          {job["schedule"].text()},
+                          {job["next"].text()}};
+    if (options.wide) row.push_back({job["timezone"].text()});
+    row.push_back({last_text(job["last"]), good ? Colour::none : Colour::red});
+    row.push_back({job["reason"].text()});
+    table.add(std::move(row));
+  });
+  return "\n" + table.text(options.colour);
+}
+
 // The day on which the first of a listener's certificates expires.
 std::string earliest_end(JsonView certificates) {
   std::string earliest;
@@ -147,6 +172,7 @@ Result<std::string> status_table(const std::string& body, TableOptions options) 
     return Error{.message =
                      "the daemon's status has another schema than this program knows (1); -o json prints it"};
   std::string text = head_lines(status, options) + app_table(status, options);
+  text += job_table(status, options);
   if (options.wide) text += listener_table(status, options);
   return text;
 }

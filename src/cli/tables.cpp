@@ -59,7 +59,7 @@ Colour app_colour(std::string_view app) {
 }
 
 Colour state_colour(std::string_view state) {
-  if (state == "ready" || state == "completed") return Colour::green;
+  if (state == "ready" || state == "completed" || state == "running") return Colour::green;
   if (state == "failed" || state == "backoff" || state == "unready" || state == "degraded")
     return Colour::red;
   if (state == "stopped") return Colour::grey;

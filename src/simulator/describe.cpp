@@ -64,6 +64,8 @@ struct EventText {
                           app.after.empty() ? "-" : app.after.front().app);
     return text;
   }
+  std::string operator()(const RunCommand& e) const { return "run job " + e.job; }
+  std::string operator()(const ClockSet&) const { return "clock set"; }
   std::string operator()(const SpecRejected& e) const { return "spec rejected: " + e.error; }
   std::string operator()(const StartCommand& e) const {
     return fmt::format("command {}: start {}", raw(e.command), target(e.target));

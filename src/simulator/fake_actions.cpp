@@ -98,7 +98,9 @@ void FakeHost::start_process(InstanceId id) {
   send(std::move(started));
   if (process.conduct.exits_after) {
     at(*process.conduct.exits_after, [this, id, status = process.conduct.exit] {
-      if (faults) exit(id, status);
+      const Process* ending = find(id);
+      if (ending == nullptr) return;
+      if (faults || world().jobs.contains(ending->replica.app)) exit(id, status);
     });
   }
   if (!faults || !process.conduct.never_healthy)

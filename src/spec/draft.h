@@ -2,6 +2,7 @@
 // was not said.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -19,6 +20,7 @@ struct NamedMark {
 
 struct AppDraft {
   App app;
+  bool of_job = false;      // it is the `task` of one
   Mark at;                  // of the name in [app.NAME]
   Mark port_at;             // of the value; at.line 0 = not given
   bool port_given = false;  // also "none"
@@ -34,6 +36,14 @@ struct AppDraft {
   Mark replicas_at;                 // line 0 = not given
   Mark scale_in_flight_at;          // of `in_flight` in `scale`
   std::vector<VariableUse> uses;
+  [[nodiscard]] std::string label() const { return (of_job ? "job '" : "app '") + app.name + "'"; }
+};
+
+struct JobDraft {
+  AppDraft task;
+  Job job;  // without its task
+  Mark schedule_at;
+  std::vector<Mark> before_at;  // as job.before
 };
 
 struct ListenerDraft {
@@ -54,11 +64,16 @@ struct DaemonDraft {
 struct Draft {
   std::vector<AppDraft> apps;
   std::vector<ListenerDraft> listeners;
+  std::vector<JobDraft> jobs;
   DaemonDraft daemon;
 };
 
 // One for each section of the file; they report what is wrong and read on.
 AppDraft read_app(const Reader& reader, const Member& member);
+// What a job has in common with an app; its other keys go to `other`.
+AppDraft read_task(const Reader& reader, const Member& member,
+                   const std::function<void(std::string_view key, const Node& value)>& other);
+JobDraft read_job(const Reader& reader, const Member& member);
 HealthCheck read_health(const Reader& reader, const Node& node, bool live, std::vector<VariableUse>& uses);
 // `timeout` of a listener or of a route.
 void read_timeouts(const Reader& reader, const Node& node, ListenTimeouts& timeouts);
@@ -91,7 +106,7 @@ Parsed<BindAddress> parse_bind(const std::string& text, const std::string& folde
 void apply_rules(const Reader& reader, Draft& draft);
 // No two claims on one port, one address or one listener's name.
 void check_ports(const Reader& reader, const Draft& draft);
-// No app comes after itself.
+// No app and no job comes after itself.
 void check_cycles(const Reader& reader, const Draft& draft);
 
 }  // namespace muster::spec

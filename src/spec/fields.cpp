@@ -236,6 +236,18 @@ void add_volumes(Fields& to, const App& app) {
   }
 }
 
+std::string text_of(Overlap overlap) {
+  switch (overlap) {
+    case Overlap::forbid:
+      return "forbid";
+    case Overlap::allow:
+      return "allow";
+    case Overlap::replace:
+      return "replace";
+  }
+  return "";
+}
+
 std::string text_of(ListenMode mode) {
   return mode == ListenMode::http ? "http" : "tcp";
 }
@@ -416,6 +428,28 @@ std::vector<Field> fields_of(const App& app) {
   fields.live("log.format", text_of(app.log.format));
   if (!app.watch.empty()) fields.live("watch", joined(app.watch));
   return fields.take();
+}
+
+// What the run is made of, and when; nothing of it runs on, so nothing needs a new revision.
+std::vector<Field> fields_of(const Job& job) {
+  Fields fields;
+  fields.live("schedule", job.schedule ? job.schedule->text : "");
+  if (!job.timezone.empty()) fields.live("timezone", job.timezone);
+  if (job.timeout) fields.live("timeout", duration_text(*job.timeout));
+  fields.live("overlap", text_of(job.overlap));
+  fields.live("retries", std::to_string(job.retries));
+  if (!job.before.empty()) fields.live("before", joined(job.before));
+  std::vector<Field> all = fields.take();
+  // Keys that only an app has say nothing here.
+  for (Field& field : fields_of(job.task)) {
+    constexpr std::array<std::string_view, 6> of_apps{"replicas", "port",    "health.",
+                                                      "live.",    "update.", "restart."};
+    const bool is_of_apps = std::ranges::any_of(
+        of_apps, [&](std::string_view prefix) { return std::string_view(field.key).starts_with(prefix); });
+    field.restarts = false;
+    if (!is_of_apps) all.push_back(std::move(field));
+  }
+  return all;
 }
 
 std::vector<Field> fields_of(const Listener& listener) {

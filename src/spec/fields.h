@@ -21,6 +21,7 @@ struct Field {
 // Equal fields = equal apps: nothing that operator== compares is left out. The values of environments are among them
 // as they are: mask what is shown.
 std::vector<Field> fields_of(const App& app);
+std::vector<Field> fields_of(const Job& job);
 std::vector<Field> fields_of(const Listener& listener);
 std::vector<Field> fields_of(const Daemon& daemon);
 

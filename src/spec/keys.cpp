@@ -12,14 +12,16 @@ constexpr bool later = false;  // known, and refused until it is built
 
 constexpr std::array table{
     KeyRow{Section::top, "include", "[glob]", "[]", "Files that are merged into this one."},
-    KeyRow{Section::top, "defaults", "table", "{}",
-           "Keys of an app that hold for every app that does not say otherwise."},
+    KeyRow{
+        Section::top, "defaults", "table", "{}",
+        "Keys of an app that hold for every app, and those it shares with a job for every job, that does not "
+        "say otherwise."},
     KeyRow{Section::top, "app", "table", "{}", "[app.NAME]: a program and how many of it run."},
     KeyRow{Section::top, "listen", "table", "{}",
            "[listen.NAME]: an address and the app that answers there."},
     KeyRow{Section::top, "daemon", "table", "{}", "muster itself."},
     KeyRow{Section::top, "job", "table", "{}",
-           "[job.NAME]: a program that runs to its end, by schedule or before a rollout.", later},
+           "[job.NAME]: a program that runs to its end, by schedule or before a rollout."},
 
     KeyRow{Section::app, "run", "string or [string]", "required",
            "The program and its arguments; no shell runs it."},
@@ -229,6 +231,41 @@ constexpr std::array table{
     KeyRow{Section::proxy_protocol, "out", "\"v1\", \"v2\"", "none",
            "Each connection to a replica begins with this header."},
 
+    KeyRow{Section::job, "run", "string or [string]", "required",
+           "The program and its arguments; no shell runs it."},
+    KeyRow{Section::job, "schedule", "\"30 2 * * *\", \"@daily\"", "none",
+           "When it is due, as in crontab(5). Without it: once per start of the daemon, or `before` apps."},
+    KeyRow{Section::job, "timezone", "\"Europe/Berlin\"", "the host's", "Whose clocks the schedule goes by."},
+    KeyRow{Section::job, "timeout", "duration", "none",
+           "A try that takes longer is stopped, and has failed."},
+    KeyRow{Section::job, "overlap", "\"forbid\", \"allow\", \"replace\"", "\"forbid\"",
+           "What a run does that is due while another is under way."},
+    KeyRow{Section::job, "retries", "0..1000", "0",
+           "Further tries of a run that failed, with growing pauses."},
+    KeyRow{Section::job, "after", "[app] or table app -> ready, started, completed, completed-ok", "[]",
+           "What must be so before the first run."},
+    KeyRow{Section::job, "before", "app or [app]", "[]",
+           "Apps whose new revisions start only after a run of this job that succeeded."},
+    KeyRow{Section::job, "stop", "table", "{}", "How a run is stopped: command, signal, then killed."},
+    KeyRow{Section::job, "env", "table", "{}", "Environment variables."},
+    KeyRow{Section::job, "env_file", "path or [path]", "none",
+           "Files of NAME=VALUE lines; `env` wins over them."},
+    KeyRow{Section::job, "dir", "path", "the spec's folder", "Working directory."},
+    KeyRow{Section::job, "shell", "bool", "false",
+           "`run` is a script of sh -c; variables like {volume} are quoted into it."},
+    KeyRow{Section::job, "inherit_env", "bool or [name]", "true in `up`, false in `daemon`",
+           "What a run gets of muster's own environment."},
+    KeyRow{Section::job, "user", "string", "muster's own", "Who it runs as."},
+    KeyRow{Section::job, "group", "string", "the user's", "Its primary group."},
+    KeyRow{Section::job, "umask", "octal string", "\"022\"", "File mode creation mask."},
+    KeyRow{Section::job, "nice", "-20..19", "0", "Scheduling priority."},
+    KeyRow{Section::job, "no_new_privs", "bool", "true in `daemon`, false in `up`",
+           "No program it starts gains privileges."},
+    KeyRow{Section::job, "volume", "\"NAME\" or table NAME -> \"DIRECTORY\" or table", "none",
+           "A directory that outlives the runs."},
+    KeyRow{Section::job, "limits", "table", "{}", "What it may use."},
+    KeyRow{Section::job, "log", "table", "{}", "Its log files."},
+
     KeyRow{Section::daemon, "threads", "1..1024 or \"auto\"", "\"auto\"",
            "Traffic threads; auto means one for each processor."},
     KeyRow{Section::daemon, "port_range", "\"20000-29999\"", "\"20000-29999\"",
@@ -275,6 +312,8 @@ std::string_view where_it_belongs(Section section) {
       return "[app.NAME]";
     case Section::listen:
       return "[listen.NAME]";
+    case Section::job:
+      return "[job.NAME]";
     case Section::daemon:
       return "[daemon]";
     case Section::health:

@@ -29,6 +29,7 @@ enum class Section : std::uint8_t {
   proxy_protocol,
   sticky,
   eject,
+  job,
   daemon,
 };
 

@@ -125,16 +125,19 @@ class Loader {
     const Node* daemon = nullptr;
     const Node* apps = nullptr;
     const Node* listeners = nullptr;
+    const Node* jobs = nullptr;
     reader_.each_key(Section::top, root_, [&](std::string_view key, const Node& value) {
       if (key == "defaults" && reader_.table(value, "a table")) defaults = &value;
       if (key == "daemon") daemon = &value;
       if (key == "app") apps = &value;
       if (key == "listen") listeners = &value;
+      if (key == "job") jobs = &value;
     });
     draft_.daemon = read_daemon(reader_, daemon);
     if (apps != nullptr) read_apps(*apps, defaults);
     if (draft_.apps.empty() && defaults != nullptr) read_unused_defaults(*defaults);
     if (listeners != nullptr) read_listeners(*listeners);
+    if (jobs != nullptr) read_jobs(*jobs, defaults);
     if (!reader_.partial) apply_rules(reader_, draft_);
   }
 
@@ -175,24 +178,66 @@ class Loader {
     });
   }
 
+  // A job takes from [defaults] what it has in common with an app.
+  void read_jobs(const Node& jobs, const Node* defaults) {
+    Node shared;
+    if (defaults != nullptr) {
+      shared = *defaults;
+      std::erase_if(shared.members, [](const Member& member) {
+        return find_key(Section::job, member.key) == nullptr || find_key(Section::app, member.key) == nullptr;
+      });
+    }
+    const std::size_t shared_count = count_of(shared);
+    reader_.each_name(jobs, "tables [job.NAME]", [&](const Member& member) {
+      if (!reader_.valid_name(member.key, member.at, "a job")) return;
+      if (!reader_.table(member.value, "a table [job." + member.key + "]")) return;
+      if (draft_.jobs.size() >= limits::spec_jobs_max)
+        return reader_.error(member.at, fmt::format("more than {} jobs", limits::spec_jobs_max));
+      merged_ += shared_count;
+      if (merged_ > limits::spec_values_max)
+        return reader_.error(member.at, "[defaults] is too large for so many jobs");
+      Member merged = member;
+      if (defaults != nullptr) merged.value = with_defaults(member.value, shared);
+      draft_.jobs.push_back(read_job(reader_, merged));
+      no_drain(member);
+    });
+  }
+
   Spec finished() {
     Spec spec;
     spec.path = path_;
     spec.folder = folder_of(path_);
     for (AppDraft& draft : draft_.apps) spec.apps.push_back(std::move(draft.app));
     for (ListenerDraft& draft : draft_.listeners) spec.listeners.push_back(std::move(draft.listener));
+    for (JobDraft& draft : draft_.jobs) {
+      draft.job.task = std::move(draft.task.app);
+      spec.jobs.push_back(std::move(draft.job));
+    }
+    std::ranges::sort(spec.jobs, {}, &Job::name);
     std::ranges::sort(spec.apps, {}, &App::name);
     std::ranges::sort(spec.listeners, {}, &Listener::name);
     spec.daemon = draft_.daemon.daemon;
     spec.files = files_;
-    for (const App& app : spec.apps)
-      for (const std::string& file : app.env_files)
-        if (std::ranges::find(spec.env_files, file) == spec.env_files.end()) spec.env_files.push_back(file);
+    for (const App& app : spec.apps) add_env_files(app, spec.env_files);
+    for (const Job& job : spec.jobs) add_env_files(job.task, spec.env_files);
     for (const Listener& listener : spec.listeners) {
       if (listener.tls == nullptr) continue;
       spec.tls_files.insert(spec.tls_files.end(), listener.tls->files.begin(), listener.tls->files.end());
     }
     return spec;
+  }
+
+  // [defaults] may have it for the apps.
+  void no_drain(const Member& job) {
+    const Member* stop = job.value.find("stop");
+    const Member* drain =
+        stop != nullptr && stop->value.is(Node::Kind::table) ? stop->value.find("drain") : nullptr;
+    if (drain != nullptr) reader_.error(drain->at, "a job has no requests that could be drained");
+  }
+
+  static void add_env_files(const App& app, std::vector<std::string>& files) {
+    for (const std::string& file : app.env_files)
+      if (std::ranges::find(files, file) == files.end()) files.push_back(file);
   }
 
   const std::string& path_;

@@ -25,14 +25,19 @@ class AppReader {
     draft_.at = member.at;
   }
 
-  AppDraft read() {
-    reader_.each_key(Section::app, member_.value,
-                     [this](std::string_view key, const Node& value) { set(key, value); });
+  using OtherKey = std::function<void(std::string_view key, const Node& value)>;
+
+  AppDraft read(Section section, const OtherKey& other) {
+    draft_.of_job = section == Section::job;
+    reader_.each_key(section, member_.value, [&](std::string_view key, const Node& value) {
+      if (!set(key, value)) other(key, value);
+    });
     read_run();
     return std::move(draft_);
   }
 
-  void set(std::string_view key, const Node& value);
+  // False: it is no key of an app.
+  bool set(std::string_view key, const Node& value);
 
   void run(const Node& value) { run_ = &value; }
   void replicas(const Node& value) {
@@ -128,14 +133,15 @@ constexpr std::array app_keys{
     AppKey{"watch", &AppReader::watch},
 };
 
-void AppReader::set(std::string_view key, const Node& value) {
+bool AppReader::set(std::string_view key, const Node& value) {
   const auto* found = std::ranges::find(app_keys, key, &AppKey::name);
-  MUSTER_CHECK(found != app_keys.end());  // each built key of the table has its reader
+  if (found == app_keys.end()) return false;
   (this->*found->read)(value);
+  return true;
 }
 
 void AppReader::read_run() {
-  if (run_ == nullptr) return reader_.missing(member_.at, fmt::format("app '{}' has no `run`", member_.key));
+  if (run_ == nullptr) return reader_.missing(member_.at, draft_.label() + " has no `run`");
   if (!draft_.app.shell) {
     if (auto argv = reader_.command(*run_, draft_.uses)) draft_.app.run = std::move(*argv);
     return;
@@ -510,7 +516,13 @@ void AppReader::watch(const Node& value) {
 }  // namespace
 
 AppDraft read_app(const Reader& reader, const Member& member) {
-  return AppReader(reader, member).read();
+  // Each built key of the table has its reader.
+  return AppReader(reader, member).read(Section::app, [](auto, const auto&) { MUSTER_CHECK(false); });
+}
+
+AppDraft read_task(const Reader& reader, const Member& member,
+                   const std::function<void(std::string_view key, const Node& value)>& other) {
+  return AppReader(reader, member).read(Section::job, other);
 }
 
 }  // namespace muster::spec

@@ -19,6 +19,7 @@ class Rules {
  public:
   Rules(const Reader& reader, Draft& draft) : reader_(reader), draft_(draft) {
     for (AppDraft& app : draft.apps) apps_.emplace(app.app.name, &app);
+    for (JobDraft& job : draft.jobs) jobs_.emplace(job.task.app.name, &job);
     for (const ListenerDraft& listener : draft.listeners)
       for (std::string& app : listener.listener.apps()) targets_.insert(std::move(app));
   }
@@ -36,13 +37,23 @@ class Rules {
       scale_fits(app);
       users(app);
     }
+    for (JobDraft& job : draft_.jobs) {
+      name_is_free(job);
+      variables_exist(job.task);
+      dependencies_exist(job.task);
+      apps_before_exist(job);
+      users(job.task);
+    }
   }
 
  private:
-  [[nodiscard]] std::string suggest_app(std::string_view name) const {
+  [[nodiscard]] std::string suggest_app(std::string_view name, bool or_job = false) const {
     if (reader_.report().full()) return "";
     std::vector<std::string_view> names;
     for (const auto& [known, app] : apps_) names.push_back(known);
+    if (or_job) {
+      for (const auto& [known, job] : jobs_) names.push_back(known);
+    }
     return suggest(name, names);
   }
 
@@ -63,7 +74,7 @@ class Rules {
       if (draft.listener.access_log == AccessLogFormat::off || dash == std::string::npos) continue;
       const bool number = name.find_first_not_of("0123456789", dash + 1) == std::string::npos;
       const std::string app = "access-" + name.substr(0, dash);
-      if (number && apps_.contains(app))
+      if (number && (apps_.contains(app) || jobs_.contains(app)))
         reader_.error(draft.access_log_at,
                       fmt::format("access-{}.log is also the log of {}/{}", name, app, name.substr(dash + 1)),
                       "another name for the listener or the app keeps them apart");
@@ -71,8 +82,20 @@ class Rules {
   }
 
   void app_exists(const std::string& name, Mark at) {
-    if (!name.empty() && !apps_.contains(name))
-      reader_.error(at, fmt::format("there is no app '{}'", name), suggest_app(name));
+    if (name.empty() || apps_.contains(name)) return;
+    if (jobs_.contains(name)) return reader_.error(at, fmt::format("'{}' is a job, not an app", name));
+    reader_.error(at, fmt::format("there is no app '{}'", name), suggest_app(name));
+  }
+
+  void name_is_free(const JobDraft& job) {
+    const auto app = apps_.find(job.task.app.name);
+    if (app != apps_.end())
+      reader_.error(job.task.at, fmt::format("'{}' is already the name of an app at {}", app->first,
+                                             reader_.report().place(app->second->at)));
+  }
+
+  void apps_before_exist(const JobDraft& job) {
+    for (std::size_t i = 0; i < job.job.before.size(); ++i) app_exists(job.job.before[i], job.before_at[i]);
   }
 
   void automatic_ports() {
@@ -154,13 +177,14 @@ class Rules {
     const std::string& argument = use.variable.argument;
     if (argument.empty()) {
       if (app.port.kind == PortKind::none)
-        reader_.error(use.at, fmt::format("'{{port}}': app '{}' has no port", app.name), "port = \"auto\"");
+        reader_.error(use.at, fmt::format("'{{port}}': {} has no port", draft.label()),
+                      draft.of_job ? "nothing listens to a job" : "port = \"auto\"");
       return;
     }
     if (std::ranges::find(app.ports, argument, &NamedPort::name) != app.ports.end()) return;
     std::vector<std::string_view> names;
     for (const NamedPort& named : app.ports) names.push_back(named.name);
-    reader_.error(use.at, fmt::format("app '{}' has no port '{}' in `ports`", app.name, argument),
+    reader_.error(use.at, fmt::format("{} has no port '{}' in `ports`", draft.label(), argument),
                   suggest(argument, names));
   }
 
@@ -177,13 +201,13 @@ class Rules {
     }
     if (argument.empty()) {
       if (names.empty())
-        reader_.error(use.at, fmt::format("'{{volume}}': app '{}' has no volume", app.name),
+        reader_.error(use.at, fmt::format("'{{volume}}': {} has no volume", draft.label()),
                       "volume = \"data\"");
       if (names.size() > 1)
-        reader_.error(use.at, fmt::format("'{{volume}}': app '{}' has {} volumes", app.name, names.size()),
+        reader_.error(use.at, fmt::format("'{{volume}}': {} has {} volumes", draft.label(), names.size()),
                       "write " + all);
     } else {
-      reader_.error(use.at, fmt::format("app '{}' has no volume '{}'", app.name, argument),
+      reader_.error(use.at, fmt::format("{} has no volume '{}'", draft.label(), argument),
                     suggest(argument, names));
     }
   }
@@ -202,9 +226,13 @@ class Rules {
 
   void dependencies_exist(const AppDraft& draft) {
     for (std::size_t i = 0; i < draft.app.after.size(); ++i) {
-      const std::string& name = draft.app.after[i].app;
-      if (!apps_.contains(name))
-        reader_.error(draft.after_at[i], fmt::format("there is no app '{}'", name), suggest_app(name));
+      const auto& [name, condition] = draft.app.after[i];
+      if (apps_.contains(name)) continue;
+      if (const auto job = jobs_.find(name); job != jobs_.end()) {
+        comes_after_job(draft, *job->second, condition, draft.after_at[i]);
+      } else {
+        reader_.error(draft.after_at[i], fmt::format("there is no app '{}'", name), suggest_app(name, true));
+      }
     }
   }
 
@@ -224,6 +252,16 @@ class Rules {
                     fmt::format("`in_flight`: no listener leads to app '{}'", draft.app.name));
   }
 
+  void comes_after_job(const AppDraft& draft, const JobDraft& job, AfterCondition condition, Mark at) {
+    const std::string& name = job.task.app.name;
+    if (condition == AfterCondition::ready)
+      return reader_.error(at, fmt::format("job '{}' runs to its end and is never ready", name),
+                           fmt::format("after = {{ {} = \"completed-ok\" }}", name));
+    if (job.job.schedule)
+      reader_.report().warning(
+          at, fmt::format("job '{}' runs by its schedule: {} waits for the first run", name, draft.label()));
+  }
+
   // A warning: [defaults] may say it for all apps.
   void one_process_each(const AppDraft& draft) {
     if (!draft.app.exclusive_slots() || draft.app.update.strategy != UpdateStrategy::rolling) return;
@@ -238,8 +276,7 @@ class Rules {
   void users(const AppDraft& draft) {
     if (!reader_.options().root || !draft.app.user.empty()) return;
     if (reader_.options().mode == Mode::daemon)
-      return reader_.error(draft.at,
-                           fmt::format("app '{}' has no `user`, and muster runs as root", draft.app.name),
+      return reader_.error(draft.at, draft.label() + " has no `user`, and muster runs as root",
                            "user = \"root\" to insist");
     if (warned_) return;
     warned_ = true;
@@ -249,6 +286,7 @@ class Rules {
   const Reader& reader_;
   Draft& draft_;
   AppIndex apps_;
+  std::map<std::string, JobDraft*, std::less<>> jobs_;
   std::set<std::string, std::less<>> targets_;
   bool warned_ = false;
 };

@@ -56,6 +56,18 @@ bool Listener::operator==(const Listener& other) const {
   return same_tls && compared(*this) == compared(other);
 }
 
+bool Job::operator==(const Job& other) const {
+  const bool same_zone = zone == other.zone || (zone && other.zone && *zone == *other.zone);
+  return same_zone && std::tie(task, schedule, timezone, timeout, overlap, retries, before) ==
+                          std::tie(other.task, other.schedule, other.timezone, other.timeout, other.overlap,
+                                   other.retries, other.before);
+}
+
+const Job* Spec::find_job(std::string_view name) const {
+  const auto found = std::ranges::lower_bound(jobs, name, {}, &Job::name);
+  return found != jobs.end() && found->name() == name ? &*found : nullptr;
+}
+
 const App* Spec::find_app(std::string_view name) const {
   return find_named(apps, name);
 }

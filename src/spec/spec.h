@@ -15,6 +15,7 @@
 #include "base/limits.h"
 #include "base/time.h"
 #include "spec/certificate.h"
+#include "spec/cron.h"
 #include "spec/template.h"
 
 namespace muster::spec {
@@ -363,11 +364,33 @@ struct Daemon {
   bool operator==(const Daemon&) const = default;
 };
 
+enum class Overlap {
+  forbid,  // a run that is due while another is under way is left out
+  allow,
+  replace  // the one under way is stopped first
+};
+
+// A program that runs to its end.
+struct Job {
+  App task;                              // what each run is, as an app of one replica; its name is the job's
+  std::optional<Cron> schedule;          // none: once per start of the daemon, or before rollouts
+  std::string timezone;                  // as written; empty: the host's
+  std::shared_ptr<const TimeZone> zone;  // of the schedule, as its file said when the spec was read
+  std::optional<Millis> timeout;         // of one try
+  Overlap overlap = Overlap::forbid;
+  int retries = 0;                  // tries after the first
+  std::vector<std::string> before;  // apps whose new revisions wait for a run that succeeds
+  [[nodiscard]] const std::string& name() const { return task.name; }
+  [[nodiscard]] bool runs_at_start() const { return !schedule && before.empty(); }
+  bool operator==(const Job&) const;
+};
+
 struct Spec {
   std::string path;                 // real path of the main file
   std::string folder;               // its folder: `dir`, relative paths
   std::vector<App> apps;            // sorted by name
   std::vector<Listener> listeners;  // sorted by name
+  std::vector<Job> jobs;            // sorted by name; none is called as an app is
   Daemon daemon;
   std::vector<std::string> files;  // every file read (main, includes): what a watch must follow
   std::vector<std::string> env_files;
@@ -375,6 +398,7 @@ struct Spec {
 
   [[nodiscard]] const App* find_app(std::string_view name) const;
   [[nodiscard]] const Listener* find_listener(std::string_view name) const;
+  [[nodiscard]] const Job* find_job(std::string_view name) const;
 };
 
 }  // namespace muster::spec

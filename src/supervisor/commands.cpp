@@ -118,10 +118,12 @@ void Planner::meet_app(AppWorld& mine, const std::shared_ptr<const spec::App>& f
   const auto saved = restored_.apps.find(fresh->name);
   if (added && saved != restored_.apps.end()) restore_app(mine, saved->second);
   if (!added) mine.file_revision = mine.revision;
-  if (past_revision(mine, mine.file_revision) == nullptr) remember(mine, mine.file_revision, fresh);
+  const bool is_new = past_revision(mine, mine.file_revision) == nullptr;
+  if (is_new) remember(mine, mine.file_revision, fresh);
   if (past_revision(mine, mine.revision) == nullptr) remember(mine, mine.revision, mine.app);
   in_force(mine).app = mine.app;
   begin_rollout(mine, mine.revision != mine.file_revision);
+  await_jobs_of_first(mine, is_new);
   changed();
 }
 
@@ -143,10 +145,14 @@ void Planner::adopt_app(const spec::App& app, std::set<std::string>& touched, bo
   if (std::exchange(mine.undone, false))
     note_app(Severity::info, "hold", app.name, "the app was edited: the hold on its revision ends");
   if (!app.scale) mine.autoscaled.reset();
+  const std::string text = spec::revision_text(app);
+  const bool awaited = waits_for_jobs(mine) && spec::revision_text(*mine.file) == text;
   mine.file = fresh;
-  if (mine.revision_text != spec::revision_text(app)) return new_revision(mine);
+  if (awaited) return hold_back(mine);
+  if (mine.revision_text != text) return new_revision(mine);
   mine.app = fresh;
   mine.file_revision = mine.revision;
+  if (waits_for_jobs(mine)) mine.before.reset();
   in_force(mine).app = fresh;
   try_on(mine);
   change_live(mine);
@@ -155,6 +161,7 @@ void Planner::adopt_app(const spec::App& app, std::set<std::string>& touched, bo
 
 // A revision that failed and stayed goes on.
 void Planner::try_on(AppWorld& app) {
+  if (app.before) app.before->failure.clear();
   if (!is_stuck(app)) return;
   in_force(app).failure.clear();
   begin_rollout(app, false);
@@ -168,9 +175,10 @@ void Planner::on(const SpecLoaded& event) {
   std::set<std::string> touched;
   const bool same = world_.spec && world_.spec->apps == event.spec->apps &&
                     world_.spec->listeners == event.spec->listeners &&
-                    world_.spec->daemon == event.spec->daemon;
+                    world_.spec->jobs == event.spec->jobs && world_.spec->daemon == event.spec->daemon;
   world_.spec_error.clear();
   world_.listener_errors.clear();
+  adopt_jobs(*event.spec);
   for (const spec::App& app : event.spec->apps) adopt_app(app, touched, event.retry);
   for (auto& [name, app] : world_.apps) {
     if (app.removed || event.spec->find_app(name) != nullptr) continue;
@@ -179,6 +187,7 @@ void Planner::on(const SpecLoaded& event) {
     app.scale.reset();
     app.undone = false;
     app.rollout.reset();
+    app.before.reset();
     touched.insert(name);
     note_app(Severity::info, "removed", name, "no longer in the file");
     changed();
@@ -192,14 +201,15 @@ void Planner::on(const SpecLoaded& event) {
   world_.spec = event.spec;
   routes_dirty_ = true;
   restored_.apps.clear();
+  restored_.jobs.clear();
   if (event.command) {
     // Also what was under way before: somebody who applies wants to know that the whole file holds.
     std::set<std::string> all;
     std::string failed;
     for (const auto& [name, app] : world_.apps) {
       const std::string failure = app.removed ? "" : failure_text(app);
-      if (touched.contains(name) || app_state(world_, app) == AppState::updating || !failure.empty())
-        all.insert(name);
+      const bool under_way = app_state(world_, app) == AppState::updating || app.before;
+      if (touched.contains(name) || under_way || !failure.empty()) all.insert(name);
       if (!failure.empty() && failed.empty())
         failed = fmt::format("{}: {}; `apply --retry` tries it again", name, failure);
     }
@@ -228,7 +238,9 @@ AppWorld* Planner::command_app(CommandId command, const Target& target) {
     for (const auto& [name, app] : world_.apps) {
       if (!app.removed) names += (names.empty() ? "" : ", ") + name;
     }
-    problem = fmt::format("no app '{}'; there are: {}", target.app, names.empty() ? "none" : names);
+    problem = world_.jobs.contains(target.app)
+                  ? fmt::format("'{0}' is a job; `muster run {0}` runs it", target.app)
+                  : fmt::format("no app '{}'; there are: {}", target.app, names.empty() ? "none" : names);
   } else if (target.ordinal && at->second.desired() == 0) {
     problem = fmt::format("no replica {}/{}: {} has none now", target.app, *target.ordinal, target.app);
   } else if (target.ordinal && (*target.ordinal < 0 || *target.ordinal >= at->second.desired())) {
@@ -262,6 +274,10 @@ void Planner::dismiss_waiters(const std::string& why) {
   for (const Waiter& waiter : waiters_)
     act(CommandDone{.command = waiter.command, .code = ExitCode::failed, .message = why});
   waiters_.clear();
+  for (auto& [name, job] : world_.jobs) {
+    for (auto& [ordinal, run] : job.runs) dismiss(run, why);
+    if (job.asked) dismiss(*job.asked, why);
+  }
 }
 
 namespace {
@@ -392,6 +408,10 @@ void Planner::on(const PauseCommand& event) {
 
 void Planner::on(const CommandAbandoned& event) {
   std::erase_if(waiters_, [&](const Waiter& waiter) { return waiter.command == event.command; });
+  for (auto& [name, job] : world_.jobs) {
+    for (auto& [ordinal, run] : job.runs) run.commands.erase(event.command);
+    if (job.asked) job.asked->commands.erase(event.command);
+  }
 }
 
 void Planner::on(const FilesChanged& event) {
@@ -411,6 +431,9 @@ void Planner::on(const ShutdownRequested& event) {
     note_app(Severity::warning, "shutdown", "", "killing what is left: " + event.why);
     for (auto& [name, app] : world_.apps) {
       for (auto& [ordinal, slot] : app.slots) kill_now(slot, event.why);
+    }
+    for (auto& [name, job] : world_.jobs) {
+      for (auto& [ordinal, slot] : job.task.slots) kill_now(slot, event.why);
     }
   }
 }

@@ -7,6 +7,7 @@
 
 #include "boost/json.hpp"
 #include "fmt/core.h"
+#include "supervisor/job_json.h"
 #include "supervisor/log_stream.h"
 #include "supervisor/text.h"
 #include "supervisor/version.h"
@@ -98,6 +99,7 @@ const std::map<std::string, std::set<std::string>>& posts() {
       {"/v1/pause", {"app", "wait"}},
       {"/v1/resume", {"app", "wait"}},
       {"/v1/rollout/undo", {"app", "wait"}},
+      {"/v1/run", {"job", "wait"}},
       {"/v1/down", {"now", "wait"}},
   };
   return table;
@@ -223,7 +225,8 @@ void ControlApi::logs(const ControlRequest& request, const Reply& reply) {
                                 "2026-01-01T00:00:00Z: {}",
                                 since));
   }
-  if (!query.app.empty() && !engine_.world().apps.contains(query.app))
+  const World& world = engine_.world();
+  if (!query.app.empty() && !world.apps.contains(query.app) && !world.jobs.contains(query.app))
     return refuse(reply, 404, fmt::format("no app '{}'", query.app));
   std::weak_ptr<ControlReply> weak = reply;
   auto opened =
@@ -258,10 +261,12 @@ void ControlApi::why(const ControlRequest& request, const Reply& reply) {
   input.stats = &stats;
   input.upstream_failures = engine_.upstream_failures();
   input.events = engine_.events().after(0, why_events_max, input.app, input.ordinal);
+  const bool is_job = input.world->jobs.contains(input.app);
+  if (is_job && !input.ordinal) input.logs = engine_.logs().tail(ReplicaId{.app = input.app, .ordinal = 0});
   if (input.ordinal) input.logs = engine_.logs().tail(ReplicaId{.app = input.app, .ordinal = *input.ordinal});
   input.drift = engine_.look_for_drift();
   input.now = clock_now();
-  auto body = why_json(input);
+  auto body = is_job ? job_why_json(input) : why_json(input);
   if (!body) {
     return refuse(reply, 404,
                   input.ordinal ? fmt::format("no replica {}/{}", input.app, *input.ordinal)
@@ -294,6 +299,12 @@ void ControlApi::post(const ControlRequest& request, const Reply& reply) {
     return apply(reply, wait.value(), std::move(reload));
   }
   if (request.path == "/v1/down") return down(reply, now.value(), wait.value());
+  if (request.path == "/v1/run") {
+    const auto job = body.text("job");
+    if (!job) return refuse(reply, 400, job.error().message);
+    return command(reply, wait.value(),
+                   [&](CommandId id) { return RunCommand{.command = id, .job = job.value()}; });
+  }
   const auto app = body.text("app");
   if (!app) return refuse(reply, 400, app.error().message);
   const Target target{.app = app.value(), .ordinal = ordinal.value()};

@@ -17,6 +17,7 @@
 //   POST /v1/scale                                         {"app":"web","replicas":4|null,"wait":true}; null: =file
 //   POST /v1/drain  /v1/undrain                            {"app":"web","ordinal":0,"wait":true}
 //   POST /v1/rollout/undo                                  {"app":"web","wait":true}; /v1/resume ends its hold
+//   POST /v1/run                                           {"job":"nightly","wait":true}
 //   POST /v1/down                                          {"now":false}; answered before the daemon ends
 //
 // Every POST is answered by 200 and {"code":N,"message":"…"}, code by sysexits(3) as in base/error.h: at once for a

@@ -373,6 +373,7 @@ Status Daemon::use(const std::shared_ptr<const spec::Spec>& spec, std::optional<
   engine_->logs().set_budget(spec->daemon.log_budget_bytes);
   engine_->instances().use_ports_of(*spec);
   for (const spec::App& app : spec->apps) engine_->logs().set_options(app.name, app.log);
+  for (const spec::Job& job : spec->jobs) engine_->logs().set_options(job.name(), job.task.log);
   engine_->logs().set_access_logs(access_logs_of(*spec));
   engine_->emit(SpecLoaded{.spec = spec, .command = command, .retry = retry});
   follow_files();

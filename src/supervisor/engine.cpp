@@ -79,6 +79,8 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
                    problem.empty() ? "the state file is written again" : problem);
       });
   if (Status opened = self->wakeup_.open(loop); !opened) return std::move(opened).error();
+  if (Status opened = self->clock_.open(loop, [self] { self->emit(ClockSet{}); }); !opened)
+    return std::move(opened).error();
   self->open_handles();
   return engine;
 }
@@ -257,17 +259,20 @@ std::optional<UsageView> Engine::usage_of(const Tenant& tenant, Instant now) {
                    .memory_over_counts = usage->memory_over_counts};
 }
 
+void Engine::add_usage(const AppWorld& app, Instant now, std::map<InstanceId, UsageView>& views) {
+  for (const auto& [ordinal, slot] : app.slots) {
+    for (const Tenant& tenant : slot.tenants) {
+      if (!tenant.started) continue;
+      if (const auto view = usage_of(tenant, now)) views[tenant.id] = *view;
+    }
+  }
+}
+
 std::map<InstanceId, UsageView> Engine::usage() {
   std::map<InstanceId, UsageView> views;
   const Instant now = std::chrono::steady_clock::now();
-  for (const auto& [name, app] : world().apps) {
-    for (const auto& [ordinal, slot] : app.slots) {
-      for (const Tenant& tenant : slot.tenants) {
-        if (!tenant.started) continue;
-        if (const auto view = usage_of(tenant, now)) views[tenant.id] = *view;
-      }
-    }
-  }
+  for (const auto& [name, app] : world().apps) add_usage(app, now, views);
+  for (const auto& [name, job] : world().jobs) add_usage(job.task, now, views);
   std::erase_if(cpu_samples_, [now](const auto& entry) { return entry.second.seen != now; });
   return views;
 }

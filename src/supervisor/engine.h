@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "supervisor/clock_watch.h"
 #include "supervisor/drift.h"
 #include "supervisor/event_log.h"
 #include "supervisor/instances.h"
@@ -127,10 +128,12 @@ class Engine {
     Instant seen;
   };
   std::optional<UsageView> usage_of(const Tenant& tenant, Instant now);
+  void add_usage(const AppWorld& app, Instant now, std::map<InstanceId, UsageView>& views);
   std::map<InstanceId, CpuSample> cpu_samples_;
   uv_prepare_s* prepare_ = nullptr;
   uv_idle_s* idle_ = nullptr;
   UvDeadline wakeup_;
+  ClockWatch clock_;
   std::vector<Drift> drift_;
   UvTimer drift_look_;  // once those that have started are what they will be
   LoadMeter load_meter_;

@@ -19,7 +19,7 @@
 
 namespace muster::supervisor {
 
-// Both clocks of one step. Decisions use `mono`; `wall` is only carried along to be shown.
+// Both clocks of one step. Decisions use `mono`; `wall` is carried along to be shown, and says when jobs are due.
 struct Now {
   Instant mono;
   WallTime wall;
@@ -193,6 +193,10 @@ struct UndoCommand {  // back to the revision before the one in force
   CommandId command;
   std::string app;
 };
+struct RunCommand {  // one run of a job, now
+  CommandId command;
+  std::string job;
+};
 struct CommandAbandoned {  // the client went away: nobody waits any more; what was asked for goes on
   CommandId command;
 };
@@ -200,6 +204,7 @@ struct FilesChanged {  // `watch` globs of an app, debounced
   std::string app;
   std::string path;
 };
+struct ClockSet {};  // the wall clock was set, or the host has slept: what is due by it is looked at anew
 struct ShutdownRequested {  // ordered stop; the second one kills everything at once
   std::string why;          // "SIGTERM", "muster down"
   bool at_once = false;
@@ -208,7 +213,7 @@ struct ShutdownRequested {  // ordered stop; the second one kills everything at 
 using Event = std::variant<ProcessStarted, SpawnFailed, ProcessExited, ProcessFrozen, ProcessThawed, TreeGone,
                            ProbeFinished, Notified, LogMatched, StopCommandDone, SnapshotInUse, EndpointIdle,
                            AnswersCounted, LoadMeasured, SpecLoaded, SpecRejected, StartCommand, StopCommand,
-                           RestartCommand, ScaleCommand, DrainCommand, PauseCommand, UndoCommand,
-                           CommandAbandoned, FilesChanged, ShutdownRequested>;
+                           RestartCommand, ScaleCommand, DrainCommand, PauseCommand, UndoCommand, RunCommand,
+                           ClockSet, CommandAbandoned, FilesChanged, ShutdownRequested>;
 
 }  // namespace muster::supervisor

@@ -23,14 +23,18 @@ bool clean_exit(const spec::App& app, const ExitStatus& status) {
 Planner::Place Planner::find(InstanceId id) {
   const auto at = where_.find(id);
   if (at == where_.end()) return {};
+  const auto in = [&](AppWorld& app) -> Place {
+    const auto slot = app.slots.find(at->second.ordinal);
+    if (slot == app.slots.end()) return {};
+    for (Tenant& tenant : slot->second.tenants) {
+      if (tenant.id == id) return {&app, &slot->second, &tenant};
+    }
+    return {};
+  };
   const auto app = world_.apps.find(at->second.app);
-  if (app == world_.apps.end()) return {};
-  const auto slot = app->second.slots.find(at->second.ordinal);
-  if (slot == app->second.slots.end()) return {};
-  for (Tenant& tenant : slot->second.tenants) {
-    if (tenant.id == id) return {&app->second, &slot->second, &tenant};
-  }
-  return {};
+  const Place found = app == world_.apps.end() ? Place{} : in(app->second);
+  const auto job = world_.jobs.find(at->second.app);
+  return found || job == world_.jobs.end() ? found : in(job->second.task);
 }
 
 void Planner::on(const ProcessStarted& event) {
@@ -38,6 +42,7 @@ void Planner::on(const ProcessStarted& event) {
   if (!place || place.tenant->started) return;
   Tenant& tenant = *place.tenant;
   tenant.started = true;
+  if (place.app->of_job) world_.jobs.at(tenant.replica.app).ran = true;
   tenant.pid = event.pid;
   tenant.ports = event.ports;
   tenant.socket = event.socket;
@@ -63,11 +68,18 @@ void Planner::on(const SpawnFailed& event) {
   if (event.kind == SpawnFailure::exec && !leaving) {
     slot.last_exit = LastExit{.status = {}, .reason = event.sentence, .at = now_.wall};
     note(Severity::error, "spawn-failed", slot.replica, event.instance, event.sentence);
-    ended_unasked(place, event.sentence, false);
+    if (place.app->of_job) {
+      try_ended(place, event.sentence, false);
+    } else {
+      ended_unasked(place, event.sentence, false);
+    }
+  } else if (leaving && place.app->of_job) {
+    try_ended(place, event.sentence, false);
   }
   tenant_gone(slot, event.instance);
   if (event.kind == SpawnFailure::exec || leaving || of_old) return;
   --slot.starts;
+  if (place.app->of_job) --world_.jobs.at(slot.replica.app).runs.at(slot.replica.ordinal).tries;
   if (event.kind == SpawnFailure::port_busy) {
     slot.port_busy = true;
     return not_our_turn(slot, "port-busy", event.sentence, limits::listen_check_every);
@@ -82,10 +94,13 @@ void Planner::on(const ProcessExited& event) {
   Tenant& tenant = *place.tenant;
   std::string what = describe(event.status);
   // What we did about it is not the cause.
-  const std::string reason = tenant.leaving == Leaving::unhealthy ? tenant.reason + "; " + what : what;
+  const bool told_why = tenant.leaving == Leaving::unhealthy || (place.app->of_job && tenant.is_leaving());
+  const std::string reason = told_why ? tenant.reason + "; " + what : what;
   place.slot->last_exit = LastExit{.status = event.status, .reason = reason, .at = now_.wall};
   tenant.exited = true;
-  if (tenant.is_leaving()) {
+  if (place.app->of_job) {
+    try_ended(place, reason, clean_exit(*place.app->app, event.status));
+  } else if (tenant.is_leaving()) {
     note(Severity::info, "exited", tenant.replica, tenant.id, what);
   } else {
     note(Severity::warning, "exited", tenant.replica, tenant.id, what);

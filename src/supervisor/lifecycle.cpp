@@ -133,6 +133,12 @@ void Planner::begin_kill(Tenant& tenant, const std::string& why) {
   act(KillTree{.instance = tenant.id, .why = why});
 }
 
+Nanos Planner::pause_before_start(const spec::Restart& restart, int failures) {
+  const Millis pause = backoff_pause(restart, failures);
+  std::uniform_real_distribution<double> jitter(0.0, restart.jitter);
+  return pause + std::chrono::duration_cast<Nanos>(std::chrono::duration<double>(pause) * jitter(random_));
+}
+
 // What an old revision, or a process that has an heir, does at its end says nothing about what comes next.
 void Planner::ended_unasked(Place place, const std::string& why, bool clean) {
   const bool heir = std::ranges::any_of(place.slot->tenants, [&](const Tenant& other) {
@@ -167,10 +173,7 @@ void Planner::count_failure(AppWorld& app, Slot& slot, const std::string& why, b
       return set_idle(slot, Phase::failed, text);
     }
   }
-  const Millis pause = backoff_pause(restart, slot.failures);
-  std::uniform_real_distribution<double> jitter(0.0, restart.jitter);
-  const Nanos total =
-      pause + std::chrono::duration_cast<Nanos>(std::chrono::duration<double>(pause) * jitter(random_));
+  const Nanos total = pause_before_start(restart, slot.failures);
   set_idle(slot, Phase::backoff, why);
   slot.next_start = now_.mono + total;
   note(Severity::warning, "backoff", slot.replica, std::nullopt,
@@ -237,8 +240,9 @@ void Planner::update_readiness(Place place) {
   }
   if (!fit) {
     const auto took = std::chrono::duration_cast<Millis>(now_.mono - tenant.spawned_at);
-    note(Severity::info, "ready", tenant.replica, tenant.id,
-         tenant.was_ready ? "ready again" : fmt::format("ready after {} ms", took.count()));
+    if (!place.app->of_job)
+      note(Severity::info, "ready", tenant.replica, tenant.id,
+           tenant.was_ready ? "ready again" : fmt::format("ready after {} ms", took.count()));
     tenant.was_ready = true;
     tenant.ready_since = now_.mono;
     place.slot->failures_unready = 0;

@@ -27,8 +27,16 @@ struct PersistentApp {
   std::optional<int> autoscaled = {};
 };
 
+struct PersistentJob {
+  std::string schedule;  // that `next` is by
+  std::string timezone;
+  std::optional<WallTime> next;
+  std::optional<JobEnd> last;
+};
+
 struct PersistentState {
   std::map<std::string, PersistentApp> apps;
+  std::map<std::string, PersistentJob> jobs = {};
 };
 
 // FNV-1a, 64 bit: stable over versions and machines.

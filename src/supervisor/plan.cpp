@@ -146,6 +146,29 @@ PlannedApp plan_app(const World& world, const std::string& name, const spec::App
   return plan;
 }
 
+// Runs by a schedule come anyway.
+std::vector<PlannedJob> plan_jobs(const World& world, const spec::Spec& fresh, const Rehearsed& course) {
+  std::vector<PlannedJob> plans;
+  for (const spec::Job& job : fresh.jobs) {
+    const spec::Job* old = world.spec ? world.spec->find_job(job.name()) : nullptr;
+    PlannedJob plan{.name = job.name(), .change = PlannedChange::added, .fields = {}, .runs = {}};
+    if (old != nullptr) {
+      plan.fields = spec::changed_fields(spec::fields_of(*old), spec::fields_of(job));
+      plan.change = plan.fields.empty() ? PlannedChange::none : PlannedChange::changed;
+    }
+    for (const Rehearsed::Start& run : course.job_runs) {
+      if (run.replica.app == job.name() && !run.why.starts_with("due at ")) plan.runs.push_back(run.why);
+    }
+    if (plan.change != PlannedChange::none || !plan.runs.empty()) plans.push_back(std::move(plan));
+  }
+  if (!world.spec) return plans;
+  for (const spec::Job& job : world.spec->jobs) {
+    if (fresh.find_job(job.name()) == nullptr)
+      plans.push_back({.name = job.name(), .change = PlannedChange::removed, .fields = {}, .runs = {}});
+  }
+  return plans;
+}
+
 std::vector<PlannedListener> plan_listeners(const World& world, const spec::Spec& fresh) {
   std::vector<PlannedListener> plans;
   const auto before = [&](const std::string& name) {
@@ -198,6 +221,10 @@ std::string plan_id(const World& world, const spec::Spec& spec) {
     text.add("app " + app.name);
     text.add(spec::fields_of(app));
   }
+  for (const spec::Job& job : spec.jobs) {
+    text.add("job " + job.name());
+    text.add(spec::fields_of(job));
+  }
   for (const spec::Listener& listener : spec.listeners) {
     text.add("listener " + listener.name);
     text.add(spec::fields_of(listener));
@@ -215,9 +242,10 @@ std::string plan_id(const World& world, const spec::Spec& spec) {
 }
 
 bool Plan::changes() const {
-  return !listeners.empty() || !daemon.empty() || std::ranges::any_of(apps, [](const PlannedApp& app) {
-    return app.change != PlannedChange::none || !app.replicas.empty() || !app.failure.empty();
-  });
+  return !listeners.empty() || !jobs.empty() || !daemon.empty() ||
+         std::ranges::any_of(apps, [](const PlannedApp& app) {
+           return app.change != PlannedChange::none || !app.replicas.empty() || !app.failure.empty();
+         });
 }
 
 Plan make_plan(const Planner& planner, const std::shared_ptr<const spec::Spec>& spec, Now now,
@@ -238,6 +266,7 @@ Plan make_plan(const Planner& planner, const std::shared_ptr<const spec::Spec>& 
   for (const auto& [name, fresh] : names) plan.apps.push_back(plan_app(world, name, fresh, course));
   if (world.spec) leave_out_what_comes_anyway(plan, planner, now);
   std::erase_if(plan.apps, [](const PlannedApp& app) { return !worth_telling(app); });
+  plan.jobs = plan_jobs(world, *spec, course);
   plan.listeners = plan_listeners(world, *spec);
   plan.daemon = world.spec
                     ? spec::changed_fields(spec::fields_of(world.spec->daemon), spec::fields_of(spec->daemon))

@@ -47,11 +47,19 @@ struct PlannedListener {
   std::vector<spec::FieldChange> fields;
 };
 
+struct PlannedJob {
+  std::string name;
+  PlannedChange change = PlannedChange::none;
+  std::vector<spec::FieldChange> fields;
+  std::vector<std::string> runs;  // why each begins: "before revision 2 of web"
+};
+
 struct Plan {
   std::string id;
   std::string spec_path;
   std::uint32_t spec_revision = 0;  // in force now
   std::vector<PlannedApp> apps;     // those there is something to say of
+  std::vector<PlannedJob> jobs;
   std::vector<PlannedListener> listeners;
   std::vector<spec::FieldChange> daemon;
   std::vector<Drift> drift;

@@ -116,6 +116,16 @@ std::string plan_json(const Plan& plan) {
   json::array apps;
   for (const PlannedApp& app : plan.apps) apps.push_back(app_json(app));
   body["apps"] = std::move(apps);
+  json::array jobs;
+  for (const PlannedJob& job : plan.jobs) {
+    json::array runs;
+    for (const std::string& why : job.runs) runs.push_back(json::value(escape_for_terminal(why)));
+    jobs.push_back(json::object{{"name", job.name},
+                                {"change", word(job.change)},
+                                {"fields", fields_json(job.fields)},
+                                {"runs", std::move(runs)}});
+  }
+  body["jobs"] = std::move(jobs);
   json::array listeners;
   for (const PlannedListener& listener : plan.listeners) {
     listeners.push_back(json::object{{"name", listener.name},

@@ -9,6 +9,7 @@ Planner::Planner(PlannerOptions options)
 
 std::vector<Action> Planner::step(std::span<const Event> events, Now now) {
   now_ = now;
+  follow_clock();
   actions_.clear();
   addresses_.clear();
   for (const Event& event : events) {
@@ -17,6 +18,11 @@ std::vector<Action> Planner::step(std::span<const Event> events, Now now) {
   for (auto& [name, app] : world_.apps) {
     for (auto& [ordinal, slot] : app.slots) {
       for (Tenant& tenant : slot.tenants) deadlines({&app, &slot, &tenant});
+    }
+  }
+  for (auto& [name, job] : world_.jobs) {
+    for (auto& [ordinal, slot] : job.task.slots) {
+      for (Tenant& tenant : slot.tenants) deadlines({&job.task, &slot, &tenant});
     }
   }
   for (auto& [name, app] : world_.apps) {
@@ -69,6 +75,14 @@ PersistentState Planner::persistent() const {
       if (slot.drained) saved.drained_ordinals.insert(ordinal);
       if (slot.failures > 0) saved.failures[ordinal] = slot.failures;
     }
+  }
+  for (const auto& [name, job] : world_.jobs) {
+    if (job.task.removed) continue;
+    PersistentJob& saved = state.jobs[name];
+    if (job.job->schedule) saved.schedule = job.job->schedule->text;
+    saved.timezone = job.job->timezone;
+    saved.next = job.next;
+    saved.last = job.last;
   }
   return state;
 }

@@ -104,6 +104,8 @@ class Planner {
   void on(const DrainCommand& event);
   void on(const PauseCommand& event);
   void on(const UndoCommand& event);
+  void on(const RunCommand& event);
+  void on(const ClockSet& event);
   void on(const CommandAbandoned& event);
   void on(const FilesChanged& event);
   void on(const ShutdownRequested& event);
@@ -139,6 +141,40 @@ class Planner {
   void redo(AppWorld& app);
   [[nodiscard]] Tally tally(const AppWorld& app) const;
 
+  // jobs.cpp: when jobs run
+  void adopt_jobs(const spec::Spec& spec);
+  void adopt_job(const spec::Job& job);
+  void restore_job(JobWorld& job, const PersistentJob& saved);
+  void follow_clock();
+  void follow_jobs();
+  void ask_when_due(JobWorld& job);
+  void ask(JobWorld& job, JobRun run);
+  void begin_run(JobWorld& job);
+  [[nodiscard]] std::optional<int> free_place(JobWorld& job);
+
+  // job_runs.cpp: what becomes of a run
+  void follow_runs(JobWorld& job);
+  void follow_run(JobWorld& job, int ordinal);
+  void start_try(JobWorld& job, int ordinal);
+  void try_ended(Place place, const std::string& why, bool clean);
+  void finish_run(JobWorld& job, int ordinal);
+  void end_runs(JobWorld& job, Leaving leaving, const std::string& why);
+  void dismiss(JobRun& run, const std::string& why);
+  [[nodiscard]] bool jobs_busy() const;
+  [[nodiscard]] std::optional<Instant> job_wakeup(const JobWorld& job) const;
+  [[nodiscard]] std::string job_gate(const JobWorld& job, spec::AfterCondition condition) const;
+
+  // job_gates.cpp: revisions that wait for jobs
+  [[nodiscard]] std::vector<std::string> jobs_before(const AppWorld& app) const;
+  void hold_back(AppWorld& app);
+  void admit(AppWorld& app);
+  void follow_gate(AppWorld& app);
+  void gate_failed(AppWorld& app, const std::string& why);
+  void bring_in_file(AppWorld& app);
+  void await_jobs_of_first(AppWorld& app, bool is_new);
+  void tell_gates(const JobRun& run, const std::string& job);
+  [[nodiscard]] std::map<std::string, Revision> gates_of(const JobWorld& job) const;
+
   // lifecycle.cpp: one way down, one place where a phase changes
   void set_phase(Tenant& tenant, Phase phase, std::string reason);
   void set_idle(Slot& slot, Phase phase, std::string reason);
@@ -149,6 +185,7 @@ class Planner {
   void begin_kill(Tenant& tenant, const std::string& why);
   void ended_unasked(Place place, const std::string& why, bool clean);
   void count_failure(AppWorld& app, Slot& slot, const std::string& why, bool clean);
+  Nanos pause_before_start(const spec::Restart& restart, int failures);
   void not_our_turn(Slot& slot, const std::string& kind, const std::string& why, Nanos pause);
   void tenant_gone(Slot& slot, InstanceId id);
   void update_readiness(Place place);
@@ -237,6 +274,7 @@ class Planner {
   std::shared_ptr<const spec::Spec> routed_spec_;
   std::map<std::string, Addresses> addresses_;  // of this step
   std::optional<Instant> wakeup_;
+  std::optional<Nanos> clock_offset_;  // of the wall clock from the steady one
   bool routes_dirty_ = true;
   bool save_ = false;
   bool ended_ = false;

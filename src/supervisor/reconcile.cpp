@@ -102,14 +102,15 @@ bool Planner::available(const AppWorld& app, const Slot& slot) const {
 
 // The end of the daemon runs against `after`: an app ends once nothing that needs it has a process.
 bool Planner::may_stop_in_shutdown(const AppWorld& app) const {
-  return std::ranges::none_of(world_.apps, [&](const auto& entry) {
-    const AppWorld& other = entry.second;
+  const auto holds_up = [&](const AppWorld& other) {
     const bool needs = std::ranges::any_of(other.app->after, [&](const spec::Dependency& dependency) {
       return dependency.app == app.app->name;
     });
     return needs &&
            std::ranges::any_of(other.slots, [](const auto& slot) { return !slot.second.tenants.empty(); });
-  });
+  };
+  return std::ranges::none_of(world_.apps, [&](const auto& entry) { return holds_up(entry.second); }) &&
+         std::ranges::none_of(world_.jobs, [&](const auto& entry) { return holds_up(entry.second.task); });
 }
 
 namespace {
@@ -146,9 +147,18 @@ const char* text_of(spec::AfterCondition condition) {
 }  // namespace
 
 void Planner::open_gate(AppWorld& app) {
+  if (app.before && app.before->number == app.revision) {
+    app.gate_reason = app.before->reason;
+    return;
+  }
   if (app.gate_open) return;
   app.gate_reason.clear();
   for (const spec::Dependency& dependency : app.app->after) {
+    if (const auto job = world_.jobs.find(dependency.app); job != world_.jobs.end()) {
+      app.gate_reason = job_gate(job->second, dependency.condition);
+      if (!app.gate_reason.empty()) return;
+      continue;
+    }
     const auto at = world_.apps.find(dependency.app);
     if (at == world_.apps.end()) continue;  // validated away; a removed app holds nobody up
     const AppWorld& needed = at->second;
@@ -179,6 +189,7 @@ void Planner::start_if_due(AppWorld& app, Slot& slot) {
 
 // A process that ended unasked must be gone whole; one that was replaced may still be draining beside its heir.
 bool Planner::may_host(const AppWorld& app, const Slot& slot) const {
+  if (world_.jobs.contains(app.app->name)) return false;  // a job of this name has not ended yet
   if (slot.tenants.empty()) return true;
   if (app.app->exclusive_slots() || std::ssize(slot.tenants) >= tenants_per_slot_max) return false;
   return std::ranges::all_of(slot.tenants, [](const Tenant& tenant) {
@@ -233,6 +244,9 @@ void Planner::free_ports(const AppWorld& app, const Slot& slot) {
   const auto due = numbered_ports(*app.app, slot.replica.ordinal);
   for (auto& [name, other] : world_.apps) {
     for (auto& [ordinal, holder] : other.slots) {
+      // Its own move may still wait for jobs: until then they are its.
+      if (std::ranges::find_first_of(due, numbered_ports(*other.app, ordinal)) != due.end() && &other != &app)
+        continue;
       for (Tenant& tenant : holder.tenants) {
         if (tenant.is_leaving() || current(other, tenant)) continue;
         const auto held = numbered_ports(*tenant.app, ordinal);
@@ -439,9 +453,11 @@ void Planner::reconcile_app(AppWorld& app) {
 }
 
 void Planner::reconcile() {
+  follow_jobs();
   for (auto& [name, app] : world_.apps) reconcile_app(app);
-  std::erase_if(world_.apps,
-                [&](const auto& entry) { return entry.second.removed && entry.second.slots.empty(); });
+  const auto ended = std::erase_if(
+      world_.apps, [&](const auto& entry) { return entry.second.removed && entry.second.slots.empty(); });
+  if (ended > 0) follow_jobs();  // one may have the name, or wait for it
 }
 
 }  // namespace muster::supervisor

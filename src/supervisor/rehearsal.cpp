@@ -10,7 +10,8 @@ namespace {
 
 constexpr Nanos horizon = std::chrono::hours{2};
 constexpr int steps_max = 20'000;
-constexpr Millis end_takes{100};  // from the signal to the end of the last process
+constexpr Millis job_takes{1000};  // nobody knows
+constexpr Millis end_takes{100};   // from the signal to the end of the last process
 constexpr int made_up_pid = 1;
 constexpr std::uint16_t made_up_port = 1;
 
@@ -45,6 +46,7 @@ class Stage {
     ended_all_ = true;
   }
   void end(InstanceId id);
+  void run_job(InstanceId id);
 
   Planner planner_;
   const Now began_;
@@ -101,14 +103,24 @@ void Stage::become_ready(InstanceId id, const spec::App& app, Nanos in) {
   if (app.health.log) later(in, LogMatched{.instance = id, .kind = health::ProbeKind::readiness});
 }
 
+// It ends by itself, with success.
+void Stage::run_job(InstanceId id) {
+  if (!ended_.insert(id).second) return;
+  later(job_takes, ProcessExited{.instance = id, .status = ExitStatus{.code = 0, .signal = std::nullopt}});
+  later(job_takes, TreeGone{id});
+}
+
 void Stage::carry_out(const Spawn& action) {
-  seen_.starts.push_back({.at = now_.mono - began_.mono,
-                          .replica = action.replica,
-                          .revision = action.revision,
-                          .why = action.why});
+  const bool of_job = planner_.world().jobs.contains(action.replica.app);
+  (of_job ? seen_.job_runs : seen_.starts)
+      .push_back({.at = now_.mono - began_.mono,
+                  .replica = action.replica,
+                  .revision = action.revision,
+                  .why = action.why});
   ProcessStarted started{.instance = action.instance, .pid = made_up_pid, .ports = {}};
   if (action.app->port.kind != spec::PortKind::none) started.ports.emplace_back("", made_up_port);
   later(Nanos{0}, std::move(started));
+  if (of_job) return run_job(action.instance);
   become_ready(action.instance, *action.app, start_takes_(*action.app));
 }
 
@@ -166,7 +178,8 @@ void Stage::ping_watchdogs(std::vector<Event>& events) const {
 
 void Stage::observe() {
   const Nanos at = now_.mono - began_.mono;
-  const std::size_t before = seen_.starts.size() + seen_.ends.size() + ready_.size() + living_;
+  const std::size_t before =
+      seen_.starts.size() + seen_.job_runs.size() + seen_.ends.size() + ready_.size() + living_;
   living_ = 0;
   for (const auto& [name, app] : planner_.world().apps) {
     const auto [course, fresh] = seen_.apps.try_emplace(name);
@@ -185,7 +198,8 @@ void Stage::observe() {
       }
     }
   }
-  if (seen_.starts.size() + seen_.ends.size() + ready_.size() + living_ != before) changed_ = now_.mono;
+  if (seen_.starts.size() + seen_.job_runs.size() + seen_.ends.size() + ready_.size() + living_ != before)
+    changed_ = now_.mono;
 }
 
 // Nothing of this slot is on its way any more.
@@ -209,6 +223,7 @@ bool Stage::settled() const {
   return world.in_use == world.published && std::ranges::all_of(world.apps, [&](const auto& entry) {
            const AppWorld& app = entry.second;
            if (is_stuck(app)) return true;
+           if (waits_for_jobs(app) && app.before->failure.empty()) return false;
            const bool whole = !app.removed && std::ssize(app.slots) >= app.desired();
            return whole &&
                   std::ranges::all_of(app.slots, [&](const auto& slot) { return settled(app, slot.second); });
@@ -232,6 +247,14 @@ Rehearsed Stage::run(std::shared_ptr<const spec::Spec> spec) {
   for (const auto& [name, app] : planner_.world().apps) {
     for (const auto& [ordinal, slot] : app.slots) {
       for (const Tenant& tenant : slot.tenants) take_over(tenant);
+    }
+  }
+  for (const auto& [name, job] : planner_.world().jobs) {
+    for (const auto& [ordinal, slot] : job.task.slots) {
+      for (const Tenant& tenant : slot.tenants) {
+        take_over(tenant);
+        if (!tenant.is_leaving() && !tenant.exited) run_job(tenant.id);
+      }
     }
   }
   if (planner_.world().in_use < planner_.world().published)

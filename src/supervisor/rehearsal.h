@@ -30,8 +30,9 @@ struct Rehearsed {
     Nanos settled{0};     // when its last process became ready or ended
     Revision revision{};  // in force at the end
   };
-  std::vector<Start> starts;  // in their order
-  std::vector<End> ends;      // when they were decided
+  std::vector<Start> starts;    // in their order
+  std::vector<Start> job_runs;  // tries of jobs; each succeeds
+  std::vector<End> ends;        // when they were decided
   std::map<std::string, AppCourse> apps;
   bool whole = true;  // false: it was longer than what is looked at
 };

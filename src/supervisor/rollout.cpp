@@ -120,12 +120,16 @@ void Planner::new_revision(AppWorld& app) {
   for (const PastRevision& past : app.history) newest = std::max(newest, past.number);
   app.file_revision = Revision{raw(newest) + 1};
   remember(app, app.file_revision, app.file);
+  if (!jobs_before(app).empty()) return hold_back(app);
   put_in_force(app, app.file_revision, app.file, false);
 }
 
 // `back`: to something that ran before, or by hand; from there it goes back no further.
 void Planner::put_in_force(AppWorld& app, Revision number, std::shared_ptr<const spec::App> settings,
                            bool back) {
+  // A newer one that waits for jobs goes on waiting when the one in force has failed.
+  const bool newer_waits = back && !app.undone && waits_for_jobs(app);
+  if (!newer_waits) app.before.reset();
   app.app = std::move(settings);
   app.revision = number;
   app.revision_text = spec::revision_text(*app.app);
@@ -262,7 +266,8 @@ void Planner::on(const UndoCommand& event) {
   if (app == nullptr) return;
   const PastRevision* before = nullptr;
   for (const PastRevision& past : app->history) {
-    if (past.number < app->revision && past.failure.empty()) before = &past;
+    const bool runs = past.number == app->revision && waits_for_jobs(*app);
+    if ((past.number < app->revision || runs) && past.failure.empty() && past.admitted) before = &past;
   }
   if (before == nullptr) {
     act(CommandDone{
@@ -288,7 +293,7 @@ void Planner::redo(AppWorld& app) {
   const auto at = std::ranges::find(app.history, app.file_revision, &PastRevision::number);
   MUSTER_CHECK(at != app.history.end());
   at->failure.clear();
-  put_in_force(app, app.file_revision, app.file, false);
+  bring_in_file(app);
 }
 
 }  // namespace muster::supervisor

@@ -65,10 +65,15 @@ Planner::Progress Planner::progress(const Waiter& waiter) const {
     const auto at = world_.apps.find(name);
     if (at == world_.apps.end()) continue;
     for (const auto& [ordinal, slot] : at->second.slots) look_at(at->second, ordinal, slot);
+    if (!at->second.before || at->second.removed) continue;
+    progress.pending = true;
+    if (progress.failure.empty() && !at->second.before->failure.empty())
+      progress.failure = fmt::format("{}: {}", name, at->second.before->failure);
   }
   for (const std::string& name : waiter.apps) {
     const auto at = world_.apps.find(name);
-    if (at != world_.apps.end() && progress.pending && is_stuck(at->second) && progress.failure.empty())
+    if (at != world_.apps.end() && progress.pending && is_stuck(at->second) && !at->second.before &&
+        progress.failure.empty())
       progress.failure = fmt::format("{}: {}", name, failure_text(at->second));
   }
   // A failed one holds the rollout for good.
@@ -107,7 +112,12 @@ void Planner::finish_daemon() {
       if (slot.phase != Phase::failed && slot.phase != Phase::completed) unfinished = true;
     }
   }
-  if (busy) return;
+  for (const auto& [name, job] : world_.jobs) {
+    any = true;
+    if (job.next || job.asked || !job.runs.empty()) unfinished = true;
+    if (job.ended_ok && !*job.ended_ok) failed = true;
+  }
+  if (busy || jobs_busy()) return;
   if (world_.shutting_down) {
     ended_ = true;
     return act(ExitDaemon{.code = 0, .why = "everything has stopped"});
@@ -163,6 +173,12 @@ void Planner::compute_wakeup() {
     for (const auto& [ordinal, slot] : app.slots) {
       if (starts_later(slot, now_.mono) && wanted(app, slot)) due(*slot.next_start);
       for (const Tenant& tenant : slot.tenants) tenant_due(app, tenant, slot, awaited);
+    }
+  }
+  for (const auto& [name, job] : world_.jobs) {
+    if (const auto at = job_wakeup(job)) due(*at);
+    for (const auto& [ordinal, slot] : job.task.slots) {
+      for (const Tenant& tenant : slot.tenants) tenant_due(job.task, tenant, slot, false);
     }
   }
 }

@@ -28,7 +28,7 @@ Result<spec::Spec> only_apps(spec::Spec spec, const std::vector<std::string>& na
   if (names.empty()) return spec;
   std::set<std::string> wanted;
   for (const std::string& name : names) {
-    if (spec.find_app(name) == nullptr)
+    if (spec.find_app(name) == nullptr && spec.find_job(name) == nullptr)
       return Error{.message = fmt::format("{} has no app '{}'", spec.path, name), .code = ExitCode::usage};
     wanted.insert(name);
   }
@@ -37,8 +37,17 @@ Result<spec::Spec> only_apps(spec::Spec spec, const std::vector<std::string>& na
     for (const spec::App& app : spec.apps) {
       if (wanted.contains(app.name)) add_needed(app, wanted);
     }
+    for (const spec::Job& job : spec.jobs) {
+      const bool first =
+          std::ranges::any_of(job.before, [&](const auto& app) { return wanted.contains(app); });
+      if (first) wanted.insert(job.name());
+      if (wanted.contains(job.name())) add_needed(job.task, wanted);
+    }
   }
   std::erase_if(spec.apps, [&](const spec::App& app) { return !wanted.contains(app.name); });
+  std::erase_if(spec.jobs, [&](const spec::Job& job) { return !wanted.contains(job.name()); });
+  for (spec::Job& job : spec.jobs)
+    std::erase_if(job.before, [&](const std::string& app) { return !wanted.contains(app); });
   const auto is_left_out = [&](const std::string& app) { return !app.empty() && !wanted.contains(app); };
   std::erase_if(spec.listeners, [&](spec::Listener& listener) {
     const bool leads_somewhere = !listener.apps().empty();

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "base/limits.h"
+#include "supervisor/job_codec.h"
 #include "supervisor/revision_codec.h"
 
 namespace muster::supervisor {
@@ -44,6 +45,7 @@ json::array history_to_json(const std::vector<PastRevision>& history, std::size_
     past["since_ms"] = std::clamp<std::int64_t>(since_ms, 0, since_ms_max);
     past["was_ready"] = at->was_ready;
     if (!at->failure.empty()) past["failure"] = at->failure;
+    if (!at->admitted) past["admitted"] = false;
     past["app"] = settings_to_json(*at->app);
     bytes += json::serialize(past).size();
     if (bytes > bytes_max) break;
@@ -177,6 +179,8 @@ class AppReader {
     past.was_ready = ready->get_bool();
     const json::value* failure = object->if_contains("failure");
     if (failure && failure->is_string()) past.failure = std::string(failure->get_string());
+    const json::value* admitted = object->if_contains("admitted");
+    past.admitted = !admitted || !admitted->is_bool() || admitted->get_bool();
     auto settings = settings_from_json(std::string(name_), *app);
     if (!settings) {
       wrong("history", "has a revision in which " + settings.error().message);
@@ -246,6 +250,16 @@ Result<PersistentState> read_body(std::string_view body) {
     state.apps[name] = reader.read();
     if (!reader.error().empty()) return damaged("is damaged: " + reader.error());
   }
+  const json::value* jobs = object->if_contains("jobs");  // not in files before 0.2
+  if (jobs && !jobs->is_object()) return damaged("is damaged: 'jobs' is not an object");
+  if (!jobs) return state;
+  for (const auto& entry : jobs->get_object()) {
+    auto job = job_from_json(entry.value());
+    if (!job)
+      return damaged(
+          fmt::format("is damaged: job '{}': {}", std::string_view(entry.key()), job.error().message));
+    state.jobs[std::string(entry.key())] = std::move(job.value());
+  }
   return state;
 }
 
@@ -257,6 +271,9 @@ std::string encode_state(const PersistentState& state) {
   for (const auto& [name, app] : state.apps) apps[name] = app_to_json(app, bytes_max);
   json::object root;
   root["apps"] = std::move(apps);
+  json::object jobs;
+  for (const auto& [name, job] : state.jobs) jobs[name] = job_to_json(job);
+  root["jobs"] = std::move(jobs);
   const std::string body = json::serialize(root) + "\n";
   return header_of(body) + "\n" + body;
 }

@@ -5,6 +5,7 @@
 
 #include "boost/json.hpp"
 #include "fmt/core.h"
+#include "supervisor/job_json.h"
 #include "supervisor/json_text.h"
 #include "supervisor/text.h"
 
@@ -181,7 +182,7 @@ std::string status_json(const StatusInput& input) {
       listeners.push_back(listener_row(listener, world, input.stats));
   }
   body["listeners"] = std::move(listeners);
-  body["jobs"] = json::array{};
+  body["jobs"] = jobs_json(input);
   return json_text(body);
 }
 

@@ -90,9 +90,14 @@ const PastRevision* past_revision(const AppWorld& app, Revision number) {
 }
 
 std::string failure_text(const AppWorld& app) {
+  if (app.before && !app.before->failure.empty()) return app.before->failure;
   const PastRevision* said = past_revision(app, app.file_revision);
   if (said == nullptr || said->failure.empty() || app.undone) return "";
   return fmt::format("revision {} failed: {}", raw(said->number), said->failure);
+}
+
+bool waits_for_jobs(const AppWorld& app) {
+  return app.before && app.before->number != app.revision;
 }
 
 bool is_stuck(const AppWorld& app) {
@@ -159,7 +164,8 @@ Count count_slots(const AppWorld& app) {
 AppState app_state(const World& world, const AppWorld& app) {
   const Count count = count_slots(app);
   if (count.failed > 0 || (is_stuck(app) && !app.removed)) return AppState::failed;
-  if (count.old && !app.removed && !app.held && !world.shutting_down) return AppState::updating;
+  const bool updates = count.old || waits_for_jobs(app);
+  if (updates && !app.removed && !app.held && !world.shutting_down) return AppState::updating;
   const bool ends = app.held || app.removed || world.shutting_down;
   if (app.paused && !ends) return AppState::paused;
   if (ends || app.desired() == 0 || count.held == count.wanted) return AppState::stopped;
@@ -183,6 +189,8 @@ std::string app_reason(const World& world, const AppWorld& app) {
     return app.held ? "stopped by hand" : app.desired() == 0 ? "0 replicas are wanted" : hold_text(app);
   }
   if (state == AppState::paused) return "paused by hand: requests wait in the queue";
+  if (state == AppState::updating && waits_for_jobs(app))
+    return fmt::format("revision {} {}", raw(app.before->number), app.before->reason);
   if (state == AppState::updating)
     return failure.empty() ? fmt::format("revision {} is being rolled out", raw(app.revision))
                            : fmt::format("{}; back to revision {}", failure, raw(app.revision));

@@ -21,6 +21,8 @@
 //   failed    restart policy or max_restarts says no more; ended by start, restart or a new revision
 //   stopped   a hold or the end of the daemon
 //   completed exited with an ok code under a policy that does not restart it
+// A run of a job lives in a slot, too: it is ready as soon as it runs, its slot is in backoff between two tries and
+// goes when the run is over.
 // When two wishes conflict the one further down this list wins: run, roll out, restart, scale down, stop by
 // hand, end of the daemon, end of the daemon at once.
 #pragma once
@@ -29,6 +31,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -167,6 +170,7 @@ struct PastRevision {
   WallTime since;
   bool was_ready = false;    // all its replicas were available at once
   std::string failure = {};  // why it is not tried again; empty: it did not fail
+  bool admitted = true;      // the jobs before it have succeeded
 };
 
 // The way to the revision in force, until all its replicas are available.
@@ -181,6 +185,15 @@ struct Rollout {
   Answers new_answers = {};
 };
 
+// What a new revision waits for: each job with the app in its `before`. It comes into force once all have succeeded;
+// the first one of an app is in force already, and its replicas wait.
+struct BeforeGate {
+  Revision number{};
+  std::set<std::string> passed = {};
+  std::string reason = {};
+  std::string failure = {};  // of the first revision only: another one is given up
+};
+
 struct AppWorld {
   std::shared_ptr<const spec::App> app;   // in force
   std::shared_ptr<const spec::App> file;  // what the file says: another one after a rollback
@@ -191,6 +204,8 @@ struct AppWorld {
   bool undone = false;                // rolled back by hand
   std::vector<PastRevision> history;  // oldest first; with the one in force
   std::optional<Rollout> rollout;
+  std::optional<BeforeGate> before;
+  bool of_job = false;     // the place of a job's runs
   bool gate_open = false;  // `after` held once
   std::string gate_reason;
   bool held = false;    // stopped by hand
@@ -204,12 +219,50 @@ struct AppWorld {
   [[nodiscard]] int desired() const;
 };
 
+// One run of a job, from the wish to the end of its last try's last process.
+struct JobRun {
+  std::string why;                              // "due at 2026-01-01T02:30:00Z", "run by hand"
+  std::map<std::string, Revision> before = {};  // the revisions that wait for it
+  std::set<CommandId> commands = {};            // that wait for its end
+  int tries = 0;
+  bool over = false;     // no further try
+  bool stopped = false;  // by muster: its end says nothing about the program
+  bool ok = false;
+  std::string outcome = {};
+};
+
+struct JobEnd {
+  LastExit exit;
+  bool ok = false;
+  bool operator==(const JobEnd&) const;
+};
+
+struct JobWorld {
+  std::shared_ptr<const spec::Job> job;
+  AppWorld task;                 // its slots are the runs under way; `removed` as an app's
+  std::map<int, JobRun> runs;    // as task.slots
+  std::optional<JobRun> asked;   // wanted, and cannot begin yet
+  bool met = false;              // what is due at the start of the daemon was asked for
+  bool ran = false;              // a try has started, in this daemon's life
+  std::optional<bool> ended_ok;  // how the newest run of this daemon's life ended
+  std::optional<WallTime> next;  // when its schedule wants it
+  std::optional<JobEnd> last;    // the end of the newest try, also of an earlier daemon's
+
+  [[nodiscard]] const std::string& name() const { return job->name(); }
+};
+
+enum class JobState { waiting, starting, running, stopping, backoff, completed, failed };
+std::string_view to_string(JobState state);
+JobState job_state(const JobWorld& job);
+std::string job_reason(const JobWorld& job);  // empty when it runs or has completed
+
 struct World {
   std::shared_ptr<const spec::Spec> spec;
   std::string spec_error;  // rendered diagnostics of the newest rejected file; empty when the file is fine
   std::map<std::string, std::string> listener_errors;  // as SpecRejected::listeners
   std::uint32_t spec_revision = 0;
   std::map<std::string, AppWorld> apps;
+  std::map<std::string, JobWorld> jobs;
   bool shutting_down = false;
   bool at_once = false;
   SnapshotVersion published{0};
@@ -233,6 +286,8 @@ const PastRevision* past_revision(const AppWorld& app, Revision number);  // nul
 // Why what the file says is not in force, or goes no further; empty where it has not failed.
 std::string failure_text(const AppWorld& app);
 bool is_stuck(const AppWorld& app);  // the revision in force failed and stays as it is
+// The file's revision is not in force yet: it waits for jobs.
+bool waits_for_jobs(const AppWorld& app);
 std::vector<ReplicaView> replica_views(const AppWorld& app);
 
 }  // namespace muster::supervisor

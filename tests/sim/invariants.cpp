@@ -79,10 +79,12 @@ void Invariants::check_signal(InstanceId id) {
 
 void Invariants::after_step(const std::vector<Action>& actions) {
   for (const auto& [name, app] : host_.world().apps) check_app(name, app);
+  for (const auto& [name, job] : host_.world().jobs) check_app(name, job.task);
   for (const Action& action : actions) {
     if (const auto* signal = std::get_if<Signal>(&action)) check_signal(signal->instance);
     if (const auto* command = std::get_if<RunStopCommand>(&action)) check_signal(command->instance);
   }
+  check_jobs();
   starts_.after_step();
   holds_.after_step();
   rollouts_.after_step();
@@ -154,9 +156,12 @@ std::string Invariants::unfinished() const {
     const auto at = world.apps.find(app.name);
     if (at == world.apps.end() || at->second.removed) return app.name + " is missing";
   }
-  bool waiting = false;
+  if (std::string why = unfinished_jobs(); !why.empty()) return why;
+  bool waiting =
+      std::ranges::any_of(world.jobs, [](const auto& job) { return job.second.asked.has_value(); });
   for (const auto& [name, app] : world.apps) {
     if (std::string why = unfinished(app); !why.empty()) return why;
+    if (waits_for_jobs(app)) waiting = true;
     if (!app.gate_open && app.desired() > 0) waiting = true;
   }
   for (const auto& [id, process] : host_.all()) {

@@ -35,6 +35,8 @@ class Invariants {
   void check_tenant(const Tenant& tenant);
   void check_app(const std::string& name, const AppWorld& app);
   void check_signal(InstanceId id);
+  void check_jobs();  // job_invariants.cpp
+  [[nodiscard]] std::string unfinished_jobs() const;
   [[nodiscard]] std::string unfinished(const AppWorld& app) const;
   [[nodiscard]] std::string unfinished(const AppWorld& app, const Slot& slot) const;
   [[nodiscard]] std::string unfinished_routes() const;
@@ -43,6 +45,7 @@ class Invariants {
   StartRules starts_;
   HoldRules holds_;
   RolloutRules rollouts_;
+  std::map<std::string, int> most_retries_;
   std::map<InstanceId, Departure> leaving_;
 };
 

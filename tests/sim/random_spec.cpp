@@ -9,13 +9,16 @@ constexpr std::size_t apps_max = 5;
 constexpr std::uint16_t ports_of_an_app = 100;
 }  // namespace
 
-RandomSpec::RandomSpec(Random& random) : random_(random) {
+RandomSpec::RandomSpec(Random& random, bool with_jobs) : random_(random), with_jobs_(with_jobs) {
   const int count = random_.between(1, 3);
   for (int index = 0; index < count; ++index) {
     apps_.push_back(new_app());
     choose_after(apps_.size() - 1);
   }
   choose_listeners();
+  if (!with_jobs_) return;
+  const int jobs = random_.percent(50) ? random_.between(1, 2) : 0;
+  for (int index = 0; index < jobs; ++index) jobs_.push_back(new_job());
 }
 
 spec::App RandomSpec::new_app() {
@@ -127,6 +130,7 @@ void RandomSpec::choose_listeners() {
 
 void RandomSpec::remove(std::size_t index) {
   const std::string name = apps_[index].name;
+  forget_app(name);
   apps_.erase(apps_.begin() + static_cast<std::ptrdiff_t>(index));
   for (spec::App& app : apps_) {
     std::erase_if(app.after, [&](const spec::Dependency& dependency) { return dependency.app == name; });
@@ -137,6 +141,7 @@ void RandomSpec::remove(std::size_t index) {
 void RandomSpec::edit() {
   const int changes = random_.between(1, 3);
   for (int change = 0; change < changes; ++change) edit_once();
+  if (with_jobs_ && random_.percent(15)) edit_jobs();
 }
 
 void RandomSpec::edit_once() {
@@ -181,9 +186,9 @@ void RandomSpec::edit_once() {
         return choose_after(apps_.size() - 1);
       }
     default:
-      // Two apps swap their ranges of ports.
+      // Two apps swap their ranges of ports; when a job lets only one of them go on, it would wait for ever.
       for (spec::App& other : apps_) {
-        if (&other != &app && other.port.kind == spec::PortKind::numbered &&
+        if (jobs_.empty() && &other != &app && other.port.kind == spec::PortKind::numbered &&
             app.port.kind == spec::PortKind::numbered)
           return std::swap(app.port.base, other.port.base);
       }

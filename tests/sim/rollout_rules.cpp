@@ -111,7 +111,7 @@ void RolloutRules::check_history(const std::string& name, const AppWorld& app) {
   if (app.history.size() > limits::revisions_kept_max)
     host_.violate(fmt::format("{} remembers {} revisions", name, app.history.size()));
   const bool went_back = app.revision != app.file_revision;
-  if (went_back && !app.undone && failure_text(app).empty())
+  if (went_back && !app.undone && failure_text(app).empty() && !waits_for_jobs(app))
     host_.violate(name + " runs another revision than the file says, and does not say why");
 }
 

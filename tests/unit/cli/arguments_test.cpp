@@ -47,6 +47,7 @@ std::vector<std::string> operands_for(const CommandRow& row) {
       return {};
     case Operand::app:
     case Operand::app_or_replica:
+    case Operand::job:
       return {"web"};
     case Operand::replica:
       return {"web/0"};
@@ -177,7 +178,7 @@ TEST(Arguments, APlanIsNamedByItsId) {
 }
 
 TEST(Arguments, TheRestOfTheContractIsRefusedByName) {
-  for (const char* name : {"top", "run", "upgrade", "init", "export", "import", "schema", "explain"}) {
+  for (const char* name : {"top", "upgrade", "init", "export", "import", "schema", "explain"}) {
     EXPECT_EQ(refused({name}), std::string("`muster ") + name + "` is not in this version");
     EXPECT_EQ(refused({name, "web", "--help"}), std::string("`muster ") + name + "` is not in this version");
     EXPECT_EQ(refused({"-f", "x", name, "-o", "json"}),

@@ -42,6 +42,20 @@ TEST(StatusTable, HasARowPerAppAndReplica) {
             "start in 2.2s\n");
 }
 
+TEST(StatusTable, HasARowPerJob) {
+  const std::string jobs =
+      R"("jobs":[{"name":"nightly","state":"waiting","reason":"due at 2026-01-02T02:30:00Z","schedule":"30 2 * * *",
+        "timezone":"Europe/Berlin","next":"2026-01-02T02:30:00Z","runs":[],
+        "last":{"code":0,"signal":null,"reason":"exited with status 0","at":"2026-01-01T02:30:07Z","ok":true}},
+       {"name":"init","state":"running","reason":null,"schedule":null,"timezone":null,"next":null,"last":null,"runs":[]}])";
+  const std::string shown = table(replaced(body, R"("jobs":[])", jobs));
+  EXPECT_THAT(shown, HasSubstr("JOB      STATE    SCHEDULE    NEXT                  LAST"));
+  EXPECT_THAT(shown, HasSubstr("nightly  waiting  30 2 * * *  2026-01-02T02:30:00Z  exited with status 0 at "
+                               "2026-01-01T02:30:07Z"));
+  EXPECT_THAT(shown, HasSubstr("init     running"));
+  EXPECT_THAT(table(replaced(body, R"("jobs":[])", jobs), true), HasSubstr("TIMEZONE"));
+}
+
 TEST(StatusTable, WideHasListenersAndTheDaemon) {
   const std::string wide = table(body, true);
   EXPECT_THAT(wide,

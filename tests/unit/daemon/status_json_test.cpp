@@ -3,6 +3,7 @@
 #include "boost/json.hpp"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "supervisor/job_json.h"
 #include "supervisor/text.h"
 #include "support/certificates.h"
 
@@ -116,6 +117,40 @@ TEST(StatusJson, HasTheStableShape) {
   EXPECT_TRUE(listener.at("tls").is_null());
   EXPECT_TRUE(listener.at("reason").is_null());
   EXPECT_TRUE(body.at("jobs").as_array().empty());
+}
+
+TEST(StatusJson, AJobHasItsNextRunAndItsLastEnd) {
+  Fixture fixture;
+  auto nightly = std::make_shared<spec::Job>();
+  nightly->task.name = "nightly";
+  nightly->timezone = "Europe/Berlin";
+  nightly->schedule = spec::Cron{};
+  nightly->schedule->text = "30 2 * * *";
+  JobWorld& job = fixture.world.jobs["nightly"];
+  job.job = nightly;
+  job.next = WallTime{} + std::chrono::hours(24);
+  const auto row = [&] { return json::parse(status_json(fixture.input)).at("jobs").at(0).as_object(); };
+  EXPECT_EQ(row().at("name"), "nightly");
+  EXPECT_EQ(row().at("state"), "waiting");
+  EXPECT_EQ(row().at("next"), "1970-01-02T00:00:00Z");
+  EXPECT_EQ(row().at("schedule"), "30 2 * * *");
+  EXPECT_EQ(row().at("timezone"), "Europe/Berlin");
+  EXPECT_TRUE(row().at("last").is_null());
+  EXPECT_TRUE(row().at("runs").as_array().empty());
+  job.last =
+      JobEnd{.exit = {.status = {.code = std::nullopt, .signal = 9}, .reason = "killed by SIGKILL", .at = {}},
+             .ok = false};
+  EXPECT_EQ(row().at("last").at("signal"), "SIGKILL");
+  EXPECT_EQ(row().at("last").at("ok"), false);
+  EXPECT_EQ(row().at("reason"), "due at 1970-01-02T00:00:00Z; the last run failed: killed by SIGKILL");
+  WhyInput why;
+  why.world = &fixture.world;
+  why.app = "nightly";
+  const auto told = job_why_json(why);
+  ASSERT_TRUE(told);
+  EXPECT_THAT(*told, HasSubstr("its schedule is 30 2 * * * by the clocks of Europe/Berlin"));
+  why.app = "web";
+  EXPECT_FALSE(job_why_json(why));
 }
 
 TEST(StatusJson, AListenersCertificatesAndWhatIsWrongWithTheNewOnes) {

@@ -48,6 +48,8 @@ std::string spec_with(Section section, const std::string& line) {
       return app + "[listen.l.headers]\n" + line + "\n";
     case Section::tls:
       return app + "[listen.l.tls]\n" + line + "\n";
+    case Section::job:
+      return "[job.j]\n" + line + "\n";
     case Section::daemon:
       return "[daemon]\n" + line + "\n";
     case Section::update:

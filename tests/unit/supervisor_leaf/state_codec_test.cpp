@@ -19,6 +19,15 @@ PersistentState sample() {
   web.drained_ordinals = {2};
   web.failures = {{0, 7}, {1000, 2147483647}};
   state.apps["db"];
+  PersistentJob& nightly = state.jobs["nightly"];
+  nightly.schedule = "30 2 * * *";
+  nightly.timezone = "Europe/Berlin";
+  nightly.next = WallTime{} + Millis{1'767'225'600'000};
+  nightly.last = JobEnd{.exit = {.status = {.code = 3, .signal = std::nullopt},
+                                 .reason = "exited with status 3",
+                                 .at = WallTime{} + Millis{1'767'000'000'000}},
+                        .ok = false};
+  state.jobs["init"];
   return state;
 }
 
@@ -53,6 +62,13 @@ TEST(StateCodec, ComesBackAsItWas) {
   EXPECT_EQ(web.held_ordinals, (std::set<int>{0, 3}));
   EXPECT_EQ(web.drained_ordinals, (std::set<int>{2}));
   EXPECT_EQ(web.failures, (std::map<int, int>{{0, 7}, {1000, 2147483647}}));
+  const auto jobs = decode_state(encode_state(sample())).value().jobs;
+  ASSERT_EQ(jobs.size(), 2U);
+  EXPECT_EQ(jobs.at("nightly").next, sample().jobs.at("nightly").next);
+  EXPECT_EQ(jobs.at("nightly").last, sample().jobs.at("nightly").last);
+  EXPECT_EQ(jobs.at("nightly").timezone, "Europe/Berlin");
+  EXPECT_FALSE(jobs.at("init").next);
+  EXPECT_FALSE(jobs.at("init").last);
 }
 
 TEST(StateCodec, CutAtAnyByteItIsRefused) {
@@ -96,6 +112,16 @@ TEST(StateCodec, SaysWhatIsWrong) {
            Case{sealed("nonsense"), "has no 'apps'"},
            Case{sealed("{\"apps\":[]}\n"), "has no 'apps'"},
            Case{sealed("{\"apps\":{\"web\":3}}\n"), "app 'web'"},
+           Case{sealed("{\"apps\":{},\"jobs\":[]}\n"), "'jobs' is not an object"},
+           Case{sealed("{\"apps\":{},\"jobs\":{\"a\":1}}\n"), "job 'a': it is no object"},
+           Case{sealed("{\"apps\":{},\"jobs\":{\"a\":{\"schedule\":1,\"timezone\":\"\"}}}\n"),
+                "'schedule' is no text"},
+           Case{sealed(
+                    "{\"apps\":{},\"jobs\":{\"a\":{\"schedule\":\"\",\"timezone\":\"\",\"next_ms\":-1}}}\n"),
+                "'next_ms' is not a number"},
+           Case{sealed("{\"apps\":{},\"jobs\":{\"a\":{\"schedule\":\"\",\"timezone\":\"\",\"last\":{\"ok\":1}"
+                       "}}}\n"),
+                "the last end: 'ok' is not true or false"},
            Case{replaced("\"revision\":1", "\"revision\":0"),
                 "'revision' is not a number from 1 to 4294967295"},
            Case{replaced("\"revision\":1", "\"revision\":1.5"), "'revision'"},
