@@ -1,5 +1,7 @@
 #include "supervisor/job_codec.h"
 
+#include <algorithm>
+
 #include "fmt/core.h"
 
 namespace muster::supervisor {
@@ -9,8 +11,10 @@ namespace json = boost::json;
 
 constexpr std::int64_t time_ms_max = 9'000'000'000'000;  // the year 2255
 
+// A wall clock that is far off makes no state that cannot be read.
 std::int64_t ms_of(WallTime at) {
-  return std::chrono::duration_cast<Millis>(at.time_since_epoch()).count();
+  const std::int64_t ms = std::chrono::duration_cast<Millis>(at.time_since_epoch()).count();
+  return std::clamp<std::int64_t>(ms, 0, time_ms_max);
 }
 
 // The members of one object; the first that is wrong is the error.

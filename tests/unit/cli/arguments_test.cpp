@@ -55,6 +55,8 @@ std::vector<std::string> operands_for(const CommandRow& row) {
       return {"web=2"};
     case Operand::rollout:
       return {"status", "web"};
+    case Operand::job:
+      return {"nightly"};
     case Operand::shell:
       return {"bash"};
   }

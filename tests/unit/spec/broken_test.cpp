@@ -194,7 +194,7 @@ TEST(Broken, Meaning) {
                            "defaults = []",
                            "[app.\"\\u0000\"]\nrun='x'",
                            "[app.a]\nrun = \"\\u0000\"",
-                           "[job.a]\nrun='x'",
+                           "[job.a]\nrun='x'\nschedule='0 0 30 2 *'",
                            "app.a.run = '${'",
                            "app.a.run = '${UNSET}'",
                            "app.a.run = '{nope}'",

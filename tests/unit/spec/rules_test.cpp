@@ -123,8 +123,7 @@ TEST(Keys, UnknownOnesAtTheKey) {
               ElementsAre("1:1 unknown key 'replicas' | 'replicas' belongs to [app.NAME]",
                           "2:1 unknown key 'apps' | did you mean 'app'?",
                           "6:1 unknown key 'replica' | did you mean 'replicas'?",
-                          "8:1 unknown key 'tls' | 'tls' belongs to [listen.NAME]",
-                          "9:2 'job' is not in this version"));
+                          "8:1 unknown key 'tls' | 'tls' belongs to [listen.NAME]"));
 }
 
 TEST(Spec, WhatIsComparedWithEachOtherHasALimit) {
