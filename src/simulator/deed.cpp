@@ -154,7 +154,7 @@ struct Describer {
     return fmt::format("late events of instance {}", raw(deed.instance));
   }
   std::string operator()(const AnswerRequests& deed) const {
-    return fmt::format("traffic {} {}: {} answers, {} of them 5xx", deed.app, deed.newest ? "new" : "old",
+    return fmt::format("traffic {} {}: {} answers each, {} of them 5xx", deed.app, deed.newest ? "new" : "old",
                        deed.all, deed.errors);
   }
   std::string operator()(const FailStarts& deed) const {
