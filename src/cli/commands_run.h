@@ -40,6 +40,8 @@ int run_logs(const Context& context);
 int run_events(const Context& context);
 int run_why(const Context& context);
 int run_version(const Context& context);
+// simulate_command.cpp; takes the words after the command, as it has no row in the table yet
+int run_simulate(const std::vector<std::string>& words, std::vector<std::string> environment);
 // completion.cpp
 int run_completion(const Context& context);
 // doctor.cpp, demo.cpp

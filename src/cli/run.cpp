@@ -76,6 +76,8 @@ int run_command(const Context& context) {
 int run(int argc, char** argv) {
   std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
   if (words.size() == 1 && (words.front() == "--version" || words.front() == "-V")) words.front() = "version";
+  if (!words.empty() && words.front() == "simulate")
+    return run_simulate({words.begin() + 1, words.end()}, environment_as_started());
   auto arguments = parse_arguments(std::move(words), real_environment, std::chrono::system_clock::now());
   if (!arguments) return fail(arguments.error());
   if (arguments.value().help) {

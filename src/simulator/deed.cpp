@@ -154,8 +154,8 @@ struct Describer {
     return fmt::format("late events of instance {}", raw(deed.instance));
   }
   std::string operator()(const AnswerRequests& deed) const {
-    return fmt::format("traffic {} {}: {} answers, {} of them 5xx", deed.app, deed.newest ? "new" : "old",
-                       deed.all, deed.errors);
+    return fmt::format("traffic {} {}: {} answers each, {} of them 5xx", deed.app,
+                       deed.newest ? "new" : "old", deed.all, deed.errors);
   }
   std::string operator()(const FailStarts& deed) const {
     return fmt::format("spawn {} fails {} for {}", deed.app, start_fault_row(deed.fault).word,

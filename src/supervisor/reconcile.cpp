@@ -144,6 +144,14 @@ const char* text_of(spec::AfterCondition condition) {
   }
   return "";
 }
+
+// Those that were stopped one by one are not wanted; but whoever needs an app needs one replica of it.
+int replicas_needed(const AppWorld& app) {
+  const int desired = app.desired();
+  const auto held = std::ranges::count_if(
+      app.slots, [&](const auto& entry) { return entry.first < desired && entry.second.held; });
+  return std::max(desired - static_cast<int>(held), std::min(desired, 1));
+}
 }  // namespace
 
 void Planner::open_gate(AppWorld& app) {
@@ -163,11 +171,13 @@ void Planner::open_gate(AppWorld& app) {
     if (at == world_.apps.end()) continue;  // validated away; a removed app holds nobody up
     const AppWorld& needed = at->second;
     const auto good = std::ranges::count_if(needed.slots, [&](const auto& entry) {
-      return entry.first < needed.desired() && meets(entry.second, dependency.condition);
+      return entry.first < needed.desired() && !entry.second.held &&
+             meets(entry.second, dependency.condition);
     });
-    if (good >= needed.desired()) continue;
-    app.gate_reason = fmt::format("waits for {} {} ({} of {})", dependency.app, text_of(dependency.condition),
-                                  good, needed.desired());
+    const int due = replicas_needed(needed);
+    if (good >= due) continue;
+    app.gate_reason =
+        fmt::format("waits for {} {} ({} of {})", dependency.app, text_of(dependency.condition), good, due);
     return;
   }
   app.gate_open = true;

@@ -9,13 +9,15 @@
 namespace muster::sim {
 
 namespace {
-// Processes beyond one an ordinal, and those of ordinals that nobody wants.
+// Processes beyond one an ordinal, and those of ordinals that nobody wants. One that is to be started again beside an old
+// one keeps its place meanwhile, also when an edit lowers the surge.
 int extras(const AppWorld& app) {
   int count = 0;
   for (const auto& [ordinal, slot] : app.slots) {
     const auto staying =
         std::ranges::count_if(slot.tenants, [](const Tenant& tenant) { return !tenant.is_leaving(); });
-    count += static_cast<int>(ordinal < app.desired() ? std::max<std::ptrdiff_t>(0, staying - 1) : staying);
+    const bool keeps_place = slot.phase == Phase::backoff || ordinal >= app.desired();
+    count += static_cast<int>(keeps_place ? staying : std::max<std::ptrdiff_t>(0, staying - 1));
   }
   return count;
 }

@@ -47,7 +47,6 @@ std::vector<std::string> operands_for(const CommandRow& row) {
       return {};
     case Operand::app:
     case Operand::app_or_replica:
-    case Operand::job:
       return {"web"};
     case Operand::replica:
       return {"web/0"};
