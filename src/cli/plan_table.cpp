@@ -128,7 +128,7 @@ std::string job_text(JsonView job, const PlanTableOptions& options) {
                   job["name"].text(), change == "removed" ? ": no longer in the file" : "");
   text += field_lines(job["fields"], false);
   job["runs"].each(
-      [&](JsonView why) { text += fmt::format("    runs: {}\n", escape_for_terminal(why.text())); });
+      [&](JsonView why) { text += fmt::format("    begins: {}\n", escape_for_terminal(why.text())); });
   return text;
 }
 

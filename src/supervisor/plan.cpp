@@ -294,6 +294,9 @@ std::string plan_summary(const Plan& plan) {
   add(start, "start");
   add(replace, "replace");
   add(stop, "stop");
+  const auto runs = std::ranges::count_if(plan.jobs, [](const PlannedJob& job) { return !job.runs.empty(); });
+  if (runs > 0)
+    text += fmt::format("{}{} job{} to run", text.empty() ? "" : ", ", runs, runs == 1 ? "" : "s");
   if (!text.empty()) return text;
   if (!plan.changes()) return "nothing to do";
   return failed ? "nothing is done: what failed is not tried again unasked"
