@@ -71,6 +71,7 @@ struct Performer {
         return static_cast<void>(host.undo(deed.target.app));
     }
   }
+  void operator()(const RunJob& deed) const { host.send(RunCommand{host.command_id(), deed.job}); }
   void operator()(const Abandon&) const {
     if (!host.unanswered().empty()) host.abandon(*host.unanswered().begin());
   }
@@ -90,7 +91,10 @@ struct Performer {
   void operator()(const FailStarts& deed) const { host.fail_starts(deed.app, deed.fault, deed.duration); }
   void operator()(const Stall& deed) const { host.stall(deed.duration); }
   void operator()(const Freeze& deed) const { host.freeze(deed.duration); }
-  void operator()(const SetClock& deed) const { host.set_clock(deed.forward); }
+  void operator()(const SetClock& deed) const {
+    host.set_clock(deed.forward);
+    host.send(ClockSet{});
+  }
   void operator()(const SetDisk& deed) const { host.set_disk(deed.writable); }
   void operator()(const Shutdown& deed) const { host.shutdown(deed.at_once); }
   void operator()(const RestartDaemon& deed) const { host.restart_daemon(deed.in_order, deed.file); }
@@ -143,6 +147,7 @@ struct Describer {
     return fmt::format("{} {}{}", verb_word(deed.verb), deed.target.app,
                        deed.target.ordinal ? fmt::format("/{}", *deed.target.ordinal) : "");
   }
+  std::string operator()(const RunJob& deed) const { return "run " + deed.job; }
   std::string operator()(const Abandon&) const { return "the oldest client that waits goes away"; }
   std::string operator()(const HoldPorts& deed) const {
     if (deed.ports.empty()) return "strangers leave their ports";
@@ -186,6 +191,7 @@ struct AppOf {
   std::string operator()(const LoadBadFile&) const { return {}; }
   std::string operator()(const TouchFile& deed) const { return deed.app; }
   std::string operator()(const Ask& deed) const { return deed.target.app; }
+  std::string operator()(const RunJob& deed) const { return deed.job; }
   std::string operator()(const Abandon&) const { return {}; }
   std::string operator()(const HoldPorts&) const { return {}; }
   std::string operator()(const LateEvents&) const { return {}; }

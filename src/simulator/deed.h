@@ -56,6 +56,9 @@ struct Ask {
   Target target;
   std::optional<int> replicas = {};  // of a scale; none: the file's
 };
+struct RunJob {  // `muster run`
+  std::string job;
+};
 struct Abandon {};  // the client of the oldest command without an answer goes away
 struct HoldPorts {  // by strangers, instead of those before; none: all are free again
   std::set<std::uint16_t> ports;
@@ -94,9 +97,9 @@ struct RestartDaemon {
   std::shared_ptr<const spec::Spec> file = {};  // edited meanwhile; null: it was not
 };
 
-using Deed = std::variant<EndProcess, SetHealth, Hang, Say, LoadFile, LoadBadFile, TouchFile, Ask, Abandon,
-                          HoldPorts, LateEvents, AnswerRequests, FailStarts, Stall, Freeze, SetClock, SetDisk,
-                          Shutdown, RestartDaemon>;
+using Deed = std::variant<EndProcess, SetHealth, Hang, Say, LoadFile, LoadBadFile, TouchFile, Ask, RunJob,
+                          Abandon, HoldPorts, LateEvents, AnswerRequests, FailStarts, Stall, Freeze, SetClock,
+                          SetDisk, Shutdown, RestartDaemon>;
 
 struct Step {
   Nanos after{0};  // the step before
@@ -106,7 +109,7 @@ struct Step {
 void perform(FakeHost& host, const Deed& deed);
 std::string describe_deed(const Deed& deed);  // "kill web/1 SIGSEGV"
 
-// The app that it is about; empty: none.
+// The app or job that it is about; empty: none.
 std::string app_of(const Deed& deed);
 
 std::string_view verb_word(Verb verb);

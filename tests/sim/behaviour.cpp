@@ -15,6 +15,13 @@ bool is_calm(const Conduct& conduct) {
          conduct.signal_takes <= 5ms && !conduct.tree_outlives && conduct.kills_needed == calm.kills_needed &&
          conduct.stop_command_takes <= 5ms && conduct.in_flight == calm.in_flight;
 }
+
+// What is left alone is over soon, with success.
+Conduct calm(bool of_job) {
+  Conduct conduct;
+  if (of_job) conduct.exits_after = 100ms;
+  return conduct;
+}
 }  // namespace
 
 ExitStatus some_exit(Random& random) {
@@ -65,15 +72,29 @@ Conduct Behaviour::draw_start(Random random, const Spawn& spawn) const {
   return conduct;
 }
 
+// Each try ends, also when all faults are over.
+Conduct Behaviour::draw_job(Random random) {
+  Conduct conduct = calm(true);
+  conduct.exits_after = random.percent(80) ? random.millis(0, 1500) : random.millis(0, 20000);
+  if (random.percent(30)) conduct.exit = some_exit(random);
+  if (random.percent(5)) conduct.fails = StartFault::no_program;
+  if (random.percent(5)) conduct.fails = StartFault::no_memory;
+  conduct.ignores_signal = random.percent(10);
+  conduct.tree_outlives = random.percent(15);
+  return conduct;
+}
+
 Conduct Behaviour::start(const FakeHost& host, const Spawn& spawn) {
+  const bool of_job = host.world().jobs.contains(spawn.replica.app);
   const int turn = starts_[{host.life(), spawn.replica}]++;
   const Oddities::Start key{host.life(), spawn.replica, turn};
   if (!scenario_.drawn) {
     const auto at = scenario_.oddities.starts.find(key);
-    return at == scenario_.oddities.starts.end() ? Conduct{} : at->second;
+    return at == scenario_.oddities.starts.end() ? calm(of_job) : at->second;
   }
-  const Conduct conduct = draw_start(draw(of_start, host.life(), spawn.replica, turn), spawn);
-  if (is_calm(conduct)) return Conduct{};
+  const Random random = draw(of_start, host.life(), spawn.replica, turn);
+  const Conduct conduct = of_job ? draw_job(random) : draw_start(random, spawn);
+  if (!of_job && is_calm(conduct)) return Conduct{};
   if (record_ != nullptr) record_->starts.emplace(key, conduct);
   return conduct;
 }

@@ -20,6 +20,7 @@ class Behaviour {
   Nanos swap(const FakeHost& host);
   [[nodiscard]] Random draw(int what, int life, const ReplicaId& replica, int turn) const;
   [[nodiscard]] Conduct draw_start(Random random, const Spawn& spawn) const;
+  static Conduct draw_job(Random random);
 
   const Scenario& scenario_;
   Oddities* record_;

@@ -11,7 +11,8 @@ std::string share(const spec::Share& share) {
 
 class Table {
  public:
-  explicit Table(const std::string& name) : text_("  [app." + name + "]") {}
+  explicit Table(const std::string& name, const char* kind = "app")
+      : text_(fmt::format("  [{}.{}]", kind, name)) {}
   template <typename... Values>
   void add(fmt::format_string<Values...> format, Values&&... values) {
     text_ += "  " + fmt::format(format, std::forward<Values>(values)...);
@@ -78,9 +79,27 @@ void add_stop(Table& table, const spec::Stop& stop) {
   if (!stop.exec.empty()) table.add("stop.exec");
 }
 
+std::string describe_job(const spec::Job& job) {
+  constexpr std::array overlaps{"forbid", "allow", "replace"};
+  Table table(job.name(), "job");
+  table.add("run = \"{}\"", job.task.run.front().text());
+  if (job.schedule) table.add("schedule = \"{}\"", job.schedule->text);
+  for (const std::string& app : job.before) table.add("before = \"{}\"", app);
+  if (job.overlap != spec::Overlap::forbid)
+    table.add("overlap = \"{}\"", overlaps.at(static_cast<std::size_t>(job.overlap)));
+  if (job.retries > 0) table.add("retries = {}", job.retries);
+  if (job.timeout) table.add("timeout = \"{}\"", say_length(*job.timeout));
+  for (const spec::Volume& volume : job.task.volumes) table.add("volume = \"{}\"", volume.name);
+  add_after(table, job.task);
+  add_restart(table, job.task.restart);
+  add_stop(table, job.task.stop);
+  return table.text();
+}
+
 std::string describe_stack(const spec::Spec& stack) {
   std::string text;
   for (const spec::App& app : stack.apps) text += sim::describe(app) + "\n";
+  for (const spec::Job& job : stack.jobs) text += describe_job(job) + "\n";
   for (const spec::Listener& listener : stack.listeners)
     text += fmt::format("  [listen.{}]  to = \"{}\"\n", listener.name, listener.app);
   return text;
@@ -95,6 +114,14 @@ std::string changes(const spec::Spec& before, const spec::Spec& now) {
   }
   for (const spec::App& app : before.apps) {
     if (now.find_app(app.name) == nullptr) text += fmt::format("                without {}\n", app.name);
+  }
+  for (const spec::Job& job : now.jobs) {
+    const spec::Job* was = before.find_job(job.name());
+    if (was == nullptr || !(*was == job)) text += "              " + describe_job(job) + "\n";
+  }
+  for (const spec::Job& job : before.jobs) {
+    if (now.find_job(job.name()) == nullptr)
+      text += fmt::format("                without job {}\n", job.name());
   }
   if (!(before.listeners == now.listeners)) {
     text += "                listeners to:";

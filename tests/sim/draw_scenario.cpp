@@ -43,7 +43,15 @@ class Drawer {
     if (apps.empty()) return nullptr;
     return &apps[static_cast<std::size_t>(random_.below(static_cast<int>(apps.size())))];
   }
+  // With that chance; where there are no jobs nothing is drawn.
+  const spec::Job* some_job(int percent) {
+    const auto& jobs = stack_.jobs();
+    if (jobs.empty() || !random_.percent(percent)) return nullptr;
+    return &jobs[static_cast<std::size_t>(random_.below(static_cast<int>(jobs.size())))];
+  }
   std::string some_name() {
+    const spec::Job* job = some_job(5);
+    if (job != nullptr) return job->name();
     const spec::App* app = random_.percent(97) ? some_app() : nullptr;
     return app == nullptr ? "nosuch" : app->name;
   }
@@ -51,6 +59,8 @@ class Drawer {
     return {some_name(), random_.percent(50) ? std::optional(random_.below(ordinals_hit)) : std::nullopt};
   }
   Victim some_victim() {
+    const spec::Job* job = some_job(15);
+    if (job != nullptr) return {.app = job->name(), .ordinal = random_.percent(90) ? 0 : 1};
     const spec::App* app = some_app();
     const int replicas = app == nullptr ? 0 : app->replicas;
     return {.app = app == nullptr ? "nosuch" : app->name,
@@ -61,7 +71,10 @@ class Drawer {
   void one() {
     const int kind = random_.below(100);
     if (kind < 30) return fault_of(some_victim());
-    if (kind < 48) return add(some_command());
+    if (kind < 48) {
+      const spec::Job* job = some_job(20);
+      return job != nullptr ? add(RunJob{job->name()}) : add(some_command());
+    }
     if (kind < 68) return edit();
     if (kind < 71) return add(load(false));  // the same again
     if (kind < 72) return add(LoadBadFile{});
@@ -151,9 +164,11 @@ class Drawer {
   }
 
   void clocks() {
-    switch (random_.below(4)) {
+    switch (random_.below(stack_.jobs().empty() ? 4 : 5)) {
       case 0:
         return add(SetClock{std::chrono::hours(random_.between(-5, 50))});
+      case 4:  // by minutes: schedules feel it
+        return add(SetClock{random_.millis(-600000, 600000)});
       case 1:
         return add(Freeze{random_.percent(70) ? random_.millis(100, 20000) : Millis{3600000}});
       default:

@@ -111,11 +111,21 @@ void HoldRules::check_disk() {
 
 void HoldRules::after_step() {
   const World& world = host_.world();
+  // As the new daemon found it: its first step may have saved already.
+  const auto on_disk = [this](const std::string& name, const Holds& holds) {
+    const auto at = host_.restored().apps.find(name);
+    if (at == host_.restored().apps.end()) return false;
+    const PersistentApp& kept = at->second;
+    const auto scale = kept.scale ? std::optional(kept.scale->replicas) : std::nullopt;
+    return kept.held == holds.held && kept.paused == holds.paused && kept.undone == holds.undone &&
+           scale == holds.scale && kept.held_ordinals == holds.held_ordinals &&
+           kept.drained_ordinals == holds.drained_ordinals;
+  };
   const bool begins_anew = newborn_ && host_.mode() == RunMode::up;
   for (const auto& [name, app] : world.apps) {
     const Holds now = holds_of(app);
     const auto before = holds_.find(name);
-    const bool lost_on_disk = newborn_ && host_.disk_stale();
+    const bool lost_on_disk = newborn_ && before != holds_.end() && !on_disk(name, before->second);
     if (before != holds_.end() && !app.removed && !asked_.contains(name) && !begins_anew && !lost_on_disk)
       compare(name, before->second, now, app.desired());
     if (begins_anew && (now.held || now.paused || now.undone || now.scale))

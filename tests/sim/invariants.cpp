@@ -106,7 +106,12 @@ std::string Invariants::unfinished(const AppWorld& app, const Slot& slot) const 
   const bool has_old = std::ranges::any_of(slot.tenants, [&](const Tenant& tenant) {
     return !tenant.is_leaving() && (tenant.outdated || tenant.revision != app.revision);
   });
-  if (is_stuck(app) && has_old) return "";  // as it was when it failed
+  if (is_stuck(app) && has_old) {  // as it was when it failed; what is sick gets well
+    const bool sick = std::ranges::any_of(slot.tenants, [](const Tenant& tenant) {
+      return !tenant.is_leaving() && (tenant.phase == Phase::starting || tenant.phase == Phase::unready);
+    });
+    return sick ? where + "has a process that is not ready" : "";
+  }
   if (slot.tenants.size() > 1) return where + "has more than one process";
   if (slot.phase == Phase::backoff) return where + "is to be tried again";
   const Tenant& tenant = slot.tenants.front();

@@ -11,6 +11,7 @@ namespace muster::sim {
 namespace {
 constexpr Nanos settle_limit = 30min;  // virtual: the longest backoff, drains and stops one after the other
 constexpr Nanos quiet_time = 40s;
+constexpr Nanos quiet_least = 5s;  // what an edit without a change may take
 
 class Runner {
  public:
@@ -57,10 +58,19 @@ class Runner {
     if (!running()) return;
     if (!settled) return host_.violate("never settles: " + host_.unfinished());
     expect_quiet("although everything is settled", 0);
-    if (!running()) return;
+    if (!running() || until_due() < quiet_least) return;
     // The same text, read anew. Its listeners were prepared anew, too, and a snapshot takes them over.
     host_.load(std::make_shared<const spec::Spec>(*host_.file()));
     expect_quiet("although the same file was applied again", 1);
+  }
+
+  // A job that is due is something to do.
+  [[nodiscard]] Nanos until_due() const {
+    Nanos quiet = quiet_time;
+    for (const auto& [name, job] : host_.world().jobs) {
+      if (job.next) quiet = std::min<Nanos>(quiet, *job.next - host_.wall() - 1ms);
+    }
+    return std::max(quiet, Nanos{0});
   }
 
   void expect_quiet(const char* when, std::uint64_t snapshots) {
@@ -68,7 +78,7 @@ class Runner {
     const std::size_t started = host_.spawns().size();
     const auto version = raw(host_.world().published);
     const auto idle = host_.idle_steps();
-    host_.advance(quiet_time);
+    host_.advance(until_due());
     if (!running()) return;
     if (host_.log().size() != done || host_.spawns().size() != started ||
         raw(host_.world().published) > version + snapshots)

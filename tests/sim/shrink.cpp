@@ -44,8 +44,9 @@ class Shrinker {
     for (bool smaller = true; smaller && runs_left_ > 0;) {
       smaller = drop_steps();
       smaller = drop_oddities() || smaller;
-      smaller = drop_apps() || smaller;
-      smaller = simplify_apps() || smaller;
+      smaller = drop_named(&spec::Spec::apps, remove_app) || smaller;
+      smaller = drop_named(&spec::Spec::jobs, remove_job) || smaller;
+      smaller = simplify_all() || smaller;
       smaller = shorten() || smaller;
     }
     return {.scenario = best_, .violation = violation_, .runs = all - runs_left_};
@@ -117,19 +118,25 @@ class Shrinker {
     return any;
   }
 
-  [[nodiscard]] std::set<std::string> names() const {
+  static const std::string& name_of(const spec::App& app) { return app.name; }
+  static const std::string& name_of(const spec::Job& job) { return job.name(); }
+
+  // Of all apps or of all jobs.
+  template <typename Thing>
+  [[nodiscard]] std::set<std::string> names(std::vector<Thing> spec::Spec::*things) const {
     std::set<std::string> found;
     for_each_spec(best_, [&](const spec::Spec& stack) {
-      for (const spec::App& app : stack.apps) found.insert(app.name);
+      for (const Thing& thing : stack.*things) found.insert(name_of(thing));
     });
     return found;
   }
 
-  bool drop_apps() {
+  template <typename Thing>
+  bool drop_named(std::vector<Thing> spec::Spec::*things, void (*remove)(spec::Spec&, const std::string&)) {
     bool any = false;
-    for (const std::string& name : names()) {
+    for (const std::string& name : names(things)) {
       Scenario smaller = best_;
-      change_specs(smaller, [&](spec::Spec& stack) { remove_app(stack, name); });
+      change_specs(smaller, [&](spec::Spec& stack) { remove(stack, name); });
       std::erase_if(smaller.steps, [&](const Step& step) { return app_of(step.deed) == name; });
       any = accept(std::move(smaller)) || any;
     }
@@ -137,25 +144,35 @@ class Shrinker {
   }
 
   // `simpler` says whether it changed anything.
-  bool simplify(const std::string& name, const std::function<void(spec::App&)>& simpler) {
+  template <typename Thing>
+  bool simplify(std::vector<Thing> spec::Spec::*things, const std::string& name,
+                const std::function<void(Thing&)>& simpler) {
     Scenario smaller = best_;
     bool changed = false;
     change_specs(smaller, [&](spec::Spec& stack) {
-      for (spec::App& app : stack.apps) {
-        if (app.name != name) continue;
-        const spec::App before = app;
-        simpler(app);
-        changed = changed || !(before == app);
+      for (Thing& thing : stack.*things) {
+        if (name_of(thing) != name) continue;
+        const Thing before = thing;
+        simpler(thing);
+        changed = changed || !(before == thing);
       }
     });
     return changed && accept(std::move(smaller));
   }
 
-  bool simplify_apps() {
+  template <typename Thing>
+  bool simplify_each(std::vector<Thing> spec::Spec::*things,
+                     const std::vector<std::function<void(Thing&)>>& simplers) {
     bool any = false;
-    for (const std::string& name : names()) {
-      for (const auto& simpler : simplifications()) any = simplify(name, simpler) || any;
+    for (const std::string& name : names(things)) {
+      for (const auto& simpler : simplers) any = simplify(things, name, simpler) || any;
     }
+    return any;
+  }
+
+  bool simplify_all() {
+    bool any = simplify_each(&spec::Spec::apps, simplifications());
+    any = simplify_each(&spec::Spec::jobs, job_simplifications()) || any;
     Scenario smaller = best_;
     bool has_listeners = false;
     change_specs(smaller, [&](spec::Spec& stack) {

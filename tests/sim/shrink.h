@@ -1,5 +1,5 @@
 // A scenario that breaks an invariant becomes the smallest that still breaks it in the same way, by leaving out: steps,
-// odd behaviour, apps, replicas, rules of apps, time.
+// odd behaviour, apps, jobs, replicas, rules of apps, time.
 #pragma once
 
 #include <string>

@@ -27,11 +27,25 @@ void change_specs(Scenario& scenario, const std::function<void(spec::Spec&)>& ch
   }
 }
 
+namespace {
+void forget(spec::App& app, const std::string& name) {
+  std::erase_if(app.after, [&](const spec::Dependency& needed) { return needed.app == name; });
+}
+}  // namespace
+
 void remove_app(spec::Spec& stack, const std::string& name) {
   std::erase_if(stack.apps, [&](const spec::App& app) { return app.name == name; });
-  for (spec::App& app : stack.apps)
-    std::erase_if(app.after, [&](const spec::Dependency& needed) { return needed.app == name; });
+  for (spec::App& app : stack.apps) forget(app, name);
+  for (spec::Job& job : stack.jobs) {
+    forget(job.task, name);
+    std::erase(job.before, name);
+  }
   std::erase_if(stack.listeners, [&](const spec::Listener& listener) { return listener.app == name; });
+}
+
+void remove_job(spec::Spec& stack, const std::string& name) {
+  std::erase_if(stack.jobs, [&](const spec::Job& job) { return job.name() == name; });
+  for (spec::App& app : stack.apps) forget(app, name);
 }
 
 const std::vector<std::function<void(spec::App&)>>& simplifications() {
@@ -51,6 +65,21 @@ const std::vector<std::function<void(spec::App&)>>& simplifications() {
       [](spec::App& app) { app.env_file_vars.clear(); },
       [](spec::App& app) { app.update.min_ready = Millis{0}; },
       [](spec::App& app) { app.update.rollback = true; },
+  };
+  return all;
+}
+
+const std::vector<std::function<void(spec::Job&)>>& job_simplifications() {
+  static const std::vector<std::function<void(spec::Job&)>> all{
+      [](spec::Job& job) { job.schedule.reset(); },
+      [](spec::Job& job) { job.before.clear(); },
+      [](spec::Job& job) { job.overlap = spec::Overlap::forbid; },
+      [](spec::Job& job) { job.retries = 0; },
+      [](spec::Job& job) { job.timeout.reset(); },
+      [](spec::Job& job) { job.task.after.clear(); },
+      [](spec::Job& job) { job.task.volumes.clear(); },
+      [](spec::Job& job) { job.task.restart = spec::Restart{}; },
+      [](spec::Job& job) { job.task.stop = spec::Stop{}; },
   };
   return all;
 }

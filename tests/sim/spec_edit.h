@@ -11,9 +11,12 @@ namespace muster::sim {
 
 void for_each_spec(const Scenario& scenario, const std::function<void(const spec::Spec&)>& look);
 void change_specs(Scenario& scenario, const std::function<void(spec::Spec&)>& change);
-void remove_app(spec::Spec& stack, const std::string& name);  // with all that names it
+// With all that names it.
+void remove_app(spec::Spec& stack, const std::string& name);
+void remove_job(spec::Spec& stack, const std::string& name);
 
-// Each makes an app plainer, or leaves it as it is.
+// Each makes an app or a job plainer, or leaves it as it is.
 const std::vector<std::function<void(spec::App&)>>& simplifications();
+const std::vector<std::function<void(spec::Job&)>>& job_simplifications();
 
 }  // namespace muster::sim

@@ -89,6 +89,7 @@ void StartRules::before_step(const std::vector<Event>& events) {
 }
 
 void StartRules::on_spawn(const Spawn& spawn) {
+  if (host_.world().jobs.contains(spawn.replica.app)) return;  // job_rules
   Starts& starts = starts_[spawn.replica];
   const Instant minute_ago = host_.now() - 1min;
   while (!starts.times.empty() && starts.times.front() < minute_ago) starts.times.pop_front();
