@@ -267,7 +267,11 @@ void Planner::on(const UndoCommand& event) {
   const PastRevision* before = nullptr;
   for (const PastRevision& past : app->history) {
     const bool runs = past.number == app->revision && waits_for_jobs(*app);
-    if ((past.number < app->revision || runs) && past.failure.empty() && past.admitted) before = &past;
+    // The same text under an older number is nothing to go back to, and what the file says is no hold.
+    const std::string text = spec::revision_text(*past.app);
+    const bool other = text != app->revision_text && text != spec::revision_text(*app->file);
+    if (((past.number < app->revision && other) || runs) && past.failure.empty() && past.admitted)
+      before = &past;
   }
   if (before == nullptr) {
     act(CommandDone{

@@ -340,6 +340,24 @@ TEST(Undo, IsEndedByResume) {
   EXPECT_EQ(hold_text(host.app("web")), "");
 }
 
+TEST(Undo, GoesToAnotherTextNotToAnotherNumberOfTheSame) {
+  Host host(stack(web("./one")));
+  ASSERT_TRUE(host.settle());
+  ASSERT_TRUE(answered(host, host.apply(stack(web("./two")))));
+  ASSERT_TRUE(answered(host, host.undo("web")));
+  // An edit of something else ends the hold: the file's text comes again, as revision 3.
+  ASSERT_TRUE(answered(host, host.apply(stack(web("./two", 3)))));
+  ASSERT_TRUE(host.settle());
+  EXPECT_EQ(revisions(host), (std::set{Revision{3}}));
+  ASSERT_TRUE(answered(host, host.undo("web")));
+  ASSERT_TRUE(host.settle());
+  EXPECT_EQ(revisions(host), (std::set{Revision{1}}));
+  EXPECT_EQ(hold_text(host.app("web")), "rolled back by hand to revision 1, the file says 3");
+  Host again(stack(web("./two", 3)), RunMode::daemon, host.saved());
+  ASSERT_TRUE(again.settle());
+  EXPECT_EQ(hold_text(again.app("web")), "rolled back by hand to revision 1, the file says 3");
+}
+
 TEST(Undo, NeedsARevisionBefore) {
   Host host(stack(web("./one")));
   ASSERT_TRUE(host.settle());
