@@ -12,7 +12,7 @@ constexpr int ordinals_hit = 5;  // a name may be of no replica
 
 class Drawer {
  public:
-  explicit Drawer(std::uint64_t seed) : random_(seed * 2654435761U + 1), stack_(random_) {
+  explicit Drawer(std::uint64_t seed) : random_(seed * 2654435761U + 1), stack_(random_, true) {
     scenario_.seed = seed;
     scenario_.mode = random_.percent(30) ? RunMode::up : RunMode::daemon;
     scenario_.workers = random_.between(1, 3);

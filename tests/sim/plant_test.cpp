@@ -119,6 +119,23 @@ TEST(PlantedBug, ADoubleSpawnIsFound) {
       "two tenants of one exclusive ordinal");
 }
 
+TEST(PlantedBug, ARunOfAJobBesideAnotherIsFound) {
+  const auto beside = [](std::vector<Action>& actions) {
+    for (std::size_t index = 0; index < actions.size(); ++index) {
+      const auto* spawn = std::get_if<Spawn>(&actions[index]);
+      if (spawn == nullptr || spawn->replica.app.find("job") == std::string::npos) continue;
+      Spawn second = *spawn;
+      second.instance = InstanceId{raw(spawn->instance) + 1'000'000};
+      ++second.replica.ordinal;
+      actions.insert(actions.begin() + static_cast<std::ptrdiff_t>(index) + 1, second);
+      return;
+    }
+  };
+  expect_found(
+      "overlap not forbidden", [&](HostOptions& options) { options.seam.actions = beside; },
+      "and its runs may not overlap");
+}
+
 TEST(PlantedBug, ALostExitIsFound) {
   const auto lose = [](std::vector<Event>& events) {
     std::erase_if(events, [](const Event& event) { return std::holds_alternative<ProcessExited>(event); });

@@ -188,7 +188,7 @@ void RandomSpec::edit_once() {
     default:
       // Two apps swap their ranges of ports; when a job lets only one of them go on, it would wait for ever.
       for (spec::App& other : apps_) {
-        if (jobs_.empty() && &other != &app && other.port.kind == spec::PortKind::numbered &&
+        if (!with_jobs_ && &other != &app && other.port.kind == spec::PortKind::numbered &&
             app.port.kind == spec::PortKind::numbered)
           return std::swap(app.port.base, other.port.base);
       }
