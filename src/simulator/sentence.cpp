@@ -119,7 +119,7 @@ class Sentence {
     return nullptr;
   }
   std::string app_name() {
-    const std::string name = next("an app").text;
+    std::string name = next("an app").text;
     static_cast<void>(app(name));
     return name;
   }
@@ -136,7 +136,7 @@ class Sentence {
     return target;
   }
   Target replica() {
-    const Target named = target();
+    Target named = target();
     if (!named.ordinal) refuse_last("name one replica", "such as " + named.app + "/0");
     return named;
   }

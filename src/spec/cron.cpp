@@ -12,7 +12,7 @@ using std::chrono::sys_days;
 constexpr Seconds minute_seconds = 60;
 constexpr Seconds day_seconds = 86400;
 // The 29th of February on one day of the week comes after 40 years at the latest.
-constexpr Seconds horizon = 60 * 366 * day_seconds;
+constexpr Seconds horizon = Seconds{60} * 366 * day_seconds;
 constexpr Seconds correction = std::chrono::seconds(clock_correction_min).count();
 
 Seconds floor_to(Seconds at, Seconds unit) {

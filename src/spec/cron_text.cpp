@@ -173,6 +173,7 @@ Parsed<Cron> short_form(std::string_view text, const std::string& word) {
   if (word.starts_with("@every"))
     return Complaint{fmt::format("'{}' is not known to cron", text), "'*/5 * * * *' is every five minutes"};
   std::vector<std::string_view> names;
+  names.reserve(shorts.size());
   for (const Short& known : shorts) names.push_back(known.name);
   std::string hint = suggest(word, names);
   return Complaint{fmt::format("'{}' is no schedule", text),

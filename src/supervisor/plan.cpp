@@ -98,6 +98,7 @@ std::vector<PlannedReplica> replicas_of(const Rehearsed& course, const std::stri
     row.at = std::min(row.at, start.at);
   }
   std::vector<PlannedReplica> ordered;
+  ordered.reserve(rows.size());
   for (auto& [ordinal, row] : rows) ordered.push_back(std::move(row));
   std::ranges::stable_sort(ordered, {}, &PlannedReplica::at);
   return ordered;

@@ -28,6 +28,7 @@ class Stage {
   bool next_events(std::vector<Event>& events);
   void ping_watchdogs(std::vector<Event>& events) const;
   void observe();
+  void observe(const Tenant& tenant, Nanos at, Rehearsed::AppCourse& course);
   [[nodiscard]] bool settled(const AppWorld& app, const Slot& slot) const;
   [[nodiscard]] bool settled() const;
   void become_ready(InstanceId id, const spec::App& app, Nanos in);
@@ -176,6 +177,15 @@ void Stage::ping_watchdogs(std::vector<Event>& events) const {
   }
 }
 
+void Stage::observe(const Tenant& tenant, Nanos at, Rehearsed::AppCourse& course) {
+  if (tenant.is_leaving() && leaving_.insert(tenant.id).second) {
+    seen_.ends.push_back(
+        {.at = at, .replica = tenant.replica, .revision = tenant.revision, .why = tenant.reason});
+  }
+  if (tenant.is_leaving()) course.settled = at + end_takes;
+  if (tenant.phase == Phase::ready && ready_.insert(tenant.id).second) course.settled = at;
+}
+
 void Stage::observe() {
   const Nanos at = now_.mono - began_.mono;
   const std::size_t before =
@@ -188,14 +198,7 @@ void Stage::observe() {
     course->second.revision = app.revision;
     for (const auto& [ordinal, slot] : app.slots) {
       living_ += slot.tenants.size();
-      for (const Tenant& tenant : slot.tenants) {
-        if (tenant.is_leaving() && leaving_.insert(tenant.id).second) {
-          seen_.ends.push_back(
-              {.at = at, .replica = tenant.replica, .revision = tenant.revision, .why = tenant.reason});
-        }
-        if (tenant.is_leaving()) course->second.settled = at + end_takes;
-        if (tenant.phase == Phase::ready && ready_.insert(tenant.id).second) course->second.settled = at;
-      }
+      for (const Tenant& tenant : slot.tenants) observe(tenant, at, course->second);
     }
   }
   if (seen_.starts.size() + seen_.job_runs.size() + seen_.ends.size() + ready_.size() + living_ != before)

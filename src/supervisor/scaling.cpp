@@ -9,10 +9,12 @@ namespace muster::supervisor {
 namespace {
 
 const Tenant* ready_tenant(const Slot& slot) {
-  for (auto at = slot.tenants.rbegin(); at != slot.tenants.rend(); ++at) {
-    if (!at->is_leaving() && (at->phase == Phase::ready || at->phase == Phase::draining)) return &*at;
+  const Tenant* newest = nullptr;
+  for (const Tenant& tenant : slot.tenants) {
+    if (!tenant.is_leaving() && (tenant.phase == Phase::ready || tenant.phase == Phase::draining))
+      newest = &tenant;
   }
-  return nullptr;
+  return newest;
 }
 
 // One for each that is wanted; `value` takes a measurement from a sample.
