@@ -152,7 +152,7 @@ def many_updates(count: int) -> None:
         follow = subprocess.Popen([stack.muster, "events", "--follow", "-o", "json"], cwd=stack.folder, env=stack.environment, stdout=out)
         try:
             first, second = stack.ports.listen(0), stack.ports.listen(1)
-            with Load(first, keep=32, fresh=8, pause=0.07) as web, Tunnels(first, 4) as tunnels, Load(second, keep=8, fresh=2, pause=0.05) as one, Tunnels(second, 2) as others:
+            with Load(first, keep=32, fresh=8, pause=0.05) as web, Tunnels(first, 4) as tunnels, Load(second, keep=8, fresh=2, pause=0.05) as one, Tunnels(second, 2) as others:
                 for number in range(count):
                     text = (stack.folder / "muster.toml").read_text()
                     stack.write(re.sub(r"text=\w+", f"text=n{number}", text))
