@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "fmt/core.h"
-#include "supervisor/json_text.h"
 #include "supervisor/text.h"
 
 namespace muster::supervisor {
@@ -137,22 +136,7 @@ std::optional<std::string> job_why_json(const WhyInput& input) {
   const auto at = input.world->jobs.find(input.app);
   if (at == input.world->jobs.end()) return std::nullopt;
   const JobWorld& job = at->second;
-  json::array logs;
-  for (const StoredLine& line : input.logs) {
-    logs.push_back(json::object{{"time", rfc3339_ms(line.time)},
-                                {"stream", to_string(line.stream)},
-                                {"app", line.replica.app},
-                                {"ordinal", line.replica.ordinal},
-                                {"text", escape_for_terminal(line.text)}});
-  }
-  json::object body;
-  body["app"] = input.app;
-  body["ordinal"] = input.ordinal ? json::value(*input.ordinal) : json::value(nullptr);
-  body["state"] = to_string(job_state(job));
-  body["reason"] = text_or_null(job_reason(job));
-  body["chain"] = chain_of(job, input);
-  body["logs"] = std::move(logs);
-  return json_text(body);
+  return why_body(input, to_string(job_state(job)), job_reason(job), chain_of(job, input));
 }
 
 }  // namespace muster::supervisor

@@ -9,6 +9,10 @@ namespace muster::supervisor {
 
 boost::json::array jobs_json(const StatusInput& input);
 
+// The body of GET /v1/why, the same for apps (why_json.cpp) and jobs; `chain` is fit to be shown.
+std::string why_body(const WhyInput& input, std::string_view state, const std::string& reason,
+                     boost::json::array chain);
+
 // None when there is no such job.
 std::optional<std::string> job_why_json(const WhyInput& input);
 

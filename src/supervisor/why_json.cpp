@@ -4,6 +4,7 @@
 
 #include "boost/json.hpp"
 #include "fmt/core.h"
+#include "supervisor/job_json.h"
 #include "supervisor/json_text.h"
 #include "supervisor/status_json.h"
 #include "supervisor/text.h"
@@ -122,6 +123,26 @@ json::array cleaned(const Chain& chain) {
 
 }  // namespace
 
+std::string why_body(const WhyInput& input, std::string_view state, const std::string& reason,
+                     json::array chain) {
+  json::array logs;
+  for (const StoredLine& line : input.logs) {
+    logs.push_back(json::object{{"time", rfc3339_ms(line.time)},
+                                {"stream", to_string(line.stream)},
+                                {"app", line.replica.app},
+                                {"ordinal", line.replica.ordinal},
+                                {"text", escape_for_terminal(line.text)}});
+  }
+  json::object body;
+  body["app"] = input.app;
+  body["ordinal"] = input.ordinal ? json::value(*input.ordinal) : json::value(nullptr);
+  body["state"] = state;
+  body["reason"] = reason.empty() ? json::value(nullptr) : json::value(escape_for_terminal(reason));
+  body["chain"] = std::move(chain);
+  body["logs"] = std::move(logs);
+  return json_text(body);
+}
+
 std::optional<std::string> why_json(const WhyInput& input) {
   const auto at = input.world->apps.find(input.app);
   if (at == input.world->apps.end()) return std::nullopt;
@@ -158,22 +179,7 @@ std::optional<std::string> why_json(const WhyInput& input) {
     chain.push_back(
         fmt::format("{} {} {}: {}", rfc3339_s(event.time), who, event.note.kind, event.note.text));
   }
-  json::array logs;
-  for (const StoredLine& line : input.logs) {
-    logs.push_back(json::object{{"time", rfc3339_ms(line.time)},
-                                {"stream", to_string(line.stream)},
-                                {"app", line.replica.app},
-                                {"ordinal", line.replica.ordinal},
-                                {"text", escape_for_terminal(line.text)}});
-  }
-  json::object body;
-  body["app"] = input.app;
-  body["ordinal"] = input.ordinal ? json::value(*input.ordinal) : json::value(nullptr);
-  body["state"] = state;
-  body["reason"] = reason.empty() ? json::value(nullptr) : json::value(escape_for_terminal(reason));
-  body["chain"] = cleaned(chain);
-  body["logs"] = std::move(logs);
-  return json_text(body);
+  return why_body(input, state, reason, cleaned(chain));
 }
 
 }  // namespace muster::supervisor
