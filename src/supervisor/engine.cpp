@@ -64,6 +64,7 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
           .on_access_logs_flushed = [self] { self->logs_->reopen_access_logs(); }});
   if (!traffic) return std::move(traffic.error());
   self->traffic_ = std::move(traffic.value());
+  self->open_output();
   self->logs_ = std::make_unique<Logs>(
       loop, self->config_.logs,
       LogsHooks{.on_match =
@@ -83,6 +84,15 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
     return std::move(opened).error();
   self->open_handles();
   return engine;
+}
+
+void Engine::open_output() {
+  const auto warn = [this](const std::string& problem) { note(Severity::warning, "log", problem); };
+  output_ = std::make_unique<ReplicaOutput>(config_.instances.run_dir, warn);
+  config_.logs.journal = output_->journal_path();
+  if (config_.make_keeper && !config_.logs.journal.empty())
+    output_->set_keeper(config_.make_keeper(output_->fifos(), warn));
+  config_.instances.output = output_.get();
 }
 
 void Engine::open_handles() {

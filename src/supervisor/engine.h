@@ -32,6 +32,9 @@ struct EngineConfig {
   InstancesConfig instances;
   LogsConfig logs;
   std::string state_path;
+  // Who holds the replicas' output when the daemon is killed; empty: nobody.
+  std::function<std::unique_ptr<OutputKeeper>(OutputFifos&, std::function<void(std::string)> warn)>
+      make_keeper;
 };
 
 struct EngineHooks {
@@ -86,6 +89,7 @@ class Engine {
 
  private:
   Engine(uv_loop_s* loop, EngineConfig config, EngineHooks hooks);
+  void open_output();
   void open_handles();
   bool due() const;
   void count_answers();
@@ -109,6 +113,7 @@ class Engine {
   EngineHooks hooks_;
   Planner planner_;
   EventLog events_;
+  std::unique_ptr<ReplicaOutput> output_;
   std::unique_ptr<Logs> logs_;
   std::unique_ptr<Traffic> traffic_;
   std::unique_ptr<Instances> instances_;

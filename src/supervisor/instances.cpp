@@ -86,7 +86,16 @@ Instances::Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::f
                       emit_(TreeGone{.instance = id});
                     },
             }),
-      probes_(loop, host_) {}
+      probes_(loop, host_) {
+  end_left_output();
+}
+
+// The last words of processes that ended while no muster ran. Those that live on have been attached by now.
+void Instances::end_left_output() {
+  if (config_.output == nullptr) return logs_.end_others({});
+  logs_.end_others(config_.output->open_left());
+  config_.output->end_left();
+}
 
 // Everything that can be missing before there is a process: ports, folders, the account, a notify socket.
 std::optional<SpawnFailed> Instances::prepare(const Spawn& spawn, Instance& instance) {
@@ -133,7 +142,8 @@ void Instances::start(const Spawn& spawn) {
     return emit_(std::move(*failure));
   }
   const ProcessOrder order = main_order(*spawn.app, instance.context);
-  ProcessPipes pipes = host_.start(spawn.instance, spawn.replica, order);
+  OutputPipes output = config_.output != nullptr ? config_.output->make(spawn.instance) : OutputPipes{};
+  ProcessPipes pipes = host_.start(spawn.instance, spawn.replica, order, std::move(output));
   logs_.attach(LogPipes{.instance = spawn.instance,
                         .replica = spawn.replica,
                         .out = std::move(pipes.out),
@@ -179,6 +189,7 @@ void Instances::gone(InstanceId id) {
   ports_.give_back(id);
   sockets_.close(id);
   logs_.finish(id);
+  if (config_.output != nullptr) config_.output->forget(id);
   instances_.erase(id);
 }
 

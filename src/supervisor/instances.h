@@ -21,6 +21,7 @@
 #include "supervisor/planner.h"
 #include "supervisor/ports.h"
 #include "supervisor/process_host.h"
+#include "supervisor/replica_output.h"
 #include "supervisor/replica_probes.h"
 #include "supervisor/replica_sockets.h"
 
@@ -32,6 +33,8 @@ struct InstancesConfig {
   std::string run_dir;                   // sockets of replicas are made below it
   std::string folder;                    // the spec's
   std::vector<std::string> environment;  // of the daemon as it was started
+  // What the output goes through, so that it outlives the daemon; null: plain pipes. Outlives the Instances.
+  ReplicaOutput* output = nullptr;
 };
 
 class Instances {
@@ -62,6 +65,7 @@ class Instances {
     LaunchContext context;
   };
   std::optional<SpawnFailed> prepare(const Spawn& spawn, Instance& instance);
+  void end_left_output();
   void gone(InstanceId id);
 
   uv_loop_s* loop_;

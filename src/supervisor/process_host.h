@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "supervisor/event.h"
+#include "supervisor/output_pipes.h"
 #include "supervisor/process_order.h"
 
 struct uv_loop_s;
@@ -71,9 +72,10 @@ class ProcessHost {
   ProcessHost(const ProcessHost&) = delete;
   ProcessHost& operator=(const ProcessHost&) = delete;
 
-  // Answered by on_started or on_spawn_failed, never inside the call. The pipes are those of stdout and stderr; they
-  // are invalid when there were no descriptors left (on_spawn_failed follows).
-  ProcessPipes start(InstanceId instance, const ReplicaId& replica, const ProcessOrder& order);
+  // Answered by on_started or on_spawn_failed, never inside the call. The pipes are those of stdout and stderr: `output`,
+  // or plain ones where there are none; they are invalid when there were no descriptors left (on_spawn_failed follows).
+  ProcessPipes start(InstanceId instance, const ReplicaId& replica, const ProcessOrder& order,
+                     OutputPipes output = {});
 
   // pidfd_send_signal(2) to the main process; nothing when it is reaped or unknown.
   void signal(InstanceId instance, int signal_number);

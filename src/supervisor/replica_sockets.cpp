@@ -40,8 +40,9 @@ Status ReplicaSockets::make_run_folder() {
   if (!S_ISDIR(info.st_mode) || info.st_uid != ::geteuid() || (info.st_mode & 022U) != 0)
     return Error{.message = fmt::format("{} must be a folder that only muster's user can write to", folder_)};
   std::error_code problem;
-  for (const fs::directory_entry& left : fs::directory_iterator(folder_, problem))
-    remove_all(left.path().string());
+  for (const fs::directory_entry& left : fs::directory_iterator(folder_, problem)) {
+    if (left.path().filename() != "output") remove_all(left.path().string());  // those of OutputFifos
+  }
   made_ = true;
   return Unit{};
 }
