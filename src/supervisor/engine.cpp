@@ -74,6 +74,7 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
                 .on_note = [self](Note note) { self->note(std::move(note)); }});
   self->instances_ = std::make_unique<Instances>(loop, self->config_.instances, *self->logs_,
                                                  [self](Event event) { self->emit(std::move(event)); });
+  self->instances_->end_left_output();
   self->saver_ =
       std::make_unique<StateSaver>(loop, self->config_.state_path, [self](const std::string& problem) {
         self->note(problem.empty() ? Severity::info : Severity::error, "state",

@@ -34,7 +34,7 @@ struct EngineConfig {
   std::string state_path;
   // Who holds the replicas' output when the daemon is killed; empty: nobody.
   std::function<std::unique_ptr<OutputKeeper>(OutputFifos&, std::function<void(std::string)> warn)>
-      make_keeper;
+      make_keeper = {};
 };
 
 struct EngineHooks {

@@ -86,11 +86,8 @@ Instances::Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::f
                       emit_(TreeGone{.instance = id});
                     },
             }),
-      probes_(loop, host_) {
-  end_left_output();
-}
+      probes_(loop, host_) {}
 
-// The last words of processes that ended while no muster ran. Those that live on have been attached by now.
 void Instances::end_left_output() {
   if (config_.output == nullptr) return logs_.end_others({});
   logs_.end_others(config_.output->open_left());
@@ -143,11 +140,18 @@ void Instances::start(const Spawn& spawn) {
   }
   const ProcessOrder order = main_order(*spawn.app, instance.context);
   OutputPipes output = config_.output != nullptr ? config_.output->make(spawn.instance) : OutputPipes{};
+  // Before it can write: from its first byte on it is known whose output that is, whenever muster may be killed.
+  const bool by_fifo = output.out.write.valid();
+  if (by_fifo) attach(spawn, std::move(output.out.read), std::move(output.err.read));
   ProcessPipes pipes = host_.start(spawn.instance, spawn.replica, order, std::move(output));
+  if (!by_fifo) attach(spawn, std::move(pipes.out), std::move(pipes.err));
+}
+
+void Instances::attach(const Spawn& spawn, Fd out, Fd err) {
   logs_.attach(LogPipes{.instance = spawn.instance,
                         .replica = spawn.replica,
-                        .out = std::move(pipes.out),
-                        .err = std::move(pipes.err),
+                        .out = std::move(out),
+                        .err = std::move(err),
                         .ready_pattern = spawn.app->health.log},
                spawn.app->log);
 }

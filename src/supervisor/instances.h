@@ -42,6 +42,9 @@ class Instances {
   // `emit` is called for each event, at any time also inside a call; `logs` outlives this.
   Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::function<void(Event)> emit);
 
+  // The last words of processes that ended while no muster ran. Those that live on have been attached before.
+  void end_left_output();
+
   void start(const Spawn& spawn);
   void signal(const Signal& signal) { host_.signal(signal.instance, signal.signal); }
   void kill_tree(InstanceId instance) { host_.kill_tree(instance); }
@@ -65,7 +68,7 @@ class Instances {
     LaunchContext context;
   };
   std::optional<SpawnFailed> prepare(const Spawn& spawn, Instance& instance);
-  void end_left_output();
+  void attach(const Spawn& spawn, Fd out, Fd err);
   void gone(InstanceId id);
 
   uv_loop_s* loop_;
