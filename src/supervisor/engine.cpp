@@ -71,8 +71,10 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
                       self->emit(LogMatched{.instance = id, .kind = health::ProbeKind::readiness});
                     },
                 .on_note = [self](Note note) { self->note(std::move(note)); }});
+  self->config_.instances.records = self->config_.records.get();
   self->instances_ = std::make_unique<Instances>(loop, self->config_.instances, *self->logs_,
                                                  [self](Event event) { self->emit(std::move(event)); });
+  if (Status taken = self->take_over(); !taken) return std::move(taken).error();
   self->saver_ =
       std::make_unique<StateSaver>(loop, self->config_.state_path, [self](const std::string& problem) {
         self->note(problem.empty() ? Severity::info : Severity::error, "state",
@@ -83,6 +85,14 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
     return std::move(opened).error();
   self->open_handles();
   return engine;
+}
+
+Status Engine::take_over() {
+  if (!config_.records) return Unit{};
+  instances_->take_over(std::exchange(config_.living, {}), config_.life);
+  DaemonLife life = instances_->host().life();
+  life.boot_id = config_.records->boot_id();
+  return config_.records->begin(life);
 }
 
 void Engine::open_handles() {
@@ -304,6 +314,7 @@ void Engine::finish(Millis grace) {
   saver_->save(planner_.persistent());
   if (const Status saved = saver_->flush(); !saved) note(Severity::error, "state", saved.error().message);
   traffic_->stop(grace);
+  if (config_.records && instances_->host().running() == 0) config_.records->end();
 }
 
 }  // namespace muster::supervisor
