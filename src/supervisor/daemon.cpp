@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <set>
 
 #include "base/check.h"
 #include "fmt/core.h"
@@ -41,6 +42,7 @@ constexpr Millis watch_debounce{300};  // `watch`: a build writes many files
 constexpr Millis stop_grace{2000};     // of the traffic threads, once every replica has stopped
 constexpr std::uint64_t extend_every_ms = 5'000;
 constexpr Millis extend_by{30'000};         // TimeoutStopSec, pushed on while the ordered stop goes on
+constexpr Millis store_answer_max{500};     // of the service manager
 constexpr mode_t state_folder_mode = 0711;  // the apps' users pass through to their volumes
 
 template <typename Handle>
@@ -101,6 +103,7 @@ class Daemon {
   Status open_spec();
   std::vector<std::string> open_records(EngineConfig& config);
   Status open_engine();
+  std::unique_ptr<OutputKeeper> make_keeper(OutputFifos& fifos, std::function<void(std::string)> warn);
   Status open_control();
   void open_signals();
   void open_watches();
@@ -125,6 +128,7 @@ class Daemon {
   SdNotify sd_;
   SpecSource source_;
   std::vector<std::pair<std::string, Fd>> systemd_fds_;
+  std::set<InstanceId> stored_output_;  // what the service manager kept of it
   Fd lock_;
   ReadSpec first_;
   std::shared_ptr<const spec::Spec> spec_;
@@ -155,6 +159,7 @@ Status Daemon::start() {
   auto fds = take_listen_fds();
   if (!fds) return std::move(fds.error());
   systemd_fds_ = std::move(fds.value());
+  stored_output_ = take_stored_output(systemd_fds_);
   if (Status opened = open_spec(); !opened) return opened;
   if (Status opened = open_engine(); !opened) return opened;
   if (Status opened = open_control(); !opened) return opened;
@@ -198,6 +203,12 @@ std::vector<std::string> Daemon::open_records(EngineConfig& config) {
   return std::move(found.warnings);
 }
 
+std::unique_ptr<OutputKeeper> Daemon::make_keeper(OutputFifos& fifos, std::function<void(std::string)> warn) {
+  if (!stored_output_.empty() || sd_.has_store(store_answer_max))
+    return keep_in_fd_store(sd_, std::exchange(stored_output_, {}));
+  return keep_by_process(&loop_, fifos, std::move(warn));
+}
+
 Status Daemon::open_engine() {
   if (uv_loop_init(&loop_) != 0)
     return Error{.message = "the event loop cannot be opened: no descriptors left"};
@@ -216,6 +227,10 @@ Status Daemon::open_engine() {
   config.logs.folder = options_.log_dir;
   config.logs.budget_bytes = first_.spec->daemon.log_budget_bytes;
   config.state_path = state_path();
+  if (!config.instances.end_with_daemon || !stored_output_.empty())
+    config.make_keeper = [this](OutputFifos& fifos, std::function<void(std::string)> warn) {
+      return make_keeper(fifos, std::move(warn));
+    };
   std::vector<std::pair<std::string, int>> borrowed;
   for (const auto& [name, fd] : systemd_fds_) borrowed.emplace_back(name, fd.get());
   const int asked = options_.threads.value_or(first_.spec->daemon.threads);

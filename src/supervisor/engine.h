@@ -36,6 +36,9 @@ struct EngineConfig {
   std::unique_ptr<ReplicaRecords> records = {};
   std::vector<ReplicaRecord> living = {};  // to be taken over, as the planner is told
   DaemonLife life = {};                    // of the daemon that they are of
+  // Who holds the replicas' output when the daemon is killed; empty: nobody.
+  std::function<std::unique_ptr<OutputKeeper>(OutputFifos&, std::function<void(std::string)> warn)>
+      make_keeper;
 };
 
 struct EngineHooks {
@@ -92,7 +95,8 @@ class Engine {
 
  private:
   Engine(uv_loop_s* loop, EngineConfig config, EngineHooks hooks);
-  Status take_over();
+  void take_over();
+  void open_output();
   void open_handles();
   bool due() const;
   void count_answers();
@@ -117,6 +121,7 @@ class Engine {
   EngineHooks hooks_;
   Planner planner_;
   EventLog events_;
+  std::unique_ptr<ReplicaOutput> output_;
   std::unique_ptr<Logs> logs_;
   std::unique_ptr<Traffic> traffic_;
   std::unique_ptr<Instances> instances_;

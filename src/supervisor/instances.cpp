@@ -92,6 +92,13 @@ Instances::Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::f
             }),
       probes_(loop, host_) {}
 
+// The last words of processes that ended while no muster ran. Those that live on have been attached by now.
+void Instances::end_left_output() {
+  if (config_.output == nullptr) return logs_.end_others({});
+  logs_.end_others(config_.output->open_left());
+  config_.output->end_left();
+}
+
 // Everything that can be missing before there is a process: ports, folders, the account, a notify socket.
 std::optional<SpawnFailed> Instances::prepare(const Spawn& spawn, Instance& instance) {
   const spec::App& app = *spawn.app;
@@ -161,6 +168,7 @@ void Instances::mark(const MarkReplica& mark) {
 void Instances::take_over(const std::vector<ReplicaRecord>& living, const DaemonLife& life) {
   for (const ReplicaRecord& record : living) take_over(record);
   host_.end_leftovers(life);
+  end_left_output();
 }
 
 void Instances::take_over(const ReplicaRecord& record) {
@@ -193,6 +201,15 @@ void Instances::take_over(const ReplicaRecord& record) {
   if (auto environ = read_environ(process.pid); environ && host_.main_process(process.instance).first != 0)
     instance.environment = environ_lines(environ.value());
   if (config_.records != nullptr) config_.records->keep(record);
+  if (config_.output == nullptr) return;
+  LeftOutput output = config_.output->reopen(process.instance);
+  logs_.attach(LogPipes{.instance = process.instance,
+                        .replica = process.replica,
+                        .out = std::move(output.out),
+                        .err = std::move(output.err),
+                        .ready_pattern = process.app->health.log,
+                        .reopened = true},
+               process.app->log);
 }
 
 void Instances::start(const Spawn& spawn) {
@@ -208,7 +225,8 @@ void Instances::start(const Spawn& spawn) {
   }
   const ProcessOrder order = main_order(*spawn.app, instance.context);
   write_down(spawn, instance.context);
-  ProcessPipes pipes = host_.start(spawn.instance, spawn.replica, order);
+  OutputPipes output = config_.output != nullptr ? config_.output->make(spawn.instance) : OutputPipes{};
+  ProcessPipes pipes = host_.start(spawn.instance, spawn.replica, order, std::move(output));
   if (config_.records != nullptr) {
     const auto [pid, start_ticks] = host_.main_process(spawn.instance);
     if (pid != 0) config_.records->began(spawn.instance, pid, start_ticks, std::chrono::system_clock::now());
@@ -261,6 +279,7 @@ void Instances::gone(InstanceId id) {
   sockets_.close(id);
   logs_.finish(id);
   if (config_.records != nullptr) config_.records->remove(id);
+  if (config_.output != nullptr) config_.output->forget(id);
   instances_.erase(id);
 }
 

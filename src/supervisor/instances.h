@@ -21,6 +21,7 @@
 #include "supervisor/planner.h"
 #include "supervisor/ports.h"
 #include "supervisor/process_host.h"
+#include "supervisor/replica_output.h"
 #include "supervisor/replica_probes.h"
 #include "supervisor/replica_records.h"
 #include "supervisor/replica_sockets.h"
@@ -36,6 +37,8 @@ struct InstancesConfig {
   bool end_with_daemon = true;           // on_crash = "stop"
   // Where the processes are written down, for another daemon; null: nowhere. Outlives the Instances.
   ReplicaRecords* records = nullptr;
+  // What the output goes through, so that it outlives the daemon; null: plain pipes. Outlives the Instances.
+  ReplicaOutput* output = nullptr;
 };
 
 class Instances {
@@ -43,7 +46,8 @@ class Instances {
   // `emit` is called for each event, at any time also inside a call; `logs` outlives this.
   Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::function<void(Event)> emit);
 
-  // Before anything is started: the processes of an earlier daemon. Everything else that it left is ended.
+  // Once, before anything is started: the processes of an earlier daemon. Everything else that it left is ended, and its
+  // last words are written.
   void take_over(const std::vector<ReplicaRecord>& living, const DaemonLife& life);
 
   void start(const Spawn& spawn);
@@ -74,6 +78,7 @@ class Instances {
   void take_over(const ReplicaRecord& record);
   void write_down(const Spawn& spawn, const LaunchContext& context);
   [[nodiscard]] LaunchContext context_of(const ReplicaId& replica) const;
+  void end_left_output();
   void gone(InstanceId id);
 
   uv_loop_s* loop_;

@@ -29,19 +29,6 @@ namespace {
 constexpr int reaps_per_turn = 256;
 constexpr std::size_t commands_per_instance_max = 16;  // that have not ended, killed ones included
 
-struct Pipe {
-  Fd read;
-  Fd write;
-};
-
-std::optional<Pipe> make_output_pipe() {
-  std::array<int, 2> ends{-1, -1};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) return std::nullopt;
-  Pipe pipe{Fd(ends[0]), Fd(ends[1])};
-  fcntl(pipe.read.get(), F_SETFL, O_NONBLOCK);  // the read end alone: the app's end blocks, as apps expect
-  return pipe;
-}
-
 std::string random_text() {
   std::array<unsigned char, 8> bytes{};
   MUSTER_CHECK(getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
@@ -63,7 +50,7 @@ struct ProcessHost::Impl {
   Impl(uv_loop_s* loop, ProcessHostOptions the_options, ProcessHooks the_hooks);
 
   void choose_containment();
-  ProcessPipes start(InstanceId id, const ReplicaId& replica, const ProcessOrder& order);
+  ProcessPipes start(InstanceId id, const ReplicaId& replica, const ProcessOrder& order, OutputPipes output);
   void adopt(InstanceId id, const AdoptOrder& order);
   void end_leftovers(const DaemonLife& life);
   ChildHooks hooks_for(InstanceId id);
@@ -215,25 +202,28 @@ void ProcessHost::Impl::end_leftovers(const DaemonLife& life) {
   if (!life.token.empty()) end_tokens(life.token, adopted_tokens);
 }
 
-ProcessPipes ProcessHost::Impl::start(InstanceId id, const ReplicaId& replica, const ProcessOrder& order) {
+ProcessPipes ProcessHost::Impl::start(InstanceId id, const ReplicaId& replica, const ProcessOrder& order,
+                                      OutputPipes output) {
   MUSTER_CHECK(!instances.contains(id));
-  std::optional<Pipe> out = make_output_pipe();
-  std::optional<Pipe> err = out ? make_output_pipe() : std::nullopt;
-  if (!out || !err) {
-    fail_start(id, "pipe: " + errno_text(errno));
-    return {};
+  if (!output.out.write || !output.err.write) {
+    auto plain = make_plain_pipes();
+    if (!plain) {
+      fail_start(id, plain.error().message);
+      return {};
+    }
+    output = std::move(plain).value();
   }
   auto child = std::make_unique<Child>(world, hooks_for(id));
   const ChildName name = child_name(id, replica);
   const Status started =
-      child->start(name, order, out->write.get(), err->write.get(), options.end_with_daemon);
+      child->start(name, order, output.out.write.get(), output.err.write.get(), options.end_with_daemon);
   if (!started) {
     fail_start(id, started.error().message);
     return {};
   }
   by_pid[child->pid()] = child.get();
   instances.emplace(id, Instance{std::move(child), replica, {}, false});
-  return {std::move(out->read), std::move(err->read)};
+  return {std::move(output.out.read), std::move(output.err.read)};
 }
 
 void ProcessHost::Impl::retire(std::unique_ptr<Child> child) {
@@ -336,8 +326,9 @@ ProcessHost::ProcessHost(uv_loop_s* loop, ProcessHostOptions options, ProcessHoo
 
 ProcessHost::~ProcessHost() = default;
 
-ProcessPipes ProcessHost::start(InstanceId instance, const ReplicaId& replica, const ProcessOrder& order) {
-  return impl_->start(instance, replica, order);
+ProcessPipes ProcessHost::start(InstanceId instance, const ReplicaId& replica, const ProcessOrder& order,
+                                OutputPipes output) {
+  return impl_->start(instance, replica, order, std::move(output));
 }
 
 void ProcessHost::adopt(InstanceId instance, const AdoptOrder& order) {

@@ -19,6 +19,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "supervisor/event.h"
+#include "supervisor/output_pipes.h"
 #include "supervisor/process_order.h"
 #include "supervisor/replica_record.h"
 
@@ -88,9 +89,10 @@ class ProcessHost {
   ProcessHost(const ProcessHost&) = delete;
   ProcessHost& operator=(const ProcessHost&) = delete;
 
-  // Answered by on_started or on_spawn_failed, never inside the call. The pipes are those of stdout and stderr; they
-  // are invalid when there were no descriptors left (on_spawn_failed follows).
-  ProcessPipes start(InstanceId instance, const ReplicaId& replica, const ProcessOrder& order);
+  // Answered by on_started or on_spawn_failed, never inside the call. The pipes are those of stdout and stderr: `output`,
+  // or plain ones where there are none; they are invalid when there were no descriptors left (on_spawn_failed follows).
+  ProcessPipes start(InstanceId instance, const ReplicaId& replica, const ProcessOrder& order,
+                     OutputPipes output = {});
 
   // Watches what was there before as if it had been started here. When it is no longer what it was, that is answered
   // by on_exited (with a status if the kernel remembers it: PIDFD_GET_INFO, Linux 6.15) and on_tree_gone.

@@ -42,7 +42,8 @@ Status ReplicaSockets::make_run_folder() {
   std::error_code problem;
   for (const fs::directory_entry& left : fs::directory_iterator(folder_, problem)) {
     const std::string path = left.path().string();
-    if (std::ranges::none_of(folders_, [&](const auto& kept) { return kept.second == path; }))
+    const bool of_output = left.path().filename() == "output";  // those of OutputFifos
+    if (!of_output && std::ranges::none_of(folders_, [&](const auto& kept) { return kept.second == path; }))
       remove_all(path);
   }
   made_ = true;

@@ -121,7 +121,7 @@ def trees_end_whole() -> None:
         web = set(stack.pids("web").values())
 
         def tree() -> set[int]:
-            found = procs.descendants(os.getpid()) - web - {daemon.pid}
+            found = procs.descendants(os.getpid()) - web - {daemon.pid} - procs.keepers(os.getpid())
             return found if len(found) >= 5 else set()
 
         first = wait_for("the tree has grown: shells, sleeps, a replica and its stray", tree)
