@@ -101,6 +101,7 @@ class Daemon {
 
  private:
   Status open_spec();
+  std::vector<std::string> open_records(EngineConfig& config);
   Status open_engine();
   std::unique_ptr<OutputKeeper> make_keeper(OutputFifos& fifos, std::function<void(std::string)> warn);
   Status open_control();
@@ -181,6 +182,27 @@ Status Daemon::open_spec() {
   return Unit{};
 }
 
+// Replicas of an earlier daemon are taken over whatever this one's own are to do when it dies.
+std::vector<std::string> Daemon::open_records(EngineConfig& config) {
+  const bool keep = first_.spec->daemon.on_crash == spec::OnCrash::keep;
+  config.instances.end_with_daemon = !keep;
+  auto records = std::make_unique<ReplicaRecords>(
+      options_.state_dir + "/replicas", current_boot_id(), [this](const std::string& problem) {
+        engine_->note(problem.empty() ? Severity::info : Severity::error, "state",
+                      problem.empty() ? "the records of the replicas are written again" : problem);
+      });
+  ReplicaRecords::Found found = records->find();
+  config.planner.first_instance = found.next;
+  if (found.life) {
+    config.life = *found.life;
+    config.living = found.records;
+    auto& living = config.planner.living.emplace();
+    for (const ReplicaRecord& record : found.records) living.push_back(record.process);
+  }
+  if (keep || found.life) config.records = std::move(records);
+  return std::move(found.warnings);
+}
+
 std::unique_ptr<OutputKeeper> Daemon::make_keeper(OutputFifos& fifos, std::function<void(std::string)> warn) {
   if (!stored_output_.empty() || sd_.has_store(store_answer_max))
     return keep_in_fd_store(sd_, std::exchange(stored_output_, {}));
@@ -196,6 +218,7 @@ Status Daemon::open_engine() {
   config.planner.mode = options_.mode;
   config.planner.seed = static_cast<std::uint64_t>(clock_now().wall.time_since_epoch().count());
   config.planner.restored = std::move(restored.state);
+  std::vector<std::string> warnings = open_records(config);
   config.instances.mode = options_.mode;
   config.instances.state_dir = options_.state_dir;
   config.instances.run_dir = options_.run_dir;
@@ -204,7 +227,7 @@ Status Daemon::open_engine() {
   config.logs.folder = options_.log_dir;
   config.logs.budget_bytes = first_.spec->daemon.log_budget_bytes;
   config.state_path = state_path();
-  if (options_.mode == RunMode::daemon || !stored_output_.empty())
+  if (!config.instances.end_with_daemon || !stored_output_.empty())
     config.make_keeper = [this](OutputFifos& fifos, std::function<void(std::string)> warn) {
       return make_keeper(fifos, std::move(warn));
     };
@@ -222,7 +245,8 @@ Status Daemon::open_engine() {
   if (!engine) return std::move(engine.error());
   engine_ = std::move(engine.value());
   raise_descriptor_limit();  // after the replicas' own limit was remembered
-  for (const std::string& warning : restored.warnings) engine_->note(Severity::warning, "state", warning);
+  warnings.insert(warnings.begin(), restored.warnings.begin(), restored.warnings.end());
+  for (const std::string& warning : warnings) engine_->note(Severity::warning, "state", warning);
   engine_->note(Severity::info, "daemon",
                 fmt::format("muster {} has started, pid {}; processes are kept together by {}", version_text,
                             getpid(), engine_->instances().host().containment()));
@@ -383,6 +407,8 @@ Status Daemon::use(const std::shared_ptr<const spec::Spec>& spec, std::optional<
   if (Status prepared = engine_->traffic().prepare(spec); !prepared) return prepared;
   if (spec_ && spec_->daemon.threads != spec->daemon.threads)
     engine_->note(Severity::warning, "spec", "daemon.threads counts from the next start of the daemon");
+  if (spec_ && spec_->daemon.on_crash != spec->daemon.on_crash)
+    engine_->note(Severity::warning, "spec", "daemon.on_crash counts from the next start of the daemon");
   spec_ = spec;
   set_own_log_level(spec->daemon.log_level);
   engine_->logs().set_budget(spec->daemon.log_budget_bytes);

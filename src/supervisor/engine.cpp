@@ -72,9 +72,10 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
                       self->emit(LogMatched{.instance = id, .kind = health::ProbeKind::readiness});
                     },
                 .on_note = [self](Note note) { self->note(std::move(note)); }});
+  self->config_.instances.records = self->config_.records.get();
   self->instances_ = std::make_unique<Instances>(loop, self->config_.instances, *self->logs_,
                                                  [self](Event event) { self->emit(std::move(event)); });
-  self->instances_->end_left_output();
+  self->take_over();
   self->saver_ =
       std::make_unique<StateSaver>(loop, self->config_.state_path, [self](const std::string& problem) {
         self->note(problem.empty() ? Severity::info : Severity::error, "state",
@@ -85,6 +86,17 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
     return std::move(opened).error();
   self->open_handles();
   return engine;
+}
+
+void Engine::take_over() {
+  instances_->take_over(std::exchange(config_.living, {}), config_.life);
+  if (!config_.records) return;
+  DaemonLife life = instances_->host().life();
+  life.boot_id = config_.records->boot_id();
+  if (const Status begun = config_.records->begin(life); !begun)
+    note(Severity::error, "state",
+         "the replicas cannot be written down; when this daemon is killed they stay as orphans: " +
+             begun.error().message);
 }
 
 void Engine::open_output() {
@@ -312,9 +324,14 @@ void Engine::reopen_logs() {
 void Engine::finish(Millis grace) {
   if (finished_) return;
   finished_ = true;
-  saver_->save(planner_.persistent());
-  if (const Status saved = saver_->flush(); !saved) note(Severity::error, "state", saved.error().message);
+  // A daemon that has never had a spec knows less than the file does.
+  if (world().spec) {
+    saver_->save(planner_.persistent());
+    if (const Status saved = saver_->flush(); !saved) note(Severity::error, "state", saved.error().message);
+  }
   traffic_->stop(grace);
+  if (instances_->host().running() > 0) return logs_->leave();
+  if (config_.records) config_.records->end();
 }
 
 }  // namespace muster::supervisor

@@ -32,6 +32,10 @@ struct EngineConfig {
   InstancesConfig instances;
   LogsConfig logs;
   std::string state_path;
+  // What processes are written down in for another daemon; null: nobody takes over.
+  std::unique_ptr<ReplicaRecords> records = {};
+  std::vector<ReplicaRecord> living = {};  // to be taken over, as the planner is told
+  DaemonLife life = {};                    // of the daemon that they are of
   // Who holds the replicas' output when the daemon is killed; empty: nobody.
   std::function<std::unique_ptr<OutputKeeper>(OutputFifos&, std::function<void(std::string)> warn)>
       make_keeper = {};
@@ -83,12 +87,15 @@ class Engine {
   const std::vector<Drift>& look_for_drift();
   // Saves now: the file was taken away.
   void save_state() { saver_->save(planner_.persistent()); }
+  // As StateSaver::when_written(): what was asked for and answered survives the daemon.
+  void when_saved(std::function<void()> done) { saver_->when_written(std::move(done)); }
   void reopen_logs();
   // Writes the state file and stops the traffic threads: nothing happens after it.
   void finish(Millis grace);
 
  private:
   Engine(uv_loop_s* loop, EngineConfig config, EngineHooks hooks);
+  void take_over();
   void open_output();
   void open_handles();
   bool due() const;
@@ -97,6 +104,7 @@ class Engine {
   void arm();
   void tell();
   void carry_out(const Spawn& action);
+  void carry_out(const MarkReplica& action) { instances_->mark(action); }
   void carry_out(const Signal& action);
   void carry_out(const KillTree& action);
   void carry_out(const RunStopCommand& action);
