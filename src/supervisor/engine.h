@@ -32,6 +32,8 @@ struct EngineConfig {
   InstancesConfig instances;
   LogsConfig logs;
   std::string state_path;
+  std::optional<lb::Handover> traffic = std::nullopt;  // that an earlier image left
+  std::optional<Instant> started = std::nullopt;       // of that
 };
 
 struct EngineHooks {
@@ -81,6 +83,8 @@ class Engine {
   // Saves now: the file was taken away.
   void save_state() { saver_->save(planner_.persistent()); }
   void reopen_logs();
+  // What is not on disk yet is written now.
+  Status flush_state();
   // Writes the state file and stops the traffic threads: nothing happens after it.
   void finish(Millis grace);
 
@@ -116,7 +120,7 @@ class Engine {
   std::vector<Event> inbox_;
   std::vector<Note>
       to_tell_;  // written once the actions beside them are done: a start does not wait for a log
-  const Instant started_ = clock_now().mono;
+  const Instant started_;
   bool in_turn_ = false;
   bool finished_ = false;
   std::uint64_t next_command_ = 1;

@@ -228,4 +228,13 @@ void Instances::probe(const World& world, InstanceId id, health::ProbeKind kind)
   });
 }
 
+void Instances::run_own_command(std::vector<std::string> argv, Millis limit,
+                                std::function<void(CommandResult)> done) {
+  ProcessOrder order;
+  order.argv = std::move(argv);
+  order.environment = config_.environment;
+  order.dir = "/";
+  host_.run_own_command(order, limit, std::move(done));
+}
+
 }  // namespace muster::supervisor

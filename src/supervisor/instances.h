@@ -54,6 +54,8 @@ class Instances {
   // Live: for the processes that are started from now on.
   void use_ports_of(const spec::Spec& spec);
   [[nodiscard]] const ProcessHost& host() const { return host_; }
+  // A bounded command of the daemon's own, as its user, with the environment that it was started with.
+  void run_own_command(std::vector<std::string> argv, Millis limit, std::function<void(CommandResult)> done);
 
  private:
   struct Instance {

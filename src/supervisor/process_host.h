@@ -86,6 +86,10 @@ class ProcessHost {
   void run_command(InstanceId instance, const ProcessOrder& order, Millis timeout,
                    std::function<void(CommandResult)> done);
   void cancel_commands(InstanceId instance);
+  // The same of the daemon's own, beside no replica.
+  void run_own_command(const ProcessOrder& order, Millis timeout, std::function<void(CommandResult)> done);
+  // The limit of open files that muster was started with.
+  [[nodiscard]] std::uint64_t files_soft() const;
 
   // Whether the process belongs to the instance's tree now (cgroup membership, or session/token/ancestry).
   [[nodiscard]] bool owns(InstanceId instance, int pid) const;
