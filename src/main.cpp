@@ -1,4 +1,4 @@
-// Which of its three roles this process has. The shim comes first: every start of a replica pays for what is before it.
+// Which of its roles this process has. The shim comes first: every start of a replica pays for what is before it.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -6,6 +6,7 @@
 
 #include "cli/run.h"
 #include "supervisor/exec_shim.h"
+#include "supervisor/keeper_steps.h"
 
 namespace {
 // Closed ones would be given to the next file that is opened, and what is printed would go there.
@@ -20,6 +21,8 @@ void fill_standard_streams() {
 int main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], muster::supervisor::exec_shim_flag) == 0)
     return muster::supervisor::exec_shim_main(argc, argv);
+  if (argc == 2 && std::strcmp(argv[1], muster::supervisor::output_keeper_flag) == 0)
+    muster::supervisor::keep_output();
   fill_standard_streams();
   return muster::cli::run(argc, argv);
 }

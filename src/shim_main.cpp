@@ -1,10 +1,11 @@
-// The small exec shim, a program of its own without a C library: what glibc does before main() takes three times as
+// The small exec shim and the output keeper, a program of its own without a C library: what glibc does before main() takes three times as
 // long as all the rest (it asks the processor for its features, and a virtual machine answers each question slowly).
 #include <linux/prctl.h>
 
 #include <cstddef>
 
 #include "supervisor/exec_shim.h"
+#include "supervisor/keeper_steps.h"
 #include "supervisor/raw_syscall.h"
 #include "supervisor/shim_steps.h"
 
@@ -30,8 +31,7 @@ namespace {
 
 using namespace muster::supervisor;
 
-bool is_flag(const char* word) {
-  const char* flag = exec_shim_flag;
+bool is_flag(const char* flag, const char* word) {
   for (; *flag != 0 && *word == *flag; ++flag, ++word) {
   }
   return *flag == *word;
@@ -40,8 +40,9 @@ bool is_flag(const char* word) {
 // What the kernel puts on a new program's stack: argc, then the arguments.
 [[noreturn]] void run(const long* stack) {
   const auto* const argv = reinterpret_cast<const char* const*>(stack + 1);
+  if (stack[0] == 2 && is_flag(output_keeper_flag, argv[1])) keep_output();
   int memfd = -1;
-  if (stack[0] >= 3 && is_flag(argv[1])) {
+  if (stack[0] >= 3 && is_flag(exec_shim_flag, argv[1])) {
     memfd = 0;
     for (const char* digit = argv[2]; *digit >= '0' && *digit <= '9'; ++digit)
       memfd = memfd * 10 + (*digit - '0');

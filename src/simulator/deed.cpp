@@ -97,7 +97,10 @@ struct Performer {
   }
   void operator()(const SetDisk& deed) const { host.set_disk(deed.writable); }
   void operator()(const Shutdown& deed) const { host.shutdown(deed.at_once); }
-  void operator()(const RestartDaemon& deed) const { host.restart_daemon(deed.in_order, deed.file); }
+  void operator()(const RestartDaemon& deed) const {
+    if (deed.crash) return host.crash_daemon(deed.away, deed.file);
+    host.restart_daemon(deed.in_order, deed.file);
+  }
 };
 
 constexpr std::array<std::string_view, 10> verbs{"start", "stop",    "restart", "restart --now", "scale",
@@ -177,8 +180,10 @@ struct Describer {
   }
   std::string operator()(const Shutdown& deed) const { return deed.at_once ? "down --now" : "down"; }
   std::string operator()(const RestartDaemon& deed) const {
-    return fmt::format("{}{}", deed.in_order ? "restart muster" : "power cut",
-                       deed.file ? ", the file is edited meanwhile" : "");
+    const std::string what = deed.crash      ? "crash, away " + say_length(deed.away)
+                             : deed.in_order ? "restart muster"
+                                             : "power cut";
+    return what + (deed.file ? ", the file is edited meanwhile" : "");
   }
 };
 

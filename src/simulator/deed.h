@@ -94,7 +94,9 @@ struct Shutdown {
 };
 struct RestartDaemon {
   bool in_order = true;
+  bool crash = false;                           // instead: the daemon dies, what it started lives on
   std::shared_ptr<const spec::Spec> file = {};  // edited meanwhile; null: it was not
+  Nanos away{0};                                // until the next daemon is there, after a crash
 };
 
 using Deed = std::variant<EndProcess, SetHealth, Hang, Say, LoadFile, LoadBadFile, TouchFile, Ask, RunJob,

@@ -106,6 +106,12 @@ struct ActionText {
   std::string operator()(const Signal& a) const {
     return fmt::format("SIGNAL {} {}: {}", raw(a.instance), a.signal, a.why);
   }
+  std::string operator()(const MarkReplica& a) const {
+    const ReplicaMark& mark = a.mark;
+    return fmt::format("mark {}:{}{}{}{}{}", raw(a.instance), mark.started ? " started" : "",
+                       mark.was_ready ? " was-ready" : "", mark.fit ? " fit" : "",
+                       mark.stopping ? " stopping" : "", mark.outdated ? " outdated" : "");
+  }
   std::string operator()(const KillTree& a) const {
     return fmt::format("KILL TREE {}: {}", raw(a.instance), a.why);
   }

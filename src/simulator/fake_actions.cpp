@@ -42,6 +42,13 @@ void FakeHost::carry_out(const Spawn& action) {
   process.app = action.app;
   process.conduct = conduct(action);
   process.numbered_ports = numbered_ports(*action.app, action.replica.ordinal);
+  process.record = LivingProcess{.instance = action.instance,
+                                 .replica = action.replica,
+                                 .revision = action.revision,
+                                 .app = action.app,
+                                 .run = action.run,
+                                 .started = {},
+                                 .starts = action.starts};
   const Nanos takes = process.conduct.start_takes;
   processes_.emplace(action.instance, std::move(process));
   at(takes, [this, id = action.instance] { start_process(id); });
@@ -74,6 +81,11 @@ void FakeHost::start_process(InstanceId id) {
   Process* const starting = find(id);
   if (starting == nullptr || starting->state != Process::State::spawning) return;  // killed meanwhile
   Process& process = *starting;
+  if (process.taken_over && (port_taken(process) || start_fault(process))) {
+    process.state = Process::State::exited;
+    send(ProcessExited{.instance = id, .status = {}});
+    return tree_gone(process);
+  }
   if (port_taken(process)) {
     send(SpawnFailed{.instance = id,
                      .kind = SpawnFailure::port_busy,
@@ -95,7 +107,8 @@ void FakeHost::start_process(InstanceId id) {
   if (process.app->port.kind != spec::PortKind::none)
     started.ports.emplace_back(
         "", process.numbered_ports.empty() ? next_port_++ : process.numbered_ports.front());
-  send(std::move(started));
+  process.ports = started.ports;
+  if (!process.taken_over) send(std::move(started));
   if (process.conduct.exits_after) {
     at(*process.conduct.exits_after, [this, id, status = process.conduct.exit] {
       const Process* ending = find(id);
@@ -181,6 +194,10 @@ Process* FakeHost::signal_target(InstanceId id, const char* what) {
   return process;
 }
 
+void FakeHost::carry_out(const MarkReplica& action) {
+  if (Process* process = find(action.instance); process != nullptr) process->record.mark = action.mark;
+}
+
 void FakeHost::carry_out(const Signal& action) {
   Process* process = signal_target(action.instance, "signal");
   if (process == nullptr) return;
@@ -198,6 +215,12 @@ void FakeHost::kill_in_start(Process& starting) {
   at(starting.conduct.kill_takes, [this, id = starting.id] {
     const Process* found = find(id);
     if (found == nullptr || found->state != Process::State::spawning) return;
+    if (found->taken_over) {
+      Process& ending = processes_.at(id);
+      ending.state = Process::State::exited;
+      send(ProcessExited{.instance = id, .status = {}});
+      return tree_gone(ending);
+    }
     const std::string sentence = "muster's start helper ended before it could start the process";
     send(SpawnFailed{.instance = id, .kind = SpawnFailure::resources, .sentence = sentence});
     processes_.erase(id);
@@ -225,8 +248,8 @@ void FakeHost::carry_out(const RunStopCommand& action) {
   const Process* process = signal_target(action.instance, "stop command");
   if (process == nullptr) return;
   log_.emplace_back(action);
-  at(process->conduct.stop_command_takes,
-     [this, id = action.instance] { send(StopCommandDone{.instance = id, .sentence = ""}); });
+  at_in_life(process->conduct.stop_command_takes,
+             [this, id = action.instance] { send(StopCommandDone{.instance = id, .sentence = ""}); });
 }
 
 bool FakeHost::healthy(const Process& process) const {
@@ -248,7 +271,7 @@ void FakeHost::carry_out(const RunProbe& action) {
   const spec::HealthCheck& check =
       readiness || !process->app->live ? process->app->health : *process->app->live;
   if (how.lost) how.takes = check.timeout;
-  at(how.takes, [this, id = action.instance, kind = action.kind, readiness, was_lost = how.lost] {
+  at_in_life(how.takes, [this, id = action.instance, kind = action.kind, readiness, was_lost = how.lost] {
     const bool lost = was_lost && faults;
     Process* probed = find(id);
     if (probed != nullptr) probed->probes.erase(kind);
@@ -272,7 +295,8 @@ void FakeHost::carry_out(const Publish& action) {
   routes_.push_back(std::move(routes));
   if (options_.seam.acknowledge_early) send(SnapshotInUse{action.version});
   for (std::size_t worker = 0; worker < workers_.size(); ++worker)
-    at(acknowledge_takes(), [this, worker, version = action.version] { swap_worker(worker, version); });
+    at_in_life(acknowledge_takes(),
+               [this, worker, version = action.version] { swap_worker(worker, version); });
 }
 
 void FakeHost::swap_worker(std::size_t worker, SnapshotVersion version) {
@@ -292,7 +316,7 @@ void FakeHost::carry_out(const WatchIdle& action) {
   process->busy = true;
   if (!process->asked_idle) process->asked_idle = now_;
   if (!process->conduct.in_flight) return;
-  at(*process->conduct.in_flight, [this, id = action.instance] { send(EndpointIdle{id}); });
+  at_in_life(*process->conduct.in_flight, [this, id = action.instance] { send(EndpointIdle{id}); });
 }
 
 void FakeHost::carry_out(const Note& action) {

@@ -4,6 +4,7 @@
 
 #include "fmt/core.h"
 #include "simulator/describe.h"
+#include "supervisor/replica_record.h"
 #include "supervisor/state_codec.h"
 
 namespace muster::sim {
@@ -19,20 +20,25 @@ FakeHost::FakeHost(HostOptions options) : options_(std::move(options)), saved_(o
   begin_life();
 }
 
-void FakeHost::begin_life() {
+void FakeHost::begin_life(std::optional<std::vector<LivingProcess>> living) {
   ++life_;
   restored_ = saved_;
   PlannerOptions options{.mode = options_.mode, .seed = options_.seed, .restored = restored_};
+  const bool anew = !living;
+  if (living) options.first_instance = InstanceId{raw(newest_) + 1};
+  options.living = std::move(living);
   options_.seam.restored(options.restored);
   planner_ = std::make_unique<Planner>(std::move(options));
-  queue_.clear();
   inbox_.clear();
-  processes_.clear();
+  if (anew) {
+    queue_.clear();
+    processes_.clear();
+    newest_ = InstanceId{0};
+  }
   unanswered_.clear();
   abandoned_.clear();
   workers_.assign(static_cast<std::size_t>(options_.workers), Worker{});
   routes_.assign(1, Routes{});
-  newest_ = InstanceId{0};
   ended_.reset();
   if (file_) load(file_);
 }
@@ -47,11 +53,64 @@ void FakeHost::restart_daemon(bool in_order, std::shared_ptr<const spec::Spec> e
     save();
   }
   tell(in_order ? "--- the daemon is started again" : "--- the power was lost; the daemon is started");
+  if (!read_state(std::move(edited))) return;
+  begin_life();
+  watcher.on_restart();
+}
+
+bool FakeHost::read_state(std::shared_ptr<const spec::Spec> edited) {
   auto read = decode_state(encode_state(saved_));
-  if (!read) return violate("the state cannot be read: " + read.error().message);
+  if (!read) violate("the state cannot be read: " + read.error().message);
+  if (!read) return false;
   saved_ = std::move(read.value());
   if (edited) file_ = std::move(edited);
-  begin_life();
+  return true;
+}
+
+// Whatever the dead daemon has not been told of is still written down.
+std::vector<LivingProcess> FakeHost::records() {
+  std::vector<LivingProcess> living;
+  for (auto& [id, process] : processes_) {
+    ReplicaRecord record;
+    record.process = process.record;
+    record.process.pid = process.pid;
+    record.process.ports = process.ports;
+    record.process.started = wall() - std::chrono::duration_cast<Millis>(now_ - process.started);
+    record.start_ticks = 1;
+    auto read = decode_record(encode_record(record));
+    if (!read) violate("a record cannot be read: " + read.error().message);
+    if (!read) continue;
+    static_cast<void>(decode_mark(encode_mark(record), read.value()));
+    living.push_back(std::move(read.value().process));
+  }
+  return living;
+}
+
+void FakeHost::tell_of_dead() {
+  for (auto& [id, process] : processes_) {
+    process.taken_over = true;
+    process.exit_told = process.busy = false;
+    process.probes.clear();
+    process.asked_idle.reset();
+    // Found out in a later turn of the loop; until then it seems to run.
+    if (process.state == Process::State::gone) process.conduct.tree_outlives = false;
+    if (process.state == Process::State::gone || process.state == Process::State::exited) {
+      process.state = Process::State::running;
+      at(Nanos{1ms}, [this, id = id] { exit(id, {}); });
+    }
+  }
+}
+
+void FakeHost::crash_daemon(Nanos away, std::shared_ptr<const spec::Spec> edited) {
+  if (!violation_.empty() || ended_) return;
+  tell("--- the daemon has crashed");
+  ++life_;  // nobody waits for its answers any more
+  stall(away);
+  tell("--- the daemon is started again, and looks for its processes");
+  if (!read_state(std::move(edited))) return;
+  --life_;
+  begin_life(records());
+  tell_of_dead();
   watcher.on_restart();
 }
 
@@ -70,6 +129,12 @@ void FakeHost::violate(const std::string& what) {
 
 void FakeHost::at(Nanos delay, std::function<void()> what) {
   queue_.emplace(now_ + delay, std::move(what));
+}
+
+void FakeHost::at_in_life(Nanos delay, std::function<void()> what) {
+  at(delay, [this, life = life_, what = std::move(what)] {
+    if (life == life_) what();
+  });
 }
 
 void FakeHost::send(Event event) {

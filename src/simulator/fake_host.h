@@ -30,6 +30,7 @@ struct Process {
   State state = State::spawning;
   int pid = 0;
   std::vector<std::uint16_t> numbered_ports;
+  std::vector<std::pair<std::string, std::uint16_t>> ports;
   Instant started;
   std::optional<bool> healthy;  // overrides healthy_after
   bool alive = true;            // what liveness probes find
@@ -43,6 +44,8 @@ struct Process {
   bool killed_in_start = false;
   std::set<health::ProbeKind> probes;
   Answers answers;
+  LivingProcess record;     // as it is written down
+  bool taken_over = false;  // by a daemon that did not start it
 };
 
 // A planted bug sits between planner and host: it may change what either side hears.
@@ -118,6 +121,8 @@ class FakeHost {
   // Another daemon, which reads what the disk holds, and the file as it is now. In order: the first one stops
   // everything and saves; otherwise the host has lost its power and nothing is left.
   void restart_daemon(bool in_order, std::shared_ptr<const spec::Spec> edited = {});
+  // The daemon dies at once; another one is there after a while, and finds what is still running.
+  void crash_daemon(Nanos away, std::shared_ptr<const spec::Spec> edited = {});
   void calm_down();  // ends all faults
 
   // --- what can be seen
@@ -169,12 +174,17 @@ class FakeHost {
   };
 
   void at(Nanos delay, std::function<void()> what);
-  void begin_life();
+  void at_in_life(Nanos delay, std::function<void()> what);  // what this daemon waits for, or its helpers do
+  void begin_life(std::optional<std::vector<LivingProcess>> living = {});
+  [[nodiscard]] bool read_state(std::shared_ptr<const spec::Spec> edited);
+  std::vector<LivingProcess> records();
+  void tell_of_dead();
   void save();
   void run_until(Instant end, const std::function<bool()>& condition);
   void run_due();
   void step();
   void carry_out(const Spawn& action);
+  void carry_out(const MarkReplica& action);
   void carry_out(const Signal& action);
   void carry_out(const KillTree& action);
   void carry_out(const RunStopCommand& action);

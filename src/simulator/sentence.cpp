@@ -284,6 +284,7 @@ const std::vector<std::pair<std::string_view, Sentence::Reader>>& Sentence::read
        [](Sentence& s) {
          s.add(SetDisk{s.choice("how it is", {"full", "writable"}) == 1});
        }},
+      {"crash", [](Sentence& s) { s.add(RestartDaemon{.in_order = false, .crash = true}); }},
       {"power-cut", [](Sentence& s) { s.add(RestartDaemon{.in_order = false}); }},
       {"down", [](Sentence& s) { s.add(Shutdown{s.take("--now")}); }},
   };

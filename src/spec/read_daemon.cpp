@@ -34,6 +34,7 @@ DaemonDraft read_daemon(const Reader& reader, const Node* node) {
   DaemonDraft draft;
   Daemon& daemon = draft.daemon;
   daemon.watch_spec = reader.options().mode == Mode::up;
+  if (reader.options().mode == Mode::up) daemon.on_crash = OnCrash::stop;
   if (node == nullptr || !reader.table(*node, "a table")) return draft;
   reader.each_key(Section::daemon, *node, [&](std::string_view key, const Node& value) {
     if (key == "threads") {
@@ -50,7 +51,7 @@ DaemonDraft read_daemon(const Reader& reader, const Node* node) {
     } else if (key == "watch_spec") {
       if (const auto flag = reader.boolean(value)) daemon.watch_spec = *flag;
     } else if (key == "on_crash") {
-      static_cast<void>(reader.word(value, {"stop"}, {"keep"}));
+      if (const auto word = reader.word(value, {"stop", "keep"})) daemon.on_crash = static_cast<OnCrash>(*word);
     }
   });
   return draft;

@@ -354,6 +354,11 @@ struct Listener {
 
 enum class LogLevel { debug, info, warn, error };
 
+enum class OnCrash {
+  stop,  // the replicas end with it
+  keep   // they live on, and the next daemon takes them over
+};
+
 struct Daemon {
   int threads = 0;  // 0 = auto: one per core
   std::uint16_t port_range_first = 20000;
@@ -361,6 +366,7 @@ struct Daemon {
   LogLevel log_level = LogLevel::info;
   std::uint64_t log_budget_bytes = 1U << 30U;
   bool watch_spec = false;  // resolved by mode: true in `up` when not given
+  OnCrash on_crash = OnCrash::keep;  // resolved by mode: stop in `up` when not given
   bool operator==(const Daemon&) const = default;
 };
 

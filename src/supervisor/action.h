@@ -15,6 +15,7 @@
 #include "base/ids.h"
 #include "health/outcome.h"
 #include "spec/spec.h"
+#include "supervisor/living.h"
 
 namespace muster::supervisor {
 
@@ -29,6 +30,14 @@ struct Spawn {
   // APP -> "addr:port[,…]": for MUSTER_ADDR_<APP> (every name in `after`) and {addr.APP}
   std::vector<std::pair<std::string, std::string>> addresses;
   std::string why;
+  int starts = 1;                   // of this revision at this ordinal, with this one
+  std::optional<RunMemo> run = {};  // of a job
+};
+
+// The mark of a process is another than before: to be written down at once.
+struct MarkReplica {
+  InstanceId instance;
+  ReplicaMark mark;
 };
 
 struct Signal {  // to the main process only (pidfd_send_signal)
@@ -109,7 +118,7 @@ struct ExitDaemon {
   std::string why;
 };
 
-using Action = std::variant<Spawn, Signal, KillTree, RunStopCommand, RunProbe, Publish, WatchIdle, Note,
-                            CommandDone, SaveState, ExitDaemon>;
+using Action = std::variant<Spawn, MarkReplica, Signal, KillTree, RunStopCommand, RunProbe, Publish, WatchIdle,
+                            Note, CommandDone, SaveState, ExitDaemon>;
 
 }  // namespace muster::supervisor

@@ -163,6 +163,24 @@ Result<std::unique_ptr<CgroupBase>> CgroupBase::make(const std::vector<std::stri
   return last;
 }
 
+std::unique_ptr<CgroupBase> CgroupBase::take(const std::string& folder, bool end_with_daemon) {
+  const std::size_t slash = folder.rfind('/');
+  const std::size_t begin = slash == std::string::npos ? 0 : slash + 1;
+  if (end_with_daemon) mark_end_with_daemon(folder);
+  return std::unique_ptr<CgroupBase>(
+      new CgroupBase(folder.substr(0, begin == 0 ? 0 : slash), folder.substr(begin), locked(folder)));
+}
+
+void CgroupBase::end_others(const std::set<std::string>& kept) {
+  for (const std::string& name : groups_in(folder_)) {
+    if (kept.contains(name)) continue;
+    const std::string folder = below(folder_, name);
+    if (remove_groups(folder)) continue;
+    static_cast<void>(write_file(folder + "/cgroup.kill", "1"));
+    if (leftover_.size() < leftover_max) leftover_.push_back(folder);
+  }
+}
+
 CgroupBase::~CgroupBase() {
   remove_groups(folder_);
 }
@@ -333,6 +351,11 @@ Result<std::unique_ptr<ProcessTree>> make_cgroup_tree(uv_loop_t* loop, CgroupBas
   if (!folder) return std::move(folder).error();
   return std::unique_ptr<ProcessTree>(
       std::make_unique<CgroupTree>(loop, base, name, std::move(folder).value(), std::move(on_empty)));
+}
+
+std::unique_ptr<ProcessTree> adopt_cgroup_tree(uv_loop_t* loop, CgroupBase& base, const std::string& name,
+                                               std::function<void()> on_empty) {
+  return std::make_unique<CgroupTree>(loop, base, name, below(base.folder(), name), std::move(on_empty));
 }
 
 }  // namespace muster::supervisor

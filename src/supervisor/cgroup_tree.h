@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@ class CgroupBase {
   // waits for, a second at most.
   static Result<std::unique_ptr<CgroupBase>> make(const std::vector<std::string>& parents,
                                                   bool end_with_daemon);
+  // One that a dead daemon left, with living processes in it; its name stays. Usable also when somebody holds the lock.
+  static std::unique_ptr<CgroupBase> take(const std::string& folder, bool end_with_daemon);
   ~CgroupBase();  // removes it, when it is empty
   CgroupBase(const CgroupBase&) = delete;
   CgroupBase& operator=(const CgroupBase&) = delete;
@@ -29,6 +32,8 @@ class CgroupBase {
   // Makes a group in it, and it again when somebody tidied it away. An old one of that name must be empty.
   Result<std::string> make_group(const std::string& name);
   void remove_group(const std::string& folder);
+  // SIGKILL to the processes of all groups in it but these.
+  void end_others(const std::set<std::string>& kept);
   // The name of the group below ours that the process is in; none when it is in none.
   [[nodiscard]] std::optional<std::string> group_of(int pid) const;
 
@@ -47,5 +52,8 @@ std::vector<std::string> own_cgroup_folders();
 Result<std::unique_ptr<ProcessTree>> make_cgroup_tree(uv_loop_t* loop, CgroupBase& base,
                                                       const std::string& name,
                                                       std::function<void()> on_empty);
+// Of a group that is there already, with processes of somebody before us.
+std::unique_ptr<ProcessTree> adopt_cgroup_tree(uv_loop_t* loop, CgroupBase& base, const std::string& name,
+                                               std::function<void()> on_empty);
 
 }  // namespace muster::supervisor

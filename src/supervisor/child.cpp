@@ -1,6 +1,9 @@
 #include "supervisor/child.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,6 +38,47 @@ std::optional<ExitStatus> reaped_status(int pidfd) {
   if (result != 0) return errno == ECHILD ? std::optional(ExitStatus{}) : std::nullopt;
   if (info.si_pid == 0) return std::nullopt;
   return status_of(info);
+}
+
+// pidfd_open(2) of that very process; none when it is gone.
+Fd open_process(int pid, std::uint64_t start_ticks) {
+  if (pid <= 0) return {};
+  Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  // The number may be another one's by now: looked at while the descriptor holds it.
+  const std::optional<ProcStat> process = read_process(pid);
+  if (!process || process->start_ticks != start_ticks) pidfd.reset();
+  return pidfd;
+}
+
+bool has_ended(int pidfd) {
+  pollfd poll{pidfd, POLLIN, 0};
+  return ::poll(&poll, 1, 0) != 0;
+}
+
+// PIDFD_GET_INFO of Linux 6.15 (include/uapi/linux/pidfd.h), which Debian's headers do not have yet.
+struct PidfdInfo {
+  std::uint64_t mask;
+  std::uint64_t cgroup_id;
+  std::array<std::uint32_t, 11> ids;
+  std::int32_t exit_code;
+};
+static_assert(sizeof(PidfdInfo) == 64);
+constexpr std::uint64_t pidfd_info_exit = 1U << 3U;
+
+// As its parent has reaped it; none: not yet, or the kernel does not say.
+std::optional<ExitStatus> status_by_pidfd(int pidfd) {
+  PidfdInfo info{};
+  info.mask = pidfd_info_exit;
+  if (ioctl(pidfd, _IOWR(0xFF, 11, PidfdInfo), &info) != 0 || (info.mask & pidfd_info_exit) == 0)
+    return std::nullopt;
+  ExitStatus status;
+  if (WIFEXITED(info.exit_code)) {
+    status.code = WEXITSTATUS(info.exit_code);
+  } else {
+    status.signal = WTERMSIG(info.exit_code);
+    status.core = WCOREDUMP(info.exit_code);
+  }
+  return status;
 }
 
 ShimOrder shim_order(const ProcessOrder& order) {
@@ -106,6 +150,70 @@ Status Child::start(const ChildName& name, const ProcessOrder& order, int out_fd
   return Unit{};
 }
 
+std::optional<std::string> ChildWorld::group_of(int pid) const {
+  if (cgroups) {
+    if (auto group = cgroups->group_of(pid)) return group;
+  }
+  for (const auto& base : old_cgroups) {
+    if (auto group = base->group_of(pid)) return group;
+  }
+  return std::nullopt;
+}
+
+std::unique_ptr<ProcessTree> Child::adopt_tree(const AdoptOrder& order) {
+  const auto on_empty = [this] { ended(); };
+  if (order.cgroup.empty()) {
+    if (!world_.tokens) world_.tokens = std::make_unique<TokenScanner>(world_.loop);
+    return world_.tokens->adopt_tree(order.token, order.pid, order.start_ticks, on_empty);
+  }
+  const std::size_t slash = order.cgroup.rfind('/');
+  const std::string parent = order.cgroup.substr(0, slash);
+  group_ = order.cgroup.substr(slash + 1);
+  for (const auto& base : world_.old_cgroups) {
+    if (base->folder() == parent) return adopt_cgroup_tree(world_.loop, *base, group_, on_empty);
+  }
+  world_.old_cgroups.push_back(CgroupBase::take(parent, false));
+  return adopt_cgroup_tree(world_.loop, *world_.old_cgroups.back(), group_, on_empty);
+}
+
+void Child::adopt(const AdoptOrder& order) {
+  started_ = true;
+  tree_ = adopt_tree(order);
+  pidfd_ = open_process(order.pid, order.start_ticks);
+  if (pidfd_) {
+    pid_ = order.pid;
+    siginfo_t info{};
+    stranger_ = waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED | WNOHANG | WNOWAIT) != 0 &&
+                errno == ECHILD;
+    if (exit_poll_.start(world_.loop, pidfd_.get(), UV_READABLE, [this] { reap(); }) == 0) return;
+    kill();  // what cannot be watched must not run
+  }
+  // Gone already: told outside of this call.
+  status_timer_ = UvTimer(world_.loop, [this] {
+    reaped_ = true;
+    hooks_.exited({});
+    if (tree_->main_ended()) ended();
+  });
+  status_timer_.start(Millis{0});
+}
+
+// The kernel tells once its parent has reaped it; one whose parent never does has ended all the same.
+std::optional<ExitStatus> Child::status_of_stranger() {
+  if (!has_ended(pidfd_.get())) return std::nullopt;
+  if (auto status = status_by_pidfd(pidfd_.get())) return status;
+  constexpr int looks_max = 20;
+  constexpr Millis look_again{5};
+  if (++status_looks_ > looks_max) return ExitStatus{};
+  exit_poll_.close();
+  if (!status_timer_.open()) status_timer_ = UvTimer(world_.loop, [this] { reap(); });
+  status_timer_.start(look_again);
+  return std::nullopt;
+}
+
+std::optional<ExitStatus> Child::ended_status() {
+  return stranger_ ? status_of_stranger() : reaped_status(pidfd_.get());
+}
+
 void Child::watch() {
   int error = exit_poll_.start(world_.loop, pidfd_.get(), UV_READABLE, [this] { reap(); });
   if (error == 0) {
@@ -163,7 +271,7 @@ void Child::finish_report() {
 
 void Child::reap() {
   if (pid_ == 0 || reaped_) return;
-  std::optional<ExitStatus> status = reaped_status(pidfd_.get());
+  std::optional<ExitStatus> status = ended_status();
   if (!status) return;
   reaped_ = true;
   exit_poll_.close();

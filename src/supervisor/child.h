@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -25,8 +26,12 @@ struct ChildWorld {
   std::uint64_t files_soft = 0;  // the soft RLIMIT_NOFILE that muster was started with
   int own_pid = 0;
   CredentialCache credentials;
-  std::unique_ptr<CgroupBase> cgroups;   // none: trees by token
-  std::unique_ptr<TokenScanner> tokens;  // none: trees by cgroup
+  std::unique_ptr<CgroupBase> cgroups;                   // none: trees by token
+  std::unique_ptr<TokenScanner> tokens;                  // none: trees by cgroup
+  std::vector<std::unique_ptr<CgroupBase>> old_cgroups;  // those of adopted processes
+
+  // The group below one of ours that the process is in.
+  [[nodiscard]] std::optional<std::string> group_of(int pid) const;
 };
 
 // Of one child either `failed`, or `started`, `exited` and `gone` in this order are called, never inside of a call
@@ -53,6 +58,9 @@ class Child {
   Status start(const ChildName& name, const ProcessOrder& order, int out_fd, int err_fd,
                bool end_with_daemon);
 
+  // A process that was there before; `started` is not called for it.
+  void adopt(const AdoptOrder& order);
+
   void signal(int signal_number);
   void kill();  // the whole tree
   void reap();  // if it has ended
@@ -64,6 +72,9 @@ class Child {
 
  private:
   Result<std::unique_ptr<ProcessTree>> make_tree(const ChildName& name);
+  std::unique_ptr<ProcessTree> adopt_tree(const AdoptOrder& order);
+  std::optional<ExitStatus> ended_status();
+  std::optional<ExitStatus> status_of_stranger();
   void watch();
   void read_report();
   void finish_report();
@@ -84,6 +95,9 @@ class Child {
   std::optional<ShimFailure> failure_;
   std::string failure_sentence_;
   bool by_small_shim_ = false;
+  bool stranger_ = false;  // no child of ours: its parent hears of its end
+  int status_looks_ = 0;
+  UvTimer status_timer_;
   bool started_ = false;
   bool reaped_ = false;
   bool over_ = false;

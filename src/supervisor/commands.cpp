@@ -15,8 +15,9 @@ std::uint64_t fingerprint(std::string_view text) {
   return hash;
 }
 
-// What ran last is in force again when the file still says the same, be it after a rollback.
-void Planner::restore_app(AppWorld& app, const PersistentApp& saved) {
+// What ran last is in force again when the file still says the same, be it after a rollback, and when it still runs.
+// True: the file says something that was never in force here.
+bool Planner::restore_app(AppWorld& app, const PersistentApp& saved) {
   const bool up = options_.mode == RunMode::up;  // `up` begins without holds, and tries what failed again
   app.history = saved.history;
   Revision newest{std::max(saved.revision, saved.file_revision)};
@@ -31,9 +32,11 @@ void Planner::restore_app(AppWorld& app, const PersistentApp& saved) {
   app.file_revision = Revision{same_text   ? saved.revision
                                : same_file ? saved.file_revision
                                            : raw(newest) + 1};
+  const bool runs_on = !went_back && !same_text && ran != nullptr && still_runs(app.file->name);
+  if (runs_on) app.file_revision = Revision{saved.revision};
   app.revision = went_back ? Revision{saved.revision} : app.file_revision;
-  if (went_back) {
-    app.undone = saved.undone;
+  if (went_back || runs_on) {
+    app.undone = went_back && saved.undone;
     app.app = std::make_shared<const spec::App>(with_settings_of(*app.file, *ran->app));
     app.revision_text = spec::revision_text(*app.app);
   }
@@ -41,7 +44,7 @@ void Planner::restore_app(AppWorld& app, const PersistentApp& saved) {
     for (PastRevision& past : app.history) {
       if (past.number == app.file_revision) past.failure.clear();
     }
-    return;
+    return runs_on;
   }
   app.held = saved.held;
   app.paused = saved.paused;
@@ -52,6 +55,8 @@ void Planner::restore_app(AppWorld& app, const PersistentApp& saved) {
   if (raw(app.revision) == saved.revision) {
     for (const auto& [ordinal, failures] : saved.failures) slot_of(app, ordinal).failures = failures;
   }
+  restore_slots(app, saved);
+  return runs_on;
 }
 
 Slot& Planner::slot_of(AppWorld& app, int ordinal) {
@@ -116,7 +121,10 @@ void Planner::meet_app(AppWorld& mine, const std::shared_ptr<const spec::App>& f
   mine.app = fresh;
   mine.revision_text = text;
   const auto saved = restored_.apps.find(fresh->name);
-  if (added && saved != restored_.apps.end()) restore_app(mine, saved->second);
+  if (added && saved != restored_.apps.end() && restore_app(mine, saved->second)) {
+    in_force(mine).app = mine.app;
+    return new_revision(mine);
+  }
   if (!added) mine.file_revision = mine.revision;
   const bool is_new = past_revision(mine, mine.file_revision) == nullptr;
   if (is_new) remember(mine, mine.file_revision, fresh);
@@ -180,6 +188,7 @@ void Planner::on(const SpecLoaded& event) {
   world_.listener_errors.clear();
   adopt_jobs(*event.spec);
   for (const spec::App& app : event.spec->apps) adopt_app(app, touched, event.retry);
+  for (const LivingProcess& process : std::exchange(living_, {})) take_over(process);
   for (auto& [name, app] : world_.apps) {
     if (app.removed || event.spec->find_app(name) != nullptr) continue;
     app.removed = true;

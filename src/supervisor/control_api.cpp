@@ -413,7 +413,7 @@ void ControlApi::settle(CommandId id, const Reply& reply, bool wait) {
   }
   waiting_.erase(id);
   engine_.emit(CommandAbandoned{.command = id});
-  answer(reply, ExitCode::ok, "accepted");
+  engine_.when_saved([reply] { answer(reply, ExitCode::ok, "accepted"); });
 }
 
 void ControlApi::command_done(const CommandDone& done) {
@@ -421,7 +421,7 @@ void ControlApi::command_done(const CommandDone& done) {
   if (at == waiting_.end()) return;
   const Reply reply = std::move(at->second);
   waiting_.erase(at);
-  answer(reply, done.code, done.message);
+  engine_.when_saved([reply, done] { answer(reply, done.code, done.message); });
 }
 
 void ControlApi::finish(const std::string& message) {

@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <set>
 
 #include "base/check.h"
 #include "boost/json.hpp"
@@ -32,6 +33,7 @@
 #include "supervisor/state_codec.h"
 #include "supervisor/state_file.h"
 #include "supervisor/state_lock.h"
+#include "supervisor/tree_marks.h"
 #include "supervisor/upgrade.h"
 #include "supervisor/version.h"
 
@@ -45,6 +47,7 @@ constexpr Millis watch_debounce{300};  // `watch`: a build writes many files
 constexpr Millis stop_grace{2000};     // of the traffic threads, once every replica has stopped
 constexpr std::uint64_t extend_every_ms = 5'000;
 constexpr Millis extend_by{30'000};         // TimeoutStopSec, pushed on while the ordered stop goes on
+constexpr Millis store_answer_max{500};     // of the service manager
 constexpr mode_t state_folder_mode = 0711;  // the apps' users pass through to their volumes
 
 template <typename Handle>
@@ -103,7 +106,9 @@ class Daemon {
 
  private:
   Status open_spec();
+  std::vector<std::string> open_records(EngineConfig& config);
   Status open_engine();
+  std::unique_ptr<OutputKeeper> make_keeper(OutputFifos& fifos, std::function<void(std::string)> warn);
   Status open_control();
   void open_signals();
   void open_watches();
@@ -136,6 +141,7 @@ class Daemon {
   SdNotify sd_;
   SpecSource source_;
   std::vector<std::pair<std::string, Fd>> systemd_fds_;
+  std::set<InstanceId> stored_output_;  // what the service manager kept of it
   Fd lock_;
   ReadSpec first_;
   std::shared_ptr<const spec::Spec> spec_;
@@ -174,6 +180,7 @@ Status Daemon::start() {
     if (!fds) return std::move(fds.error());
     systemd_fds_ = std::move(fds.value());
   }
+  stored_output_ = take_stored_output(systemd_fds_);
   if (Status opened = open_spec(); !opened) return opened;
   if (Status opened = open_engine(); !opened) return opened;
   if (Status opened = open_control(); !opened) return opened;
@@ -201,6 +208,40 @@ Status Daemon::open_spec() {
   return Unit{};
 }
 
+// Replicas of an earlier daemon are taken over whatever this one's own are to do when it dies.
+std::vector<std::string> Daemon::open_records(EngineConfig& config) {
+  const bool keep = first_.spec->daemon.on_crash == spec::OnCrash::keep;
+  config.instances.end_with_daemon = !keep;
+  auto records = std::make_unique<ReplicaRecords>(
+      options_.state_dir + "/replicas", current_boot_id(), [this](const std::string& problem) {
+        engine_->note(problem.empty() ? Severity::info : Severity::error, "state",
+                      problem.empty() ? "the records of the replicas are written again" : problem);
+      });
+  ReplicaRecords::Found found = records->find();
+  // Those that were to end with their daemon have done so; only its own next image finds them alive.
+  const auto giver = found.life ? decode_token_giver(found.life->token) : std::nullopt;
+  if (giver && giver->end_with_daemon && !options_.handover) {
+    for (const ReplicaRecord& record : found.records) records->remove(record.process.instance);
+    found.records.clear();
+    found.life.reset();
+  }
+  config.planner.first_instance = found.next;
+  if (found.life) {
+    config.life = *found.life;
+    config.living = found.records;
+    auto& living = config.planner.living.emplace();
+    for (const ReplicaRecord& record : found.records) living.push_back(record.process);
+  }
+  config.records = std::move(records);
+  return std::move(found.warnings);
+}
+
+std::unique_ptr<OutputKeeper> Daemon::make_keeper(OutputFifos& fifos, std::function<void(std::string)> warn) {
+  if (!stored_output_.empty() || sd_.has_store(store_answer_max))
+    return keep_in_fd_store(sd_, std::exchange(stored_output_, {}));
+  return keep_by_process(&loop_, fifos, std::move(warn));
+}
+
 Status Daemon::open_engine() {
   if (uv_loop_init(&loop_) != 0)
     return Error{.message = "the event loop cannot be opened: no descriptors left"};
@@ -210,6 +251,7 @@ Status Daemon::open_engine() {
   config.planner.mode = options_.mode;
   config.planner.seed = static_cast<std::uint64_t>(clock_now().wall.time_since_epoch().count());
   config.planner.restored = std::move(restored.state);
+  std::vector<std::string> warnings = open_records(config);
   config.instances.mode = options_.mode;
   config.instances.state_dir = options_.state_dir;
   config.instances.run_dir = options_.run_dir;
@@ -223,6 +265,10 @@ Status Daemon::open_engine() {
     config.started = options_.handover->started;
     config.traffic = std::move(options_.handover->traffic);
   }
+  if (!config.instances.end_with_daemon || !stored_output_.empty())
+    config.make_keeper = [this](OutputFifos& fifos, std::function<void(std::string)> warn) {
+      return make_keeper(fifos, std::move(warn));
+    };
   std::vector<std::pair<std::string, int>> borrowed;
   for (const auto& [name, fd] : systemd_fds_) borrowed.emplace_back(name, fd.get());
   const int asked = options_.threads.value_or(first_.spec->daemon.threads);
@@ -237,7 +283,8 @@ Status Daemon::open_engine() {
   if (!engine) return std::move(engine.error());
   engine_ = std::move(engine.value());
   raise_descriptor_limit();  // after the replicas' own limit was remembered
-  for (const std::string& warning : restored.warnings) engine_->note(Severity::warning, "state", warning);
+  warnings.insert(warnings.begin(), restored.warnings.begin(), restored.warnings.end());
+  for (const std::string& warning : warnings) engine_->note(Severity::warning, "state", warning);
   engine_->note(Severity::info, "daemon",
                 fmt::format("muster {} has started, pid {}; processes are kept together by {}", version_text,
                             getpid(), engine_->instances().host().containment()));
@@ -301,9 +348,6 @@ Result<std::string> Daemon::write_question() const {
 Status Daemon::may_upgrade() const {
   if (shutting_down_) return Error{.message = "the daemon is stopping"};
   if (upgrade_->under_way()) return Error{.message = "an upgrade is under way"};
-  if (const std::size_t running = engine_->instances().host().running(); running > 0)
-    return Error{.message = fmt::format("{} replicas run, and this version cannot keep them over an upgrade",
-                                        running)};
   return Unit{};
 }
 
@@ -513,6 +557,8 @@ Status Daemon::use(const std::shared_ptr<const spec::Spec>& spec, std::optional<
   if (Status prepared = engine_->traffic().prepare(spec); !prepared) return prepared;
   if (spec_ && spec_->daemon.threads != spec->daemon.threads)
     engine_->note(Severity::warning, "spec", "daemon.threads counts from the next start of the daemon");
+  if (spec_ && spec_->daemon.on_crash != spec->daemon.on_crash)
+    engine_->note(Severity::warning, "spec", "daemon.on_crash counts from the next start of the daemon");
   spec_ = spec;
   set_own_log_level(spec->daemon.log_level);
   engine_->logs().set_budget(spec->daemon.log_budget_bytes);

@@ -66,6 +66,7 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
       std::exchange(self->config_.traffic, std::nullopt));
   if (!traffic) return std::move(traffic.error());
   self->traffic_ = std::move(traffic.value());
+  self->open_output();
   self->logs_ = std::make_unique<Logs>(
       loop, self->config_.logs,
       LogsHooks{.on_match =
@@ -73,8 +74,10 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
                       self->emit(LogMatched{.instance = id, .kind = health::ProbeKind::readiness});
                     },
                 .on_note = [self](Note note) { self->note(std::move(note)); }});
+  self->config_.instances.records = self->config_.records.get();
   self->instances_ = std::make_unique<Instances>(loop, self->config_.instances, *self->logs_,
                                                  [self](Event event) { self->emit(std::move(event)); });
+  self->take_over();
   self->saver_ =
       std::make_unique<StateSaver>(loop, self->config_.state_path, [self](const std::string& problem) {
         self->note(problem.empty() ? Severity::info : Severity::error, "state",
@@ -85,6 +88,26 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
     return std::move(opened).error();
   self->open_handles();
   return engine;
+}
+
+void Engine::take_over() {
+  instances_->take_over(std::exchange(config_.living, {}), config_.life);
+  if (!config_.records) return;
+  DaemonLife life = instances_->host().life();
+  life.boot_id = config_.records->boot_id();
+  if (const Status begun = config_.records->begin(life); !begun)
+    note(Severity::error, "state",
+         "the replicas cannot be written down; when this daemon is killed they stay as orphans: " +
+             begun.error().message);
+}
+
+void Engine::open_output() {
+  const auto warn = [this](const std::string& problem) { note(Severity::warning, "log", problem); };
+  output_ = std::make_unique<ReplicaOutput>(config_.instances.run_dir, warn);
+  config_.logs.journal = output_->journal_path();
+  if (config_.make_keeper && !config_.logs.journal.empty())
+    output_->set_keeper(config_.make_keeper(output_->fifos(), warn));
+  config_.instances.output = output_.get();
 }
 
 void Engine::open_handles() {
@@ -307,9 +330,14 @@ Status Engine::flush_state() {
 void Engine::finish(Millis grace) {
   if (finished_) return;
   finished_ = true;
-  saver_->save(planner_.persistent());
-  if (const Status saved = saver_->flush(); !saved) note(Severity::error, "state", saved.error().message);
+  // A daemon that has never had a spec knows less than the file does.
+  if (world().spec) {
+    saver_->save(planner_.persistent());
+    if (const Status saved = saver_->flush(); !saved) note(Severity::error, "state", saved.error().message);
+  }
   traffic_->stop(grace);
+  if (instances_->host().running() > 0) return logs_->leave();
+  if (config_.records) config_.records->end();
 }
 
 }  // namespace muster::supervisor

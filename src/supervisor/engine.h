@@ -34,6 +34,13 @@ struct EngineConfig {
   std::string state_path;
   std::optional<lb::Handover> traffic = std::nullopt;  // that an earlier image left
   std::optional<Instant> started = std::nullopt;       // of that
+  // What processes are written down in for another daemon; null: nobody takes over.
+  std::unique_ptr<ReplicaRecords> records = {};
+  std::vector<ReplicaRecord> living = {};  // to be taken over, as the planner is told
+  DaemonLife life = {};                    // of the daemon that they are of
+  // Who holds the replicas' output when the daemon is killed; empty: nobody.
+  std::function<std::unique_ptr<OutputKeeper>(OutputFifos&, std::function<void(std::string)> warn)>
+      make_keeper;
 };
 
 struct EngineHooks {
@@ -82,6 +89,8 @@ class Engine {
   const std::vector<Drift>& look_for_drift();
   // Saves now: the file was taken away.
   void save_state() { saver_->save(planner_.persistent()); }
+  // As StateSaver::when_written(): what was asked for and answered survives the daemon.
+  void when_saved(std::function<void()> done) { saver_->when_written(std::move(done)); }
   void reopen_logs();
   // What is not on disk yet is written now.
   Status flush_state();
@@ -90,6 +99,8 @@ class Engine {
 
  private:
   Engine(uv_loop_s* loop, EngineConfig config, EngineHooks hooks);
+  void take_over();
+  void open_output();
   void open_handles();
   bool due() const;
   void count_answers();
@@ -97,6 +108,7 @@ class Engine {
   void arm();
   void tell();
   void carry_out(const Spawn& action);
+  void carry_out(const MarkReplica& action) { instances_->mark(action); }
   void carry_out(const Signal& action);
   void carry_out(const KillTree& action);
   void carry_out(const RunStopCommand& action);
@@ -113,6 +125,7 @@ class Engine {
   EngineHooks hooks_;
   Planner planner_;
   EventLog events_;
+  std::unique_ptr<ReplicaOutput> output_;
   std::unique_ptr<Logs> logs_;
   std::unique_ptr<Traffic> traffic_;
   std::unique_ptr<Instances> instances_;

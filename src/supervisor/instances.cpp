@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "fmt/core.h"
 #include "lb/proxy_header.h"
+#include "supervisor/proc_scan.h"
 #include "supervisor/process_facts.h"
 #include "supervisor/volumes.h"
 
@@ -58,7 +59,10 @@ Instances::Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::f
       emit_(std::move(emit)),
       sockets_(config_.run_dir),
       notify_(loop, [this](Notified notified) { emit_(std::move(notified)); }),
-      host_(loop, ProcessHostOptions{},
+      host_(loop,
+            ProcessHostOptions{.end_with_daemon = config_.end_with_daemon,
+                               .cgroup_parent = std::nullopt,
+                               .shim = std::nullopt},
             ProcessHooks{
                 .on_started =
                     [this](InstanceId id, int pid) {
@@ -87,6 +91,13 @@ Instances::Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::f
                     },
             }),
       probes_(loop, host_) {}
+
+// The last words of processes that ended while no muster ran. Those that live on have been attached by now.
+void Instances::end_left_output() {
+  if (config_.output == nullptr) return logs_.end_others({});
+  logs_.end_others(config_.output->open_left());
+  config_.output->end_left();
+}
 
 // Everything that can be missing before there is a process: ports, folders, the account, a notify socket.
 std::optional<SpawnFailed> Instances::prepare(const Spawn& spawn, Instance& instance) {
@@ -118,22 +129,108 @@ std::optional<SpawnFailed> Instances::prepare(const Spawn& spawn, Instance& inst
   return std::nullopt;
 }
 
+LaunchContext Instances::context_of(const ReplicaId& replica) const {
+  LaunchContext context;
+  context.replica = replica;
+  context.folder = config_.folder;
+  context.daemon_environment = config_.environment;
+  context.unbuffered_python = config_.mode == RunMode::up;
+  return context;
+}
+
+void Instances::write_down(const Spawn& spawn, const LaunchContext& context) {
+  if (config_.records == nullptr) return;
+  TreeName name = host_.name_of(spawn.instance, spawn.replica);
+  ReplicaRecord record;
+  record.process = LivingProcess{.instance = spawn.instance,
+                                 .replica = spawn.replica,
+                                 .revision = spawn.revision,
+                                 .app = spawn.app,
+                                 .run = spawn.run,
+                                 .ports = context.ports,
+                                 .socket = context.socket,
+                                 .started = {},
+                                 .starts = spawn.starts};
+  record.boot_id = config_.records->boot_id();
+  record.cgroup = std::move(name.cgroup);
+  record.token = std::move(name.token);
+  record.replicas = context.replicas;
+  record.addresses = context.addresses;
+  record.volumes = context.volumes;
+  record.notify_socket = context.notify_socket;
+  config_.records->add(record);
+}
+
+void Instances::mark(const MarkReplica& mark) {
+  if (config_.records != nullptr) config_.records->mark(mark.instance, mark.mark);
+}
+
+void Instances::take_over(const std::vector<ReplicaRecord>& living, const DaemonLife& life) {
+  for (const ReplicaRecord& record : living) take_over(record);
+  host_.end_leftovers(life);
+  end_left_output();
+}
+
+void Instances::take_over(const ReplicaRecord& record) {
+  const LivingProcess& process = record.process;
+  Instance& instance = instances_[process.instance];
+  instance.replica = process.replica;
+  instance.app = process.app;
+  LaunchContext& context = instance.context;
+  context = context_of(process.replica);
+  context.replicas = record.replicas;
+  context.addresses = record.addresses;
+  context.volumes = record.volumes;
+  context.ports = process.ports;
+  context.socket = process.socket;
+  context.notify_socket = record.notify_socket;
+  ports_.keep(process.ports, process.instance);
+  if (!process.socket.empty()) sockets_.keep(process.instance, process.socket);
+  if (const auto account = accounts_.find(process.app->user, std::chrono::steady_clock::now())) {
+    context.account = account->info;
+    context.other_user = account->uid != geteuid();
+    // Without it the replica is not heard any more; its probes, or its watchdog, will say so.
+    if (!record.notify_socket.empty())
+      static_cast<void>(notify_.reopen(process.instance, account->uid, record.notify_socket));
+  }
+  host_.adopt(process.instance, AdoptOrder{.replica = process.replica,
+                                           .pid = process.pid,
+                                           .start_ticks = record.start_ticks,
+                                           .cgroup = record.cgroup,
+                                           .token = record.token});
+  if (auto environ = read_environ(process.pid); environ && host_.main_process(process.instance).first != 0)
+    instance.environment = environ_lines(environ.value());
+  if (config_.records != nullptr) config_.records->keep(record);
+  if (config_.output == nullptr) return;
+  LeftOutput output = config_.output->reopen(process.instance);
+  logs_.attach(LogPipes{.instance = process.instance,
+                        .replica = process.replica,
+                        .out = std::move(output.out),
+                        .err = std::move(output.err),
+                        .ready_pattern = process.app->health.log,
+                        .reopened = true},
+               process.app->log);
+}
+
 void Instances::start(const Spawn& spawn) {
   Instance& instance = instances_[spawn.instance];
   instance.replica = spawn.replica;
   instance.app = spawn.app;
-  instance.context.replica = spawn.replica;
+  instance.context = context_of(spawn.replica);
   instance.context.replicas = spawn.replicas;
   instance.context.addresses = spawn.addresses;
-  instance.context.folder = config_.folder;
-  instance.context.daemon_environment = config_.environment;
-  instance.context.unbuffered_python = config_.mode == RunMode::up;
   if (auto failure = prepare(spawn, instance)) {
     gone(spawn.instance);
     return emit_(std::move(*failure));
   }
   const ProcessOrder order = main_order(*spawn.app, instance.context);
-  ProcessPipes pipes = host_.start(spawn.instance, spawn.replica, order);
+  write_down(spawn, instance.context);
+  OutputPipes output = config_.output != nullptr ? config_.output->make(spawn.instance) : OutputPipes{};
+  ProcessPipes pipes = host_.start(spawn.instance, spawn.replica, order, std::move(output));
+  if (config_.records != nullptr) {
+    const auto [pid, start_ticks] = host_.main_process(spawn.instance);
+    if (pid != 0) config_.records->began(spawn.instance, pid, start_ticks, std::chrono::system_clock::now());
+  }
   logs_.attach(LogPipes{.instance = spawn.instance,
                         .replica = spawn.replica,
                         .out = std::move(pipes.out),
@@ -150,7 +247,9 @@ std::vector<Drift> Instances::drift(const World& world) const {
     ProcessFacts facts = process_facts(tenant->pid, instance.context.volumes);
     facts.in_its_tree = host_.owns(id, tenant->pid);
     auto here = drift_of(instance.replica, *tenant->app,
-                         main_order(*instance.app, instance.context).environment, facts);
+                         instance.environment ? *instance.environment
+                                              : main_order(*instance.app, instance.context).environment,
+                         facts);
     found.insert(found.end(), std::make_move_iterator(here.begin()), std::make_move_iterator(here.end()));
   }
   return found;
@@ -179,6 +278,8 @@ void Instances::gone(InstanceId id) {
   ports_.give_back(id);
   sockets_.close(id);
   logs_.finish(id);
+  if (config_.records != nullptr) config_.records->remove(id);
+  if (config_.output != nullptr) config_.output->forget(id);
   instances_.erase(id);
 }
 

@@ -21,7 +21,9 @@
 #include "supervisor/planner.h"
 #include "supervisor/ports.h"
 #include "supervisor/process_host.h"
+#include "supervisor/replica_output.h"
 #include "supervisor/replica_probes.h"
+#include "supervisor/replica_records.h"
 #include "supervisor/replica_sockets.h"
 
 namespace muster::supervisor {
@@ -32,6 +34,11 @@ struct InstancesConfig {
   std::string run_dir;                   // sockets of replicas are made below it
   std::string folder;                    // the spec's
   std::vector<std::string> environment;  // of the daemon as it was started
+  bool end_with_daemon = true;           // on_crash = "stop"
+  // Where the processes are written down, for another daemon; null: nowhere. Outlives the Instances.
+  ReplicaRecords* records = nullptr;
+  // What the output goes through, so that it outlives the daemon; null: plain pipes. Outlives the Instances.
+  ReplicaOutput* output = nullptr;
 };
 
 class Instances {
@@ -39,7 +46,12 @@ class Instances {
   // `emit` is called for each event, at any time also inside a call; `logs` outlives this.
   Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::function<void(Event)> emit);
 
+  // Once, before anything is started: the processes of an earlier daemon. Everything else that it left is ended, and its
+  // last words are written.
+  void take_over(const std::vector<ReplicaRecord>& living, const DaemonLife& life);
+
   void start(const Spawn& spawn);
+  void mark(const MarkReplica& mark);
   void signal(const Signal& signal) { host_.signal(signal.instance, signal.signal); }
   void kill_tree(InstanceId instance) { host_.kill_tree(instance); }
   void run_stop_command(InstanceId id);
@@ -62,8 +74,13 @@ class Instances {
     ReplicaId replica;
     std::shared_ptr<const spec::App> app;
     LaunchContext context;
+    std::optional<std::vector<std::string>> environment;  // of one that was taken over: what it had then
   };
   std::optional<SpawnFailed> prepare(const Spawn& spawn, Instance& instance);
+  void take_over(const ReplicaRecord& record);
+  void write_down(const Spawn& spawn, const LaunchContext& context);
+  [[nodiscard]] LaunchContext context_of(const ReplicaId& replica) const;
+  void end_left_output();
   void gone(InstanceId id);
 
   uv_loop_s* loop_;

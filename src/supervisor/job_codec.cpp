@@ -63,15 +63,35 @@ class Fields {
 
 }  // namespace
 
+json::object exit_to_json(const LastExit& exit) {
+  json::object made{{"reason", exit.reason}, {"at_ms", ms_of(exit.at)}};
+  if (exit.status.code) made["code"] = *exit.status.code;
+  if (exit.status.signal) made["signal"] = *exit.status.signal;
+  return made;
+}
+
+Result<LastExit> exit_from_json(const json::value& value) {
+  Fields fields(&value);
+  LastExit made;
+  made.reason = fields.text("reason");
+  made.at = fields.time("at_ms");
+  made.status.code = fields.small("code");
+  made.status.signal = fields.small("signal");
+  if (!fields.error().empty()) return Error{.message = fields.error()};
+  return made;
+}
+
 json::object job_to_json(const PersistentJob& job) {
   json::object made{{"schedule", job.schedule}, {"timezone", job.timezone}};
   if (job.next) made["next_ms"] = ms_of(*job.next);
-  if (!job.last) return made;
-  const LastExit& exit = job.last->exit;
-  json::object last{{"ok", job.last->ok}, {"reason", exit.reason}, {"at_ms", ms_of(exit.at)}};
-  if (exit.status.code) last["code"] = *exit.status.code;
-  if (exit.status.signal) last["signal"] = *exit.status.signal;
-  made["last"] = std::move(last);
+  if (job.last) {
+    json::object last = exit_to_json(job.last->exit);
+    last["ok"] = job.last->ok;
+    made["last"] = std::move(last);
+  }
+  if (job.met) made["met"] = true;
+  if (job.ran) made["ran"] = true;
+  if (job.ended_ok) made["ended_ok"] = *job.ended_ok;
   return made;
 }
 
@@ -83,15 +103,15 @@ Result<PersistentJob> job_from_json(const json::value& value) {
   if (fields.find("next_ms") != nullptr) job.next = fields.time("next_ms");
   if (const json::value* last = fields.find("last"); last != nullptr) {
     Fields end(last);
-    JobEnd made;
-    made.ok = end.flag("ok");
-    made.exit.reason = end.text("reason");
-    made.exit.at = end.time("at_ms");
-    made.exit.status.code = end.small("code");
-    made.exit.status.signal = end.small("signal");
+    auto exit = exit_from_json(*last);
+    if (!exit) return Error{.message = "the last end: " + exit.error().message};
+    JobEnd made{.exit = std::move(exit.value()), .ok = end.flag("ok")};
     if (!end.error().empty()) return Error{.message = "the last end: " + end.error()};
     job.last = std::move(made);
   }
+  job.met = fields.find("met") != nullptr && fields.flag("met");
+  job.ran = fields.find("ran") != nullptr && fields.flag("ran");
+  if (fields.find("ended_ok") != nullptr) job.ended_ok = fields.flag("ended_ok");
   if (!fields.error().empty()) return Error{.message = fields.error()};
   return job;
 }

@@ -1,4 +1,4 @@
-// What a job is remembered by, as JSON and back. Pure.
+// What a job, and the end of a process, is remembered by, as JSON and back. Pure.
 #pragma once
 
 #include <boost/json.hpp>
@@ -7,6 +7,11 @@
 #include "supervisor/persistent.h"
 
 namespace muster::supervisor {
+
+boost::json::object exit_to_json(const LastExit& exit);
+
+// The error is half a sentence: "'at_ms' is not a number in its range".
+Result<LastExit> exit_from_json(const boost::json::value& value);
 
 boost::json::object job_to_json(const PersistentJob& job);
 

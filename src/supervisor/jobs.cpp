@@ -77,6 +77,11 @@ void Planner::adopt_job(const spec::Job& job) {
 // wrong.
 void Planner::restore_job(JobWorld& job, const PersistentJob& saved) {
   job.last = saved.last;
+  if (options_.living) {
+    job.met = saved.met;
+    job.ran = saved.ran;
+    job.ended_ok = saved.ended_ok;
+  }
   const bool same =
       job.job->schedule && job.job->schedule->text == saved.schedule && job.job->timezone == saved.timezone;
   if (same && saved.next && *saved.next <= now_.wall) job.next = saved.next;

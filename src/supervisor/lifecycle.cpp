@@ -73,7 +73,9 @@ void Planner::spawn(AppWorld& app, Slot& slot, const std::string& why) {
             .app = app.app,
             .replicas = app.desired(),
             .addresses = addresses_for(*app.app),
-            .why = why});
+            .why = why,
+            .starts = slot.starts,
+            .run = run_memo(app, slot.replica.ordinal)});
   note(Severity::info, "starting", slot.replica, tenant.id, why);
   slot.tenants.push_back(std::move(tenant));
 }

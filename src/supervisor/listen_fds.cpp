@@ -11,7 +11,7 @@ namespace muster::supervisor {
 namespace {
 
 constexpr int first_fd = 3;
-constexpr int fds_max = 1024;  // more sockets than that were not meant for us
+constexpr int fds_max = 65536;  // sockets, and what the manager kept: more than that were not meant for us
 
 std::optional<int> parse_whole(std::string_view text) {
   int value = 0;

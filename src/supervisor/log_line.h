@@ -60,6 +60,8 @@ class LineSplitter {
   // The rest as a line, if there is any: at the end of the stream or after a pause.
   void flush(const OnLine& on_line);
   [[nodiscard]] bool has_rest() const { return !rest_.empty(); }
+  [[nodiscard]] const std::string& rest() const { return rest_; }
+  void restore(std::string rest) { rest_ = std::move(rest); }  // goes on where another stopped
 
  private:
   void cut_rest(const OnLine& on_line);

@@ -1,6 +1,7 @@
 #include "supervisor/log_pipes.h"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
@@ -17,6 +18,7 @@
 #include "supervisor/folders.h"
 #include "supervisor/log_budget.h"
 #include "supervisor/log_files.h"
+#include "supervisor/log_journal.h"
 #include "supervisor/log_match.h"
 #include "supervisor/log_writer.h"
 
@@ -56,6 +58,10 @@ struct Pipe {
   InstanceId instance{};
   Stream stream = Stream::out;
   bool queued = false;
+  // Reopened, and nobody has been seen at its other end: poll(2) does not tell of the end of a FIFO that nobody wrote to
+  // since it was opened, so it is read until it is empty or at its end.
+  bool unseen = false;
+  std::optional<LogJournal::SlotId> journaled;
   Instant rest_since{};
   std::shared_ptr<const LogMatcher> matcher;
   LineSplitter splitter;
@@ -67,15 +73,26 @@ struct Logs::Impl {
 
   Slot& slot_of(const ReplicaId& replica);
   std::shared_ptr<const LogMatcher> matcher_of(const LogPipes& of);
+  void open_journal();
+  void finish_unfinished();
+  std::size_t finish_write(const LogJournal::Piece& piece);
+  std::unique_ptr<Pipe> stand_in(LogJournal::SlotId slot, const LogOwner& owner, Fd fd = {});
+  void end_other(LogJournal::SlotId slot, const LogOwner& owner, Fd fd);
+  void end_others(std::vector<LeftOutput> left);
+  void join_journal(Pipe& pipe);
   void open_pipe(Fd fd, Stream stream, const LogPipes& of, std::shared_ptr<const LogMatcher> matcher);
   void enqueue(Pipe& pipe);
   void turn();
   // What one read gave: bytes read, 0 when there is nothing now, -1 at the end of the pipe (it is closed then).
   long read_once(Pipe& pipe, std::size_t most, Now now);
+  ssize_t read_bytes_of(Pipe& pipe, std::size_t most);
+  void take_piece(Pipe& pipe, std::string_view bytes, bool flush, Now now,
+                  const LogJournal::Piece* unfinished = nullptr);
   void take_bytes(Pipe& pipe, std::string_view bytes, Now now);
-  void take_line(Pipe& pipe, std::string_view text, WallTime time);
+  void rest_since(Pipe& pipe, Instant now);
+  void take_line(Pipe& pipe, std::string_view text, LogJournal::Stamp stamp);
   void flush_rest(Pipe& pipe, Now now);
-  void write_batch(Slot& slot, Now now);
+  void write_batch(Pipe& pipe, Now now, std::size_t done);
   void match(Pipe& pipe, std::string_view text);
   void close_pipe(Pipe& pipe, Now now);
   void flush_pauses();
@@ -96,8 +113,11 @@ struct Logs::Impl {
   std::map<FollowId, std::shared_ptr<const OnLogLine>> followers;
   std::uint64_t next_follower = 1;
   std::map<std::string, std::weak_ptr<const LogMatcher>> matchers;
-  std::vector<char> scratch;
+  std::unique_ptr<LogJournal> journal;  // none: it cannot be made
+  std::vector<char> scratch;            // where there is no journal
   LineBatch batch;
+  bool leaving = false;
+  bool told_of_room = false;
   std::uint64_t dropped_of_forgotten = 0;
   std::uint64_t known_bytes = 0;  // of all logs: what the last look found, and what was written since
   Instant budget_not_before{};
@@ -120,14 +140,28 @@ Logs::Impl* impl_of(void* data) {
   return static_cast<Logs::Impl*>(data);
 }
 
+Fd open_by_identity(const std::string& folder, const FileIdentity& identity) {
+  const auto files = list_log_files(folder);
+  if (!files) return {};
+  for (const LogFile& file : files.value()) {
+    if (FileIdentity{file.device, file.inode} != identity) continue;
+    return Fd(open(file.path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
+  }
+  return {};
+}
+
+bool holds_bytes(const Fd& pipe) {
+  int waiting = 0;
+  return pipe && ioctl(pipe.get(), FIONREAD, &waiting) == 0 && waiting > 0;
+}
+
 }  // namespace
 
 Logs::Impl::Impl(uv_loop_s* the_loop, LogsConfig the_config, LogsHooks the_hooks)
     : loop(the_loop),
       config(std::move(the_config)),
       hooks(std::move(the_hooks)),
-      access(config.folder, hooks.on_note),
-      scratch(read_bytes) {
+      access(config.folder, hooks.on_note) {
   turn_check = new uv_check_t{};
   turn_idle = new uv_idle_t{};
   rest_timer = new uv_timer_t{};
@@ -146,6 +180,98 @@ Logs::Impl::Impl(uv_loop_s* the_loop, LogsConfig the_config, LogsHooks the_hooks
   uv_unref(reinterpret_cast<uv_handle_t*>(budget_timer));
   if (const Status made = make_folders(config.folder, 0750); !made)
     note(Severity::warning, "log", nullptr, made.error().message + "; tried again with each line");
+  open_journal();
+}
+
+void Logs::Impl::open_journal() {
+  if (config.journal.empty()) return;
+  auto opened = LogJournal::open(config.journal);
+  if (!opened) {
+    note(Severity::warning, "log", nullptr,
+         "no journal of the output (" + opened.error().message +
+             "): should muster be killed, lines that it is just writing are lost");
+    return;
+  }
+  journal = std::move(opened).value();
+  finish_unfinished();
+}
+
+// A pipe that is in no list: for output whose process has ended.
+std::unique_ptr<Pipe> Logs::Impl::stand_in(LogJournal::SlotId slot, const LogOwner& owner, Fd fd) {
+  auto pipe = std::make_unique<Pipe>();
+  pipe->fd = std::move(fd);
+  pipe->slot = &slot_of(owner.replica);
+  if (pipe->slot->pipes == 0) pipe->slot->options = owner.options;
+  pipe->instance = owner.instance;
+  pipe->stream = owner.stream;
+  pipe->journaled = slot;
+  pipe->splitter.restore(journal->rest(slot));
+  return pipe;
+}
+
+void Logs::Impl::finish_unfinished() {
+  const auto piece = journal->unfinished();
+  if (!piece) return;
+  const auto owner = journal->owner(piece->slot);
+  MUSTER_CHECK(owner.has_value());
+  const auto pipe = stand_in(piece->slot, *owner);
+  take_piece(*pipe, piece->bytes, piece->flush, clock_now(), &*piece);
+  pipe->slot->writer.close();
+}
+
+// The rest of a write that an earlier daemon had begun, to the very file; how much of the batch is in files then. Where
+// the file is gone, so is what was in it.
+std::size_t Logs::Impl::finish_write(const LogJournal::Piece& piece) {
+  if (!piece.write) return piece.done;
+  std::size_t done = piece.done;
+  const std::size_t end = std::min(piece.write->end, batch.bytes.size());
+  if (const Fd file = open_by_identity(config.folder, piece.write->file)) {
+    struct stat info {};
+    if (fstat(file.get(), &info) == 0) done += journal->written(static_cast<std::uint64_t>(info.st_size));
+    while (done < end) {
+      const ssize_t wrote = write(file.get(), batch.bytes.data() + done, end - done);
+      if (wrote < 0 && errno == EINTR) continue;
+      if (wrote <= 0) break;
+      done += static_cast<std::size_t>(wrote);
+    }
+  }
+  journal->wrote(done);
+  return done;
+}
+
+void Logs::Impl::end_other(LogJournal::SlotId slot, const LogOwner& owner, Fd fd) {
+  const Now now = clock_now();
+  const auto pipe = stand_in(slot, owner, std::move(fd));
+  std::size_t left = pipe->fd ? finish_bytes_max : 0;
+  while (left > 0) {
+    const ssize_t got = read_bytes_of(*pipe, std::min(left, read_bytes));
+    if (got <= 0) break;
+    take_piece(*pipe, journal->buffer(), false, now);
+    left -= static_cast<std::size_t>(got);
+  }
+  flush_rest(*pipe, now);
+  journal->release(slot);
+  if (pipe->slot->pipes == 0) pipe->slot->writer.close();
+}
+
+void Logs::Impl::end_others(std::vector<LeftOutput> left) {
+  const auto owners = journal ? journal->owners() : std::vector<std::pair<LogJournal::SlotId, LogOwner>>{};
+  for (const auto& [slot, owner] : owners) {
+    if (pipes.contains(owner.instance)) continue;
+    Fd fd;
+    for (LeftOutput& output : left) {
+      if (output.instance == owner.instance)
+        fd = std::move(owner.stream == Stream::out ? output.out : output.err);
+    }
+    end_other(slot, owner, std::move(fd));
+  }
+  const bool lost = std::any_of(left.begin(), left.end(), [](const LeftOutput& output) {
+    return holds_bytes(output.out) || holds_bytes(output.err);
+  });
+  if (lost)
+    note(Severity::warning, "log", nullptr,
+         "the last output of processes that ended while no muster ran is lost: the journal that says whose "
+         "it is was lost");
 }
 
 Logs::Impl::~Impl() {
@@ -208,10 +334,28 @@ void Logs::Impl::open_pipe(Fd fd, Stream stream, const LogPipes& of,
   opened.matcher = std::move(matcher);
   ++opened.slot->pipes;
   pipes.emplace(of.instance, &opened);
+  join_journal(opened);
+  opened.unseen = of.reopened;
+  if (opened.unseen) enqueue(opened);
   uv_poll_start(&opened.poll, UV_READABLE, [](uv_poll_t* poll, int, int) {
     auto* readable = static_cast<Pipe*>(poll->data);
     if (readable->logs) readable->logs->enqueue(*readable);
   });
+}
+
+void Logs::Impl::join_journal(Pipe& pipe) {
+  if (!journal) return;
+  pipe.journaled =
+      journal->claim(LogOwner{pipe.instance, pipe.stream, pipe.slot->replica, pipe.slot->options});
+  if (!pipe.journaled) {
+    if (!std::exchange(told_of_room, true))
+      note(Severity::warning, "log", &pipe.slot->replica,
+           "no room in the journal of the output: should muster be killed, lines that it is just writing are "
+           "lost");
+    return;
+  }
+  pipe.splitter.restore(journal->rest(*pipe.journaled));
+  if (pipe.splitter.has_rest()) rest_since(pipe, clock_now().mono);
 }
 
 void Logs::Impl::enqueue(Pipe& pipe) {
@@ -254,39 +398,57 @@ LogWriter* Logs::Impl::open_writer(const LogFileName& name) {
   return writer != nullptr && writer->is_open() ? writer : nullptr;
 }
 
-long Logs::Impl::read_once(Pipe& pipe, std::size_t most, Now now) {
+ssize_t Logs::Impl::read_bytes_of(Pipe& pipe, std::size_t most) {
+  if (pipe.journaled) return journal->read(*pipe.journaled, pipe.fd.get(), most);
+  scratch.resize(read_bytes);
   ssize_t got = 0;
   do {
     got = read(pipe.fd.get(), scratch.data(), most);
   } while (got < 0 && errno == EINTR);
-  if (got < 0 && errno == EAGAIN) return 0;
+  return got;
+}
+
+long Logs::Impl::read_once(Pipe& pipe, std::size_t most, Now now) {
+  const ssize_t got = read_bytes_of(pipe, most);
+  if (got < 0 && errno == EAGAIN) {
+    pipe.unseen = false;
+    return 0;
+  }
   if (got <= 0) {
     close_pipe(pipe, now);
     return -1;
   }
-  take_bytes(pipe, {scratch.data(), static_cast<std::size_t>(got)}, now);
+  const std::string_view bytes =
+      pipe.journaled ? journal->buffer() : std::string_view(scratch.data(), static_cast<std::size_t>(got));
+  take_bytes(pipe, bytes, now);
+  if (pipe.unseen) enqueue(pipe);
   return got;
+}
+
+// Makes lines of what came, writes them, and keeps what is incomplete. What an earlier daemon did not finish comes here
+// again as `unfinished`, and makes byte for byte the same batch.
+void Logs::Impl::take_piece(Pipe& pipe, std::string_view bytes, bool flush, Now now,
+                            const LogJournal::Piece* unfinished) {
+  LogJournal::Stamp stamp{now.wall, pipe.slot->options.format};
+  if (pipe.journaled) stamp = journal->stamp(stamp.time, stamp.format);
+  const auto on_line = [&](std::string_view line) { take_line(pipe, line, stamp); };
+  pipe.splitter.feed(bytes, on_line);
+  if (flush) pipe.splitter.flush(on_line);
+  if (stamp.format == spec::LogFormat::raw) batch.add_raw(bytes);
+  write_batch(pipe, now, unfinished == nullptr ? 0 : finish_write(*unfinished));
+  if (pipe.journaled) journal->commit(pipe.splitter.rest());
 }
 
 void Logs::Impl::take_bytes(Pipe& pipe, std::string_view bytes, Now now) {
   const bool rested = pipe.splitter.has_rest();
-  pipe.splitter.feed(bytes, [&](std::string_view line) { take_line(pipe, line, now.wall); });
-  if (pipe.slot->options.format == spec::LogFormat::raw) {
-    for (std::size_t end = bytes.find('\n'); end != std::string_view::npos; end = bytes.find('\n')) {
-      batch.bytes += bytes.substr(0, end + 1);
-      batch.end_line();
-      bytes.remove_prefix(end + 1);
-    }
-    batch.bytes += bytes;
-    if (!bytes.empty()) batch.end_line();
-  }
-  write_batch(*pipe.slot, now);
-  if (!pipe.splitter.has_rest()) {
-    if (rested) std::erase(resting, &pipe);
-    return;
-  }
-  pipe.rest_since = now.mono;
-  if (!rested) resting.push_back(&pipe);
+  take_piece(pipe, bytes, false, now);
+  if (rested) std::erase(resting, &pipe);
+  if (pipe.splitter.has_rest()) rest_since(pipe, now.mono);
+}
+
+void Logs::Impl::rest_since(Pipe& pipe, Instant now) {
+  pipe.rest_since = now;
+  resting.push_back(&pipe);
   if (!uv_is_active(reinterpret_cast<uv_handle_t*>(rest_timer)))
     uv_timer_start(
         rest_timer, [](uv_timer_t* timer) { impl_of(timer->data)->flush_pauses(); },
@@ -294,16 +456,16 @@ void Logs::Impl::take_bytes(Pipe& pipe, std::string_view bytes, Now now) {
 }
 
 // raw has its bytes already: there only the hooks see lines.
-void Logs::Impl::take_line(Pipe& pipe, std::string_view text, WallTime time) {
+void Logs::Impl::take_line(Pipe& pipe, std::string_view text, LogJournal::Stamp stamp) {
   Slot& slot = *pipe.slot;
-  if (slot.options.format != spec::LogFormat::raw) {
-    append_log_line(batch.bytes, slot.options.format, slot.replica, time, pipe.stream, text);
+  if (stamp.format != spec::LogFormat::raw) {
+    append_log_line(batch.bytes, stamp.format, slot.replica, stamp.time, pipe.stream, text);
     batch.end_line();
   }
-  slot.tail.add(time, pipe.stream, text);
+  slot.tail.add(stamp.time, pipe.stream, text);
   if (pipe.matcher) match(pipe, text);
   if (followers.empty()) return;
-  const LogLine line{slot.replica, pipe.instance, time, pipe.stream, text};
+  const LogLine line{slot.replica, pipe.instance, stamp.time, pipe.stream, text};
   // A follower may end itself or another meanwhile.
   for (auto next = followers.begin(); next != followers.end();) {
     const FollowId id = next->first;
@@ -320,10 +482,12 @@ void Logs::Impl::match(Pipe& pipe, std::string_view text) {
   if (hooks.on_match) hooks.on_match(pipe.instance);
 }
 
-void Logs::Impl::write_batch(Slot& slot, Now now) {
+void Logs::Impl::write_batch(Pipe& pipe, Now now, std::size_t done) {
   if (batch.empty()) return;
+  Slot& slot = *pipe.slot;
   known_bytes += batch.bytes.size();
-  const LogFileNews news = slot.writer.write(batch, slot.options, now);
+  const LogFileNews news =
+      slot.writer.write(batch, slot.options, now, pipe.journaled ? journal.get() : nullptr, done);
   batch.clear();
   if (batch.bytes.capacity() > 4 * read_bytes) batch.bytes.shrink_to_fit();
   if (news.failed) note(Severity::error, "log", &slot.replica, news.text);
@@ -332,9 +496,10 @@ void Logs::Impl::write_batch(Slot& slot, Now now) {
 }
 
 void Logs::Impl::flush_rest(Pipe& pipe, Now now) {
-  pipe.splitter.flush([&](std::string_view line) { take_line(pipe, line, now.wall); });
-  write_batch(*pipe.slot, now);
   std::erase(resting, &pipe);
+  if (!pipe.splitter.has_rest()) return;
+  if (pipe.journaled) journal->flush(*pipe.journaled);
+  take_piece(pipe, {}, true, now);
 }
 
 void Logs::Impl::flush_pauses() {
@@ -353,7 +518,12 @@ void Logs::Impl::flush_pauses() {
 }
 
 void Logs::Impl::close_pipe(Pipe& pipe, Now now) {
-  flush_rest(pipe, now);
+  if (leaving) {
+    std::erase(resting, &pipe);
+  } else {
+    flush_rest(pipe, now);
+    if (pipe.journaled) journal->release(*pipe.journaled);
+  }
   if (pipe.queued) std::erase(ready, &pipe);
   const auto [first, last] = pipes.equal_range(pipe.instance);
   pipes.erase(std::find_if(first, last, [&](const auto& entry) { return entry.second == &pipe; }));
@@ -428,6 +598,18 @@ void Logs::finish(InstanceId instance) {
   }
 }
 
+void Logs::end_others(std::vector<LeftOutput> left) {
+  impl_->end_others(std::move(left));
+}
+
+bool Logs::attached(InstanceId instance) const {
+  return impl_->pipes.contains(instance);
+}
+
+void Logs::leave() {
+  impl_->leaving = true;
+}
+
 void Logs::forget(const ReplicaId& replica) {
   const auto found = impl_->slots.find(replica);
   if (found == impl_->slots.end() || found->second->pipes > 0) return;
@@ -438,6 +620,10 @@ void Logs::forget(const ReplicaId& replica) {
 void Logs::set_options(const std::string& app, const spec::LogOptions& options) {
   for (auto& [replica, slot] : impl_->slots) {
     if (replica.app == app) slot->options = options;
+  }
+  for (const auto& [instance, pipe] : impl_->pipes) {
+    if (pipe->journaled && pipe->slot->replica.app == app)
+      impl_->journal->set_options(*pipe->journaled, options);
   }
 }
 

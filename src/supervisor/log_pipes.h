@@ -23,6 +23,7 @@
 #include "spec/spec.h"
 #include "supervisor/action.h"
 #include "supervisor/log_line.h"
+#include "supervisor/output_pipes.h"
 
 struct uv_loop_s;
 
@@ -31,6 +32,8 @@ namespace muster::supervisor {
 struct LogsConfig {
   std::string folder;  // made with its parents, 0750, when it is missing
   std::uint64_t budget_bytes = 1U << 30U;
+  // The log journal's file, in a folder that is there; "": none, and a daemon that is killed loses what it had read.
+  std::string journal;
 };
 
 struct LogsHooks {
@@ -47,6 +50,7 @@ struct LogPipes {
   Fd out;
   Fd err;
   std::optional<std::string> ready_pattern;  // health.log
+  bool reopened = false;                     // of a process that an earlier daemon started
 };
 
 enum class FollowId : std::uint64_t {};
@@ -60,12 +64,19 @@ class Logs {
   Logs(const Logs&) = delete;
   Logs& operator=(const Logs&) = delete;
 
-  // Reads the pipes until both end. Two instances of one slot may be attached at the same time; their lines go
+  // Instances of an earlier daemon whose processes have ended, all that are not attached by now: what their pipes still
+  // hold and their incomplete lines are written. Those whose journal was lost are told of.
+  void end_others(std::vector<LeftOutput> left);
+
+  // Reads the pipes until both end. An instance of an earlier daemon goes on at the next byte. Two instances of one slot may be attached at the same time; their lines go
   // to one file. `options` are the app's from now on.
   void attach(LogPipes pipes, const spec::LogOptions& options);
   // No process of the instance is left: what the pipes still hold is read (up to 1 MiB), an incomplete line is
   // flushed, the pipes are closed. Fine when they have ended before or the instance is unknown.
   void finish(InstanceId instance);
+  [[nodiscard]] bool attached(InstanceId instance) const;  // a pipe of it has not ended
+  // This daemon goes and its replicas stay: incomplete lines are left to the next one. Call it last.
+  void leave();
   // The slot is gone for good: its last lines are forgotten. Its files stay (the budget owns them).
   void forget(const ReplicaId& replica);
 

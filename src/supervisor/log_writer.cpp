@@ -9,6 +9,7 @@
 
 #include "supervisor/folders.h"
 #include "supervisor/log_files.h"
+#include "supervisor/log_journal.h"
 
 namespace muster::supervisor {
 namespace {
@@ -33,11 +34,6 @@ Result<Fd> open_log(const std::string& folder, const std::string& path) {
   return file;
 }
 
-std::uint64_t size_of(const Fd& file) {
-  struct stat info {};
-  return fstat(file.get(), &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
-}
-
 // How many of the lines from `first` on fit into a file that has `size` bytes; one at least into an empty file.
 std::size_t lines_that_fit(const LineBatch& batch, std::size_t first, std::uint64_t size,
                            std::uint64_t limit) {
@@ -53,10 +49,22 @@ std::size_t lines_that_fit(const LineBatch& batch, std::size_t first, std::uint6
 
 }  // namespace
 
-LogFileNews LogWriter::write(const LineBatch& batch, const spec::LogOptions& options, Now now) {
+void LineBatch::add_raw(std::string_view text) {
+  for (std::size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
+    bytes += text.substr(0, end + 1);
+    end_line();
+    text.remove_prefix(end + 1);
+  }
+  bytes += text;
+  if (!text.empty()) end_line();
+}
+
+LogFileNews LogWriter::write(const LineBatch& batch, const spec::LogOptions& options, Now now,
+                             LogJournal* journal, std::size_t from) {
   LogFileNews news;
   check_still_there(now.mono, news);
   std::size_t first = 0;
+  while (first < batch.ends.size() && batch.ends[first] <= from) ++first;
   while (first < batch.ends.size()) {
     if (!ensure_open(now, news)) {
       dropped_ += batch.ends.size() - first;
@@ -70,7 +78,12 @@ LogFileNews LogWriter::write(const LineBatch& batch, const spec::LogOptions& opt
     }
     const std::size_t begin = first == 0 ? 0 : batch.ends[first - 1];
     const std::size_t end = batch.ends[first + count - 1];
-    const std::size_t written = write_all(std::string_view(batch.bytes).substr(begin, end - begin));
+    std::size_t written = 0;
+    if (begin_write()) {
+      if (journal != nullptr) journal->will_write(identity_, size_, begin, end);
+      written = write_all(std::string_view(batch.bytes).substr(begin, end - begin));
+      if (journal != nullptr) journal->wrote(begin + written);
+    }
     if (written < end - begin) {
       const int error_number = errno;
       while (batch.ends[first] <= begin + written) ++first;
@@ -92,7 +105,11 @@ bool LogWriter::ensure_open(Now now, LogFileNews& news) {
     return false;
   }
   file_ = std::move(opened).value();
-  size_ = size_of(file_);
+  struct stat info {};
+  if (fstat(file_.get(), &info) == 0) {
+    size_ = static_cast<std::uint64_t>(info.st_size);
+    identity_ = {info.st_dev, info.st_ino};
+  }
   checked_at_ = now.mono;
   return true;
 }
@@ -111,12 +128,15 @@ void LogWriter::check_still_there(Instant now, LogFileNews& news) {
   size_ = static_cast<std::uint64_t>(info.st_size);
 }
 
-// web-0.log.4 -> .5 … web-0.log -> .1. A name that cannot be renamed is overwritten by the next: the newest lines
+// web-0.log.4 -> .5 … web-0.log -> .1, from the first number that nobody has: a daemon that is killed half way leaves such
+// a gap, and the next one goes on from there. A name that cannot be renamed is overwritten by the next: the newest lines
 // count more than the oldest. If not even the live file can be moved it is emptied, so that it never grows on.
 void LogWriter::rotate(int keep, Now now, LogFileNews& news) {
   const auto path = [&](int generation) { return *folder_ + "/" + log_file_name(stem_, generation); };
+  int last = std::min(keep, 1);
+  while (last < keep && access(path(last).c_str(), F_OK) == 0) ++last;
   bool moved = keep > 0;
-  for (int generation = keep; generation > 0; --generation) {
+  for (int generation = last; generation > 0; --generation) {
     const int result = rename(path(generation - 1).c_str(), path(generation).c_str());
     if (generation == 1) moved = result == 0;
   }
@@ -134,13 +154,17 @@ void LogWriter::rotate(int keep, Now now, LogFileNews& news) {
   file_.reset();
 }
 
+// On a line of its own; false: errno says why.
+bool LogWriter::begin_write() {
+  if (!torn_) return true;
+  if (::write(file_.get(), "\n", 1) != 1) return false;
+  torn_ = false;
+  ++size_;
+  return true;
+}
+
 // How much of it; less than all: errno says why.
 std::size_t LogWriter::write_all(std::string_view bytes) {
-  if (torn_) {  // begin on a line of its own
-    if (::write(file_.get(), "\n", 1) != 1) return 0;
-    torn_ = false;
-    ++size_;
-  }
   std::size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t written = ::write(file_.get(), bytes.data() + done, bytes.size() - done);

@@ -78,12 +78,18 @@ NotifySockets::~NotifySockets() {
 }
 
 Result<std::string> NotifySockets::open(InstanceId instance, uid_t replica_uid) {
-  const std::string name = fmt::format("{}/{}", prefix_, raw(instance));
+  std::string name = fmt::format("{}/{}", prefix_, raw(instance));
+  if (Status opened = reopen(instance, replica_uid, name); !opened) return std::move(opened).error();
+  return name;
+}
+
+Status NotifySockets::reopen(InstanceId instance, uid_t replica_uid, const std::string& name) {
   Fd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return system_error("notify socket", errno);
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  MUSTER_CHECK(name.size() < sizeof address.sun_path);
+  if (name.size() < 2 || name.size() >= sizeof address.sun_path || name[0] != '@')
+    return Error{.message = "notify socket: not a name of one: " + name};
   std::memcpy(address.sun_path, name.data(), name.size());
   address.sun_path[0] = '\0';
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
@@ -104,7 +110,7 @@ Result<std::string> NotifySockets::open(InstanceId instance, uid_t replica_uid) 
   uv_poll_start(&socket->poll, UV_READABLE,
                 [](uv_poll_t* handle, int, int) { static_cast<Socket*>(handle->data)->read(); });
   sockets_[instance] = socket;
-  return name;
+  return Unit{};
 }
 
 void NotifySockets::close(InstanceId instance) {

@@ -29,6 +29,8 @@ class NotifySockets {
 
   // The value of NOTIFY_SOCKET for it, "@…".
   Result<std::string> open(InstanceId instance, uid_t replica_uid);
+  // The socket of a process that another daemon has started; it knows it by this name.
+  Status reopen(InstanceId instance, uid_t replica_uid, const std::string& name);
   void close(InstanceId instance);
 
   struct Socket;

@@ -12,6 +12,16 @@
 
 namespace muster::supervisor {
 
+// A slot without a process that is not to get one, or what `ps` says of its last process. Only a daemon that takes over
+// the processes of another goes on with it: after an orderly end everything begins anew.
+struct PersistentSlot {
+  int starts = 0;
+  std::optional<LastExit> last_exit = {};
+  bool completed = false;
+  bool failed = false;
+  std::string reason = {};  // of these two
+};
+
 struct PersistentApp {
   std::uint32_t revision = 1;
   std::uint64_t revision_hash = 0;  // fingerprint() of its text: the same text keeps the number
@@ -25,6 +35,8 @@ struct PersistentApp {
   bool undone = false;
   std::vector<PastRevision> history = {};
   std::optional<int> autoscaled = {};
+  bool gate_open = false;  // as PersistentSlot
+  std::map<int, PersistentSlot> slots = {};
 };
 
 struct PersistentJob {
@@ -32,6 +44,10 @@ struct PersistentJob {
   std::string timezone;
   std::optional<WallTime> next;
   std::optional<JobEnd> last;
+  // As PersistentSlot: whether it was asked for since the daemon's start, has run, and how the newest run ended.
+  bool met = false;
+  bool ran = false;
+  std::optional<bool> ended_ok = {};
 };
 
 struct PersistentState {

@@ -2,10 +2,16 @@
 
 #include <variant>
 
+#include "supervisor/takeover.h"
+
 namespace muster::supervisor {
 
 Planner::Planner(PlannerOptions options)
-    : options_(std::move(options)), restored_(options_.restored), random_(options_.seed) {}
+    : options_(std::move(options)),
+      restored_(with_living(options_.restored, options_.living.value_or(std::vector<LivingProcess>()))),
+      living_(options_.living.value_or(std::vector<LivingProcess>())),
+      random_(options_.seed),
+      next_instance_(raw(options_.first_instance)) {}
 
 std::vector<Action> Planner::step(std::span<const Event> events, Now now) {
   now_ = now;
@@ -29,7 +35,10 @@ std::vector<Action> Planner::step(std::span<const Event> events, Now now) {
     if (app.rollout && !app.removed && !world_.shutting_down) follow_rollout(app);
   }
   reconcile();
+  for (auto& [name, app] : world_.apps) mark_tenants(app);
+  for (auto& [name, job] : world_.jobs) mark_tenants(job.task);
   publish_if_changed();
+  if (std::exchange(save_, false)) act(SaveState{});  // before anybody is answered
   settle_commands();
   if (std::exchange(save_, false)) act(SaveState{});
   finish_daemon();
@@ -56,6 +65,18 @@ void Planner::note_app(Severity severity, std::string kind, const std::string& a
            .text = std::move(text)});
 }
 
+namespace {
+PersistentSlot memo_of(const Slot& slot) {
+  const bool empty = slot.tenants.empty();
+  PersistentSlot memo{.starts = slot.starts,
+                      .last_exit = slot.last_exit,
+                      .completed = empty && slot.phase == Phase::completed,
+                      .failed = empty && slot.phase == Phase::failed};
+  if (memo.completed || memo.failed) memo.reason = slot.reason;
+  return memo;
+}
+}  // namespace
+
 PersistentState Planner::persistent() const {
   PersistentState state;
   for (const auto& [name, app] : world_.apps) {
@@ -70,10 +91,12 @@ PersistentState Planner::persistent() const {
     saved.paused = app.paused;
     saved.scale = app.scale;
     saved.autoscaled = app.autoscaled;
+    saved.gate_open = app.gate_open;
     for (const auto& [ordinal, slot] : app.slots) {
       if (slot.held) saved.held_ordinals.insert(ordinal);
       if (slot.drained) saved.drained_ordinals.insert(ordinal);
       if (slot.failures > 0) saved.failures[ordinal] = slot.failures;
+      if (slot.starts > 0) saved.slots[ordinal] = memo_of(slot);
     }
   }
   for (const auto& [name, job] : world_.jobs) {
@@ -83,6 +106,9 @@ PersistentState Planner::persistent() const {
     saved.timezone = job.job->timezone;
     saved.next = job.next;
     saved.last = job.last;
+    saved.met = job.met;
+    saved.ran = job.ran;
+    saved.ended_ok = job.ended_ok;
   }
   return state;
 }

@@ -29,6 +29,10 @@ struct PlannerOptions {
   RunMode mode = RunMode::daemon;
   std::uint64_t seed = 1;  // of the backoff's jitter
   PersistentState restored;
+  // Set: this daemon takes over from one that did not end in order (or from its own earlier image), with these
+  // processes. What ends of them is told by events as of others.
+  std::optional<std::vector<LivingProcess>> living = {};
+  InstanceId first_instance{1};  // greater than those of all living ones
 };
 
 // How many processes more and how many replicas fewer an update may make of `replicas`. Rolling is Kubernetes'
@@ -110,7 +114,13 @@ class Planner {
   void on(const FilesChanged& event);
   void on(const ShutdownRequested& event);
   void adopt_app(const spec::App& app, std::set<std::string>& touched, bool retry = false);
-  void restore_app(AppWorld& app, const PersistentApp& saved);
+  bool restore_app(AppWorld& app, const PersistentApp& saved);
+  [[nodiscard]] bool still_runs(const std::string& app) const;
+  void restore_slots(AppWorld& app, const PersistentApp& saved);
+  void take_over(const LivingProcess& process);
+  AppWorld& home_of(const LivingProcess& process);
+  [[nodiscard]] std::optional<RunMemo> run_memo(const AppWorld& app, int ordinal) const;
+  void mark_tenants(AppWorld& app);
   void meet_app(AppWorld& mine, const std::shared_ptr<const spec::App>& fresh, bool added);
   void try_on(AppWorld& app);
   void outdate(AppWorld& app, std::optional<int> ordinal, bool at_once, const std::string& why);
@@ -263,10 +273,11 @@ class Planner {
 
   const PlannerOptions options_;
   PersistentState restored_;
+  std::vector<LivingProcess> living_;  // until the first spec is there
   World world_;
   Now now_{};
   std::mt19937_64 random_;
-  std::uint64_t next_instance_ = 1;
+  std::uint64_t next_instance_;
   std::vector<Action> actions_;
   std::vector<Waiter> waiters_;
   std::map<InstanceId, ReplicaId> where_;

@@ -106,6 +106,12 @@ Result<std::vector<std::pair<std::string, std::uint16_t>>> Ports::take(const spe
   return ports;
 }
 
+void Ports::keep(const std::vector<std::pair<std::string, std::uint16_t>>& ports, InstanceId instance) {
+  for (const auto& [name, port] : ports) {
+    if (taken_.insert(port).second) by_instance_[instance].push_back(port);
+  }
+}
+
 void Ports::give_back(InstanceId instance) {
   const auto at = by_instance_.find(instance);
   if (at == by_instance_.end()) return;

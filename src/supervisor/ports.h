@@ -25,6 +25,8 @@ class Ports {
   // error that names the holder (errno_value EADDRINUSE); no free port in the range is another.
   Result<std::vector<std::pair<std::string, std::uint16_t>>> take(const spec::App& app, int ordinal,
                                                                   InstanceId instance);
+  // Those of a process that another daemon has started.
+  void keep(const std::vector<std::pair<std::string, std::uint16_t>>& ports, InstanceId instance);
   void give_back(InstanceId instance);
 
  private:

@@ -69,6 +69,16 @@ std::optional<ProcStat> parse_proc_stat(std::string_view text) {
   return stat;
 }
 
+std::vector<std::string> environ_lines(std::string_view environ) {
+  std::vector<std::string> lines;
+  while (!environ.empty()) {
+    const std::size_t end = std::min(environ.find('\0'), environ.size());
+    if (end > 0) lines.emplace_back(environ.substr(0, end));
+    environ.remove_prefix(std::min(end + 1, environ.size()));
+  }
+  return lines;
+}
+
 std::vector<std::string_view> environ_items(std::string_view environ, std::string_view name) {
   std::vector<std::string_view> items;
   while (!environ.empty()) {

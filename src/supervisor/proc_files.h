@@ -22,6 +22,7 @@ std::optional<ProcStat> parse_proc_stat(std::string_view text);
 
 // The comma-separated items of NAME=… in /proc/PID/environ; they point into `environ`.
 std::vector<std::string_view> environ_items(std::string_view environ, std::string_view name);
+std::vector<std::string> environ_lines(std::string_view environ);  // "NAME=value"
 
 // The path of "0::PATH" in /proc/PID/cgroup. None when there is no cgroup2 or the group was removed.
 std::optional<std::string> parse_cgroup2_path(std::string_view text);

@@ -7,11 +7,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
 #include <deque>
 #include <map>
+#include <set>
 #include <unordered_map>
 
 #include "base/check.h"
@@ -26,19 +28,6 @@ namespace {
 
 constexpr int reaps_per_turn = 256;
 constexpr std::size_t commands_per_instance_max = 16;  // that have not ended, killed ones included
-
-struct Pipe {
-  Fd read;
-  Fd write;
-};
-
-std::optional<Pipe> make_output_pipe() {
-  std::array<int, 2> ends{-1, -1};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) return std::nullopt;
-  Pipe pipe{Fd(ends[0]), Fd(ends[1])};
-  fcntl(pipe.read.get(), F_SETFL, O_NONBLOCK);  // the read end alone: the app's end blocks, as apps expect
-  return pipe;
-}
 
 constexpr InstanceId own_commands{~std::uint64_t{0}};  // stands for no replica
 
@@ -63,7 +52,11 @@ struct ProcessHost::Impl {
   Impl(uv_loop_s* loop, ProcessHostOptions the_options, ProcessHooks the_hooks);
 
   void choose_containment();
-  ProcessPipes start(InstanceId id, const ReplicaId& replica, const ProcessOrder& order);
+  ProcessPipes start(InstanceId id, const ReplicaId& replica, const ProcessOrder& order, OutputPipes output);
+  void adopt(InstanceId id, const AdoptOrder& order);
+  void end_leftovers(const DaemonLife& life);
+  ChildHooks hooks_for(InstanceId id);
+  [[nodiscard]] ChildName child_name(InstanceId id, const ReplicaId& replica) const;
   void fail_start(InstanceId id, std::string sentence);
   void on_over(InstanceId id);
   void run_command(InstanceId id, const ProcessOrder& order, Millis timeout,
@@ -83,6 +76,7 @@ struct ProcessHost::Impl {
   ChildWorld world;
   std::string containment_text;
   std::string token;  // of all that this host starts; an instance adds its number
+  std::set<std::string> adopted_tokens;
   std::uint64_t commands_started = 0;
   std::map<InstanceId, Instance> instances;
   std::unordered_map<int, Child*> by_pid;
@@ -165,40 +159,74 @@ void ProcessHost::Impl::fail_start(InstanceId id, std::string sentence) {
   });
 }
 
-ProcessPipes ProcessHost::Impl::start(InstanceId id, const ReplicaId& replica, const ProcessOrder& order) {
-  MUSTER_CHECK(!instances.contains(id));
-  std::optional<Pipe> out = make_output_pipe();
-  std::optional<Pipe> err = out ? make_output_pipe() : std::nullopt;
-  if (!out || !err) {
-    fail_start(id, "pipe: " + errno_text(errno));
-    return {};
-  }
-  auto child = std::make_unique<Child>(
-      world, ChildHooks{
-                 .started = [this, id](int pid) { hooks.on_started(id, pid); },
-                 .failed =
-                     [this, id](SpawnFailure kind, const std::string& sentence) {
-                       on_over(id);
-                       hooks.on_spawn_failed(id, kind, sentence);
-                     },
-                 .exited = [this, id](const ExitStatus& status) { hooks.on_exited(id, status); },
-                 .gone =
-                     [this, id] {
-                       on_over(id);
-                       hooks.on_tree_gone(id);
-                     },
-             });
+ChildHooks ProcessHost::Impl::hooks_for(InstanceId id) {
+  return ChildHooks{
+      .started = [this, id](int pid) { hooks.on_started(id, pid); },
+      .failed =
+          [this, id](SpawnFailure kind, const std::string& sentence) {
+            on_over(id);
+            hooks.on_spawn_failed(id, kind, sentence);
+          },
+      .exited = [this, id](const ExitStatus& status) { hooks.on_exited(id, status); },
+      .gone =
+          [this, id] {
+            on_over(id);
+            hooks.on_tree_gone(id);
+          },
+  };
+}
+
+ChildName ProcessHost::Impl::child_name(InstanceId id, const ReplicaId& replica) const {
   const std::string number = std::to_string(raw(id));
-  const ChildName name{fmt::format("{}-{}-{}", replica.app, replica.ordinal, number), token + "-" + number};
+  return {fmt::format("{}-{}-{}", replica.app, replica.ordinal, number), token + "-" + number};
+}
+
+void ProcessHost::Impl::adopt(InstanceId id, const AdoptOrder& order) {
+  MUSTER_CHECK(!instances.contains(id));
+  auto child = std::make_unique<Child>(world, hooks_for(id));
+  child->adopt(order);
+  if (child->pid() != 0) by_pid[child->pid()] = child.get();
+  adopted_tokens.insert(order.token);
+  instances.emplace(id, Instance{std::move(child), order.replica, {}, false});
+}
+
+void ProcessHost::Impl::end_leftovers(const DaemonLife& life) {
+  std::set<std::string> groups;
+  for (const auto& [id, instance] : instances) groups.insert(instance.child->group());
+  for (const std::string& folder : life.cgroups) {
+    const auto known =
+        std::ranges::find_if(world.old_cgroups, [&](const auto& base) { return base->folder() == folder; });
+    if (known != world.old_cgroups.end()) {
+      (*known)->end_others(groups);
+    } else if (!world.cgroups || world.cgroups->folder() != folder) {
+      CgroupBase::take(folder, false)->end_others(groups);
+    }
+  }
+  if (!life.token.empty()) end_tokens(life.token, adopted_tokens);
+}
+
+ProcessPipes ProcessHost::Impl::start(InstanceId id, const ReplicaId& replica, const ProcessOrder& order,
+                                      OutputPipes output) {
+  MUSTER_CHECK(!instances.contains(id));
+  if (!output.out.write || !output.err.write) {
+    auto plain = make_plain_pipes();
+    if (!plain) {
+      fail_start(id, plain.error().message);
+      return {};
+    }
+    output = std::move(plain).value();
+  }
+  auto child = std::make_unique<Child>(world, hooks_for(id));
+  const ChildName name = child_name(id, replica);
   const Status started =
-      child->start(name, order, out->write.get(), err->write.get(), options.end_with_daemon);
+      child->start(name, order, output.out.write.get(), output.err.write.get(), options.end_with_daemon);
   if (!started) {
     fail_start(id, started.error().message);
     return {};
   }
   by_pid[child->pid()] = child.get();
   instances.emplace(id, Instance{std::move(child), replica, {}, false});
-  return {std::move(out->read), std::move(err->read)};
+  return {std::move(output.out.read), std::move(output.err.read)};
 }
 
 void ProcessHost::Impl::retire(std::unique_ptr<Child> child) {
@@ -311,8 +339,37 @@ ProcessHost::ProcessHost(uv_loop_s* loop, ProcessHostOptions options, ProcessHoo
 
 ProcessHost::~ProcessHost() = default;
 
-ProcessPipes ProcessHost::start(InstanceId instance, const ReplicaId& replica, const ProcessOrder& order) {
-  return impl_->start(instance, replica, order);
+ProcessPipes ProcessHost::start(InstanceId instance, const ReplicaId& replica, const ProcessOrder& order,
+                                OutputPipes output) {
+  return impl_->start(instance, replica, order, std::move(output));
+}
+
+void ProcessHost::adopt(InstanceId instance, const AdoptOrder& order) {
+  impl_->adopt(instance, order);
+}
+
+void ProcessHost::end_leftovers(const DaemonLife& life) {
+  impl_->end_leftovers(life);
+}
+
+DaemonLife ProcessHost::life() const {
+  DaemonLife life;
+  life.token = impl_->token;
+  if (impl_->world.cgroups) life.cgroups.push_back(impl_->world.cgroups->folder());
+  for (const auto& base : impl_->world.old_cgroups) life.cgroups.push_back(base->folder());
+  return life;
+}
+
+TreeName ProcessHost::name_of(InstanceId instance, const ReplicaId& replica) const {
+  const ChildName name = impl_->child_name(instance, replica);
+  const auto& base = impl_->world.cgroups;
+  return {.cgroup = base ? base->folder() + "/" + name.group : "", .token = name.token};
+}
+
+std::pair<int, std::uint64_t> ProcessHost::main_process(InstanceId instance) const {
+  const Child* child = impl_->child_of(instance);
+  const auto process = child && child->pid() != 0 ? read_process(child->pid()) : std::nullopt;
+  return process ? std::pair(process->pid, process->start_ticks) : std::pair(0, std::uint64_t{0});
 }
 
 void ProcessHost::signal(InstanceId instance, int signal_number) {
@@ -351,8 +408,8 @@ bool ProcessHost::owns(InstanceId instance, int pid) const {
 std::optional<InstanceId> ProcessHost::instance_of(int pid) const {
   if (pid <= 0) return std::nullopt;
   const ChildWorld& world = impl_->world;
-  const auto group = world.cgroups ? world.cgroups->group_of(pid) : std::nullopt;
-  const ProcessTree* tree = world.tokens ? world.tokens->tree_of(pid) : nullptr;
+  const auto group = world.group_of(pid);
+  const ProcessTree* tree = !group && world.tokens ? world.tokens->tree_of(pid) : nullptr;
   if (!group && !tree) return std::nullopt;
   for (const auto& [id, instance] : impl_->instances) {
     if (instance.gone) continue;

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/fd.h"
@@ -18,7 +19,9 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "supervisor/event.h"
+#include "supervisor/output_pipes.h"
 #include "supervisor/process_order.h"
+#include "supervisor/replica_record.h"
 
 struct uv_loop_s;
 
@@ -52,6 +55,21 @@ struct ProcessHostOptions {
   std::optional<std::string> shim;
 };
 
+// A process that was started by another daemon, or by an earlier image of this one: ReplicaRecord.
+struct AdoptOrder {
+  ReplicaId replica;
+  int pid = 0;  // 0: nobody knows it; what there is of its tree is to be ended
+  std::uint64_t start_ticks = 0;
+  std::string cgroup;  // empty: its tree is known by the token
+  std::string token;
+};
+
+// Where a process that is about to be started can be found again.
+struct TreeName {
+  std::string cgroup;  // empty: by the token
+  std::string token;
+};
+
 struct ProcessHooks {
   std::function<void(InstanceId, int pid)> on_started;  // exec succeeded
   std::function<void(InstanceId, SpawnFailure, std::string sentence)> on_spawn_failed;
@@ -71,9 +89,21 @@ class ProcessHost {
   ProcessHost(const ProcessHost&) = delete;
   ProcessHost& operator=(const ProcessHost&) = delete;
 
-  // Answered by on_started or on_spawn_failed, never inside the call. The pipes are those of stdout and stderr; they
-  // are invalid when there were no descriptors left (on_spawn_failed follows).
-  ProcessPipes start(InstanceId instance, const ReplicaId& replica, const ProcessOrder& order);
+  // Answered by on_started or on_spawn_failed, never inside the call. The pipes are those of stdout and stderr: `output`,
+  // or plain ones where there are none; they are invalid when there were no descriptors left (on_spawn_failed follows).
+  ProcessPipes start(InstanceId instance, const ReplicaId& replica, const ProcessOrder& order,
+                     OutputPipes output = {});
+
+  // Watches what was there before as if it had been started here. When it is no longer what it was, that is answered
+  // by on_exited (with a status if the kernel remembers it: PIDFD_GET_INFO, Linux 6.15) and on_tree_gone.
+  void adopt(InstanceId instance, const AdoptOrder& order);
+  // After all adopt(): SIGKILL to everything else that the daemon of that life left.
+  void end_leftovers(const DaemonLife& life);
+  // Where everything of this host's can be found; its `boot_id` is empty.
+  [[nodiscard]] DaemonLife life() const;
+  [[nodiscard]] TreeName name_of(InstanceId instance, const ReplicaId& replica) const;
+  // The main process while it is there: its number and proc(5) starttime; {0, 0} otherwise.
+  [[nodiscard]] std::pair<int, std::uint64_t> main_process(InstanceId instance) const;
 
   // pidfd_send_signal(2) to the main process; nothing when it is reaped or unknown.
   void signal(InstanceId instance, int signal_number);

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 
@@ -28,8 +29,7 @@ void remove_all(const std::string& path) {
 }  // namespace
 
 ReplicaSockets::~ReplicaSockets() {
-  for (const auto& [instance, folder] : folders_) remove_all(folder);
-  if (made_) ::rmdir(folder_.c_str());
+  if (made_) ::rmdir(folder_.c_str());  // what is in it is of processes that outlive us
 }
 
 Status ReplicaSockets::make_run_folder() {
@@ -40,8 +40,12 @@ Status ReplicaSockets::make_run_folder() {
   if (!S_ISDIR(info.st_mode) || info.st_uid != ::geteuid() || (info.st_mode & 022U) != 0)
     return Error{.message = fmt::format("{} must be a folder that only muster's user can write to", folder_)};
   std::error_code problem;
-  for (const fs::directory_entry& left : fs::directory_iterator(folder_, problem))
-    remove_all(left.path().string());
+  for (const fs::directory_entry& left : fs::directory_iterator(folder_, problem)) {
+    const std::string path = left.path().string();
+    const bool of_output = left.path().filename() == "output";  // those of OutputFifos
+    if (!of_output && std::ranges::none_of(folders_, [&](const auto& kept) { return kept.second == path; }))
+      remove_all(path);
+  }
   made_ = true;
   return Unit{};
 }
@@ -63,6 +67,10 @@ Result<std::string> ReplicaSockets::open(InstanceId instance, const ReplicaId& r
     return system_error("hand over the folder " + folder, error);
   }
   return path;
+}
+
+void ReplicaSockets::keep(InstanceId instance, const std::string& path) {
+  folders_[instance] = path.substr(0, path.rfind('/'));
 }
 
 void ReplicaSockets::close(InstanceId instance) {

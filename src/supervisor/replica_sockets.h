@@ -14,8 +14,8 @@ namespace muster::supervisor {
 
 class ReplicaSockets {
  public:
-  // `folder` belongs to this daemon alone, and is made when it is needed first; what an earlier daemon left in it is
-  // removed then.
+  // `folder` belongs to this daemon alone, and is made when it is needed first; what an earlier daemon left in it, and
+  // nobody keeps, is removed then.
   explicit ReplicaSockets(std::string folder) : folder_(std::move(folder)) {}
   ~ReplicaSockets();
   ReplicaSockets(const ReplicaSockets&) = delete;
@@ -23,6 +23,8 @@ class ReplicaSockets {
 
   // Makes the folder of one process, for this user; the result is the path at which it is to listen. Nothing is there.
   Result<std::string> open(InstanceId instance, const ReplicaId& replica, uid_t uid, gid_t gid);
+  // The socket of a process that another daemon has started. Before any open().
+  void keep(InstanceId instance, const std::string& path);
   // Removes the folder with whatever the process left in it.
   void close(InstanceId instance);
 

@@ -1,10 +1,13 @@
 #include "supervisor/sd_notify.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +20,7 @@ namespace muster::supervisor {
 namespace {
 
 constexpr std::size_t status_bytes_max = 512;
+constexpr std::size_t fds_max = 4;  // in one message
 
 // NOLINTBEGIN(concurrency-mt-unsafe): called at the start, before there are threads
 std::string take_variable(const char* name) {
@@ -66,7 +70,7 @@ SdNotify SdNotify::from_environment() {
 }
 
 // Addressed anew each time: the manager may have made its socket again since (systemctl daemon-reexec).
-void SdNotify::send(const std::string& message) {
+void SdNotify::send(const std::string& message, std::initializer_list<int> fds) {
   if (!socket_) return;
   sockaddr_un to{};
   to.sun_family = AF_UNIX;
@@ -77,8 +81,57 @@ void SdNotify::send(const std::string& message) {
   } else {
     ++size;
   }
-  static_cast<void>(sendto(socket_.get(), message.data(), message.size(), MSG_NOSIGNAL | MSG_DONTWAIT,
-                           reinterpret_cast<const sockaddr*>(&to), static_cast<socklen_t>(size)));
+  iovec text{const_cast<char*>(message.data()), message.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(fds_max * sizeof(int))> control{};
+  msghdr datagram{};
+  datagram.msg_name = &to;
+  datagram.msg_namelen = static_cast<socklen_t>(size);
+  datagram.msg_iov = &text;
+  datagram.msg_iovlen = 1;
+  if (fds.size() > 0 && fds.size() <= fds_max) {
+    const std::size_t bytes = fds.size() * sizeof(int);
+    datagram.msg_control = control.data();
+    datagram.msg_controllen = CMSG_SPACE(bytes);
+    cmsghdr* header = CMSG_FIRSTHDR(&datagram);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(bytes);
+    std::memcpy(CMSG_DATA(header), fds.begin(), bytes);
+  }
+  static_cast<void>(sendmsg(socket_.get(), &datagram, MSG_NOSIGNAL | MSG_DONTWAIT));
+}
+
+void SdNotify::store(const std::string& name, std::initializer_list<int> fds) {
+  send("FDSTORE=1\nFDPOLL=0\nFDNAME=" + name, fds);
+}
+
+void SdNotify::unstore(const std::string& name) {
+  send("FDSTOREREMOVE=1\nFDNAME=" + name);
+}
+
+// A pipe whose one end only the store can hold: it has closed when there is none. BARRIER=1 closes its own descriptor
+// once the manager has taken everything before it.
+bool SdNotify::has_store(Millis at_most) {
+  if (!socket_) return false;
+  std::array<int, 2> stored{-1, -1};
+  std::array<int, 2> barrier{-1, -1};
+  if (pipe2(stored.data(), O_CLOEXEC) != 0) return false;
+  const Fd stored_end(stored[0]);
+  Fd stored_sent(stored[1]);
+  if (pipe2(barrier.data(), O_CLOEXEC) != 0) return false;
+  const Fd barrier_end(barrier[0]);
+  Fd barrier_sent(barrier[1]);
+  constexpr char name[] = "muster-question";
+  store(name, {stored_sent.get()});
+  stored_sent.reset();
+  send("BARRIER=1", {barrier_sent.get()});
+  barrier_sent.reset();
+  pollfd answer{barrier_end.get(), 0, 0};
+  if (poll(&answer, 1, static_cast<int>(at_most.count())) != 1) return false;
+  pollfd held{stored_end.get(), 0, 0};
+  const bool has = poll(&held, 1, 0) == 0;
+  unstore(name);
+  return has;
 }
 
 void SdNotify::ready(std::string_view status) {

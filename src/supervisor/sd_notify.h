@@ -1,6 +1,7 @@
 // To the service manager: sd_notify(3) without libsystemd. One datagram per message to $NOTIFY_SOCKET.
 #pragma once
 
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,8 +30,15 @@ class SdNotify {
   void watchdog();
   void extend_timeout(Millis by);  // EXTEND_TIMEOUT_USEC
 
+  // The manager holds them under that name until unstore(), and passes them to the next start (FDSTORE, FDPOLL=0: also
+  // when their other ends have closed).
+  void store(const std::string& name, std::initializer_list<int> fds);
+  void unstore(const std::string& name);
+  // Whether it does that at all (FileDescriptorStoreMax of the unit): asked, and waited for, `at_most`.
+  bool has_store(Millis at_most);
+
  private:
-  void send(const std::string& message);
+  void send(const std::string& message, std::initializer_list<int> fds = {});
   Fd socket_;
   std::string address_;  // as in the variable
   std::optional<Millis> watchdog_every_;

@@ -254,15 +254,18 @@ Result<Spawned> spawn_shim(ShimOrder order, const std::string& cgroup_folder) {
   return spawn_once(order, -1, false);
 }
 
-void use_small_shim(const std::string& path) {
-  small_shim().reset();
-  if (path.empty()) return;
+Fd open_trusted_program(const std::string& path) {
+  if (path.empty()) return {};
   Fd program(open(path.c_str(), O_PATH | O_CLOEXEC));
   struct stat file {};
-  if (!program || fstat(program.get(), &file) != 0) return;
+  if (!program || fstat(program.get(), &file) != 0) return {};
   const bool ours = file.st_uid == 0 || file.st_uid == geteuid();
   const bool writable = (file.st_mode & (S_IWGRP | S_IWOTH)) != 0;
-  if (S_ISREG(file.st_mode) && ours && !writable) small_shim() = std::move(program);
+  return S_ISREG(file.st_mode) && ours && !writable ? std::move(program) : Fd();
+}
+
+void use_small_shim(const std::string& path) {
+  small_shim() = open_trusted_program(path);
 }
 
 std::string small_shim_path() {

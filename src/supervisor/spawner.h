@@ -26,6 +26,9 @@ std::string small_shim_path();
 // cgroup2 group, or empty. The call returns when the shim runs; an error is a shortage on our side.
 Result<Spawned> spawn_shim(ShimOrder order, const std::string& cgroup_folder);
 
+// For execution by /proc/self/fd/N; none when it is not owned by root or by us, or writable for others.
+Fd open_trusted_program(const std::string& path);
+
 // For tests. The program that takes the part of the shim; by default this one.
 void set_shim_path(std::string path);
 // For tests. Use clone(2) and pidfd_open(2) as if the kernel had no clone3(2).

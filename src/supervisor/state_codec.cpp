@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <boost/crc.hpp>
 #include <boost/json.hpp>
 #include <charconv>
 #include <limits>
@@ -11,6 +10,7 @@
 #include "base/limits.h"
 #include "supervisor/job_codec.h"
 #include "supervisor/revision_codec.h"
+#include "supervisor/sealed_text.h"
 
 namespace muster::supervisor {
 namespace {
@@ -19,14 +19,10 @@ namespace json = boost::json;
 
 constexpr std::int64_t since_ms_max = 9'000'000'000'000;  // the year 2255
 
-constexpr std::string_view magic = R"({"muster_state":)";
-
-std::string header_of(std::string_view body) {
-  boost::crc_32_type crc;
-  crc.process_bytes(body.data(), body.size());
-  return fmt::format(R"({}{},"crc32":"{:08x}","bytes":{}}})", magic, state_version, crc.checksum(),
-                     body.size());
-}
+constexpr Seal state_seal{.kind = "muster_state",
+                          .what = "a state of muster",
+                          .version = state_version,
+                          .bytes_max = limits::state_file_bytes_max};
 
 json::array ordinals_to_json(const std::set<int>& ordinals) {
   return json::array(ordinals.begin(), ordinals.end());
@@ -54,6 +50,18 @@ json::array history_to_json(const std::vector<PastRevision>& history, std::size_
   return kept;
 }
 
+json::object slots_to_json(const std::map<int, PersistentSlot>& slots) {
+  json::object made;
+  for (const auto& [ordinal, slot] : slots) {
+    json::object memo{{"starts", slot.starts}};
+    if (slot.last_exit) memo["last_exit"] = exit_to_json(*slot.last_exit);
+    if (slot.completed) memo["completed"] = slot.reason;
+    if (slot.failed) memo["failed"] = slot.reason;
+    made[std::to_string(ordinal)] = std::move(memo);
+  }
+  return made;
+}
+
 json::object app_to_json(const PersistentApp& app, std::size_t bytes_max) {
   json::object failures;
   for (const auto& [ordinal, count] : app.failures) failures[std::to_string(ordinal)] = count;
@@ -70,6 +78,8 @@ json::object app_to_json(const PersistentApp& app, std::size_t bytes_max) {
   object["failures"] = std::move(failures);
   object["file_revision"] = app.file_revision;
   object["undone"] = app.undone;
+  object["gate_open"] = app.gate_open;
+  object["slots"] = slots_to_json(app.slots);
   object["history"] = history_to_json(app.history, bytes_max);
   return object;
 }
@@ -100,6 +110,10 @@ class AppReader {
           static_cast<std::uint32_t>(number("file_revision", 1, std::numeric_limits<std::uint32_t>::max()));
       app.undone = boolean("undone");
       app.history = history();
+    }
+    if (object_ && object_->contains("slots")) {  // not in files before 0.3
+      app.gate_open = boolean("gate_open");
+      app.slots = slots();
     }
     return app;
   }
@@ -199,11 +213,13 @@ class AppReader {
       found.insert(static_cast<int>(as_number(key, &entry, 0, limits::replicas_max)));
     return found;
   }
-  std::map<int, int> failures() {
-    std::map<int, int> found;
-    const json::value* value = member("failures");
+  // The members of an object whose keys are ordinals.
+  template <typename Value, typename Read>
+  std::map<int, Value> by_ordinal(std::string_view member_key, Read read) {
+    std::map<int, Value> found;
+    const json::value* value = member(member_key);
     const json::object* object = value ? value->if_object() : nullptr;
-    if (value && !object) wrong("failures", "is not an object");
+    if (value && !object) wrong(member_key, "is not an object");
     if (!object) return found;
     for (const auto& entry : *object) {
       const std::string_view key{entry.key().data(), entry.key().size()};
@@ -211,11 +227,40 @@ class AppReader {
       const bool whole =
           std::from_chars(key.data(), key.data() + key.size(), ordinal).ptr == key.data() + key.size();
       if (!whole || ordinal < 0 || ordinal > limits::replicas_max)
-        wrong("failures", "has a key that is no ordinal");
-      found[ordinal] =
-          static_cast<int>(as_number("failures", &entry.value(), 0, std::numeric_limits<int>::max()));
+        wrong(member_key, "has a key that is no ordinal");
+      found[ordinal] = read(entry.value());
     }
     return found;
+  }
+  std::map<int, int> failures() {
+    return by_ordinal<int>("failures", [&](const json::value& value) {
+      return static_cast<int>(as_number("failures", &value, 0, std::numeric_limits<int>::max()));
+    });
+  }
+  std::map<int, PersistentSlot> slots() {
+    return by_ordinal<PersistentSlot>("slots", [&](const json::value& value) { return slot_of(value); });
+  }
+  PersistentSlot slot_of(const json::value& value) {
+    PersistentSlot slot;
+    const json::object* object = value.if_object();
+    const json::value* starts = object ? object->if_contains("starts") : nullptr;
+    if (!starts) wrong("slots", "has an entry that is no slot");
+    if (!starts) return slot;
+    slot.starts = static_cast<int>(as_number("slots", starts, 0, std::numeric_limits<int>::max()));
+    if (const json::value* last = object->if_contains("last_exit")) {
+      auto exit = exit_from_json(*last);
+      if (!exit) wrong("slots", "has a last exit in which " + exit.error().message);
+      if (exit) slot.last_exit = std::move(exit.value());
+    }
+    slot.completed = ended("completed", *object, slot.reason);
+    slot.failed = ended("failed", *object, slot.reason);
+    return slot;
+  }
+  bool ended(std::string_view how, const json::object& slot, std::string& reason) {
+    const json::value* why = slot.if_contains(how);
+    if (why && !why->is_string()) wrong("slots", fmt::format("has a '{}' that is no text", how));
+    if (why && why->is_string()) reason = std::string(why->get_string());
+    return why && why->is_string();
   }
 
   std::string_view name_;
@@ -225,16 +270,6 @@ class AppReader {
 
 Error damaged(std::string what) {
   return {std::move(what), ExitCode::failed, 0};
-}
-
-// What the first line says its version is; none when it is no header of ours.
-std::optional<int> version_of(std::string_view header) {
-  if (!header.starts_with(magic)) return std::nullopt;
-  header.remove_prefix(magic.size());
-  int version = 0;
-  const auto [end, error] = std::from_chars(header.data(), header.data() + header.size(), version);
-  if (error != std::errc{} || end == header.data() + header.size() || *end != ',') return std::nullopt;
-  return version;
 }
 
 Result<PersistentState> read_body(std::string_view body) {
@@ -274,23 +309,13 @@ std::string encode_state(const PersistentState& state) {
   json::object jobs;
   for (const auto& [name, job] : state.jobs) jobs[name] = job_to_json(job);
   root["jobs"] = std::move(jobs);
-  const std::string body = json::serialize(root) + "\n";
-  return header_of(body) + "\n" + body;
+  return seal(state_seal, json::serialize(root) + "\n");
 }
 
 Result<PersistentState> decode_state(std::string_view text) {
-  if (text.size() > limits::state_file_bytes_max) return damaged("is damaged: it is too large");
-  const std::size_t end = text.find('\n');
-  if (end == std::string_view::npos) return damaged(text.empty() ? "is empty" : "is damaged: it is cut off");
-  const std::string_view header = text.substr(0, end);
-  const std::string_view body = text.substr(end + 1);
-  const auto version = version_of(header);
-  if (!version) return damaged("is damaged: it does not begin as a state of muster");
-  if (*version > state_version)
-    return damaged(fmt::format("was written by a newer muster (version {}; this one knows {})", *version,
-                               state_version));
-  if (header != header_of(body)) return damaged("is damaged: the checksum does not match");
-  return read_body(body);
+  const auto body = unseal(state_seal, text);
+  if (!body) return body.error();
+  return read_body(body.value());
 }
 
 }  // namespace muster::supervisor

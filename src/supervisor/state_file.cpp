@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "base/check.h"
 #include "base/fd.h"
@@ -147,6 +148,7 @@ struct StateSaver::Impl : std::enable_shared_from_this<StateSaver::Impl> {
 
   void start();
   void finished(const Status& status);
+  void tell_waiters(std::uint64_t number);
   void report(const Status& status);
 
   uv_loop_s* loop = nullptr;
@@ -157,6 +159,7 @@ struct StateSaver::Impl : std::enable_shared_from_this<StateSaver::Impl> {
   std::string newest;
   std::uint64_t newest_number = 0;
   std::uint64_t started_number = 0;
+  std::vector<std::pair<std::uint64_t, std::function<void()>>> waiters;  // for the text of that number
   bool busy = false;
   bool failing = false;
   bool ended = false;
@@ -205,10 +208,22 @@ void StateSaver::Impl::report(const Status& status) {
   if (on_error) on_error(failing ? "the state cannot be saved: " + status.error().message : "");
 }
 
+void StateSaver::Impl::tell_waiters(std::uint64_t number) {
+  std::vector<std::function<void()>> due;
+  std::erase_if(waiters, [&](auto& waiter) {
+    if (waiter.first > number) return false;
+    due.push_back(std::move(waiter.second));
+    return true;
+  });
+  for (const auto& done : due) done();
+}
+
 void StateSaver::Impl::finished(const Status& status) {
   busy = false;
   if (ended) return;
   report(status);
+  tell_waiters(started_number);
+  if (!waiters.empty()) return start();
   uv_timer_start(
       timer,
       [](uv_timer_t* due) {
@@ -240,9 +255,19 @@ void StateSaver::save(PersistentState state) {
   if (!impl_->busy && !uv_is_active(reinterpret_cast<uv_handle_t*>(impl_->timer))) impl_->start();
 }
 
+void StateSaver::when_written(std::function<void()> done) {
+  const bool outstanding = impl_->busy || impl_->started_number < impl_->newest_number;
+  if (!outstanding) return done();
+  impl_->waiters.emplace_back(impl_->newest_number, std::move(done));
+  if (impl_->busy) return;
+  uv_timer_stop(impl_->timer);
+  impl_->start();
+}
+
 Status StateSaver::flush() {
   Status status = Impl::write(*impl_->disk, impl_->path, impl_->newest, impl_->newest_number);
   impl_->report(status);
+  impl_->tell_waiters(impl_->newest_number);
   return status;
 }
 

@@ -65,6 +65,26 @@ void end_leftovers_by_token() {
   }
 }
 
+void end_tokens(const std::string& giver, const std::set<std::string>& kept) {
+  const std::vector<int> ours = with_ancestors(getpid());
+  const std::string prefix = giver + "-";
+  const auto is_of = [&](const ProcStat& process) {
+    const Result<std::string> environ = read_environ(process.pid);
+    if (!environ) return false;
+    const auto tokens = environ_items(environ.value(), instance_variable);
+    return std::ranges::any_of(tokens,
+                               [&](std::string_view token) {
+                                 return token.starts_with(prefix) && !kept.contains(std::string(token));
+                               }) &&
+           std::ranges::none_of(tokens,
+                                [&](std::string_view token) { return kept.contains(std::string(token)); });
+  };
+  for (const ProcStat& process : read_processes().value_or(std::vector<ProcStat>())) {
+    if (!process.ended() && std::ranges::find(ours, process.pid) == ours.end() && is_of(process))
+      static_cast<void>(signal_process(process, SIGKILL));
+  }
+}
+
 class TokenTree final : public ProcessTree {
  public:
   TokenTree(TokenScanner& scanner, std::string token, std::function<void()> on_empty)
@@ -79,6 +99,11 @@ class TokenTree final : public ProcessTree {
     mark_.main_pid = pid;
     // Not reaped yet, so it is there.
     if (const auto process = read_process(pid)) mark_.main_start_ticks = process->start_ticks;
+  }
+
+  void adopted(int pid, std::uint64_t start_ticks) {
+    mark_.main_pid = pid;
+    mark_.main_start_ticks = start_ticks;
   }
 
   void kill() override {
@@ -141,6 +166,16 @@ TokenScanner::TokenScanner(uv_loop_t* loop) : loop_(loop), timer_(loop, [this] {
 std::unique_ptr<ProcessTree> TokenScanner::make_tree(const std::string& token,
                                                      std::function<void()> on_empty) {
   auto tree = std::make_unique<TokenTree>(*this, token, std::move(on_empty));
+  trees_.push_back(tree.get());
+  return tree;
+}
+
+std::unique_ptr<ProcessTree> TokenScanner::adopt_tree(const std::string& token, int pid,
+                                                      std::uint64_t start_ticks,
+                                                      std::function<void()> on_empty) {
+  world_.host_start_ticks = 0;  // its processes are older than we are
+  auto tree = std::make_unique<TokenTree>(*this, token, std::move(on_empty));
+  tree->adopted(pid, start_ticks);
   trees_.push_back(tree.get());
   return tree;
 }

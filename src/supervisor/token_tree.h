@@ -20,6 +20,9 @@ class TokenTree;
 // most. To be called before anything is started.
 void end_leftovers_by_token();
 
+// SIGKILL to what carries a token of that giver and none of `kept`. Once: what forks meanwhile is not seen.
+void end_tokens(const std::string& giver, const std::set<std::string>& kept);
+
 class TokenScanner {
  public:
   explicit TokenScanner(uv_loop_t* loop);
@@ -27,6 +30,9 @@ class TokenScanner {
   TokenScanner& operator=(const TokenScanner&) = delete;
 
   std::unique_ptr<ProcessTree> make_tree(const std::string& token, std::function<void()> on_empty);
+  // Of a main process that was there before us.
+  std::unique_ptr<ProcessTree> adopt_tree(const std::string& token, int pid, std::uint64_t start_ticks,
+                                          std::function<void()> on_empty);
   // Whose process it is; null for nobody's. One walk, however many trees there are.
   [[nodiscard]] const ProcessTree* tree_of(int pid) const;
 

@@ -40,6 +40,7 @@
 #include "spec/spec.h"
 #include "supervisor/autoscale.h"
 #include "supervisor/event.h"
+#include "supervisor/living.h"
 
 namespace muster::supervisor {
 
@@ -124,6 +125,7 @@ struct Tenant {
   bool idle = false;
   bool routed = false;             // in the newest snapshot
   std::optional<Answers> counted;  // as last heard in a rollout
+  ReplicaMark marked;              // as last written down
   SnapshotVersion left_in{0};      // the first snapshot without it; 0 = it never was in one
 
   [[nodiscard]] bool is_leaving() const { return leaving != Leaving::no; }

@@ -121,7 +121,7 @@ def trees_end_whole() -> None:
         web = set(stack.pids("web").values())
 
         def tree() -> set[int]:
-            found = procs.descendants(os.getpid()) - web - {daemon.pid}
+            found = procs.descendants(os.getpid()) - web - {daemon.pid} - procs.keepers(os.getpid())
             return found if len(found) >= 5 else set()
 
         first = wait_for("the tree has grown: shells, sleeps, a replica and its stray", tree)
@@ -145,7 +145,8 @@ def trees_end_whole() -> None:
 def a_killed_daemon_leaves_nothing() -> None:
     """kill -9 of muster: the replicas go with it, and the next daemon starts on the same ports and volumes."""
     with Stack() as stack:
-        stack.write('[app.db]\nrun = "<REPLICA> {port}"\nreplicas = 3\nport = <N0>\nvolume = "data"\n')
+        stack.write('[app.db]\nrun = "<REPLICA> {port}"\nreplicas = 3\nport = <N0>\nvolume = "data"\n'
+                    f'[daemon]\nthreads = 1\non_crash = "stop"\nport_range = "{stack.ports.auto_range()}"\n')
         daemon = stack.daemon()
         stack.ready()
         pids = stack.pids()

@@ -179,7 +179,9 @@ class Drawer {
   void daemon_again() {
     if (restarts_ == 0) return;
     --restarts_;
-    RestartDaemon again{.in_order = random_.percent(60)};
+    RestartDaemon again{.in_order = random_.percent(40)};
+    again.crash = !again.in_order && random_.percent(60);
+    if (again.crash && random_.percent(60)) again.away = random_.millis(0, 5000);
     if (random_.percent(20)) {
       stack_.edit();
       again.file = stack_.current();

@@ -143,14 +143,19 @@ survives_a_hang() {
   check "after the watchdog no old replica is left" gone "${old[@]}"
 }
 
+# The output of web/0, web/1 and db/0, two descriptors each.
+stores_six() { [[ $(property NFileDescriptorStore) == 6 ]]; }
 survives_a_kill() {
   local before old
+  check "the manager holds the output of all replicas" within 20 stores_six
   before=$(main_pid)
   mapfile -t old < <(replicas)
   check "there are replicas and their strays before the kill" [ "${#old[@]}" -ge 5 ]
   kill -KILL "$before"
   check "a killed daemon is restarted" within 20 eval '[[ $(main_pid) != 0 && $(main_pid) != $before ]]'
   check "after the kill both replicas answer" within 20 all_answer two
+  check "after the kill the manager holds the output of the new replicas alone" within 20 stores_six
+  check "no keeper runs beside the manager's store" [ -z "$(pgrep_in 'output-keeper')" ]
   check "after the kill no old replica and no stray is left" gone "${old[@]}"
 }
 

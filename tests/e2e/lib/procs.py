@@ -1,4 +1,5 @@
 """What /proc says: processes, listening sockets. And the scenario as the parent of all that its daemon leaves behind."""
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -73,6 +74,16 @@ def descendants(root: int) -> set[int]:
                 found.add(child)
                 stack.append(child)
     return {pid for pid in found if alive(pid)}
+
+
+def keepers(root: int) -> set[int]:
+    """The daemons' processes that hold the replicas' output."""
+    found = set()
+    for pid in descendants(root):
+        with contextlib.suppress(FileNotFoundError):  # ended meanwhile
+            if status(pid)["Name"] == "muster-keeper":
+                found.add(pid)
+    return found
 
 
 def describe(pids: set[int]) -> str:

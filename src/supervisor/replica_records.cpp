@@ -1,0 +1,191 @@
+#include "supervisor/replica_records.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <memory>
+
+#include "base/fd.h"
+#include "base/limits.h"
+#include "fmt/core.h"
+#include "supervisor/folders.h"
+#include "supervisor/proc_scan.h"
+
+namespace muster::supervisor {
+namespace {
+
+constexpr char life_name[] = "daemon";
+constexpr char mark_suffix[] = ".mark";
+constexpr mode_t folder_mode = 0700;
+
+Status write_whole(const std::string& path, std::string_view text) {
+  const Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file) return system_error("open " + path, errno);
+  while (!text.empty()) {
+    const ssize_t written = write(file.get(), text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return system_error("write " + path, written == 0 ? EIO : errno);
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return Unit{};
+}
+
+Status replace_file(const std::string& path, std::string_view text) {
+  const std::string temporary = path + ".tmp";
+  if (Status written = write_whole(temporary, text); !written) {
+    unlink(temporary.c_str());
+    return written;
+  }
+  if (rename(temporary.c_str(), path.c_str()) != 0) return system_error("rename " + temporary, errno);
+  return Unit{};
+}
+
+// Over the same bytes in one go, so that a reader finds the old line or the new one.
+Status overwrite(const std::string& path, std::string_view line) {
+  const Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file) return system_error("open " + path, errno);
+  const ssize_t written = pwrite(file.get(), line.data(), line.size(), 0);
+  if (written != static_cast<ssize_t>(line.size()))
+    return system_error("write " + path, written < 0 ? errno : ENOSPC);
+  return Unit{};
+}
+
+std::vector<std::string> names_in(const std::string& folder) {
+  std::vector<std::string> names;
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir(folder.c_str()), closedir);
+  if (!dir) return names;
+  while (const dirent* entry = readdir(dir.get())) {
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::optional<InstanceId> instance_of(std::string_view name) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+  if (error != std::errc{} || end != name.data() + name.size() || number == 0) return std::nullopt;
+  return InstanceId{number};
+}
+
+}  // namespace
+
+std::string current_boot_id() {
+  auto text = read_small_file("/proc/sys/kernel/random/boot_id", 64);
+  if (!text) return "";
+  std::string id = std::move(text.value());
+  id.erase(id.find_last_not_of('\n') + 1);
+  return id;
+}
+
+ReplicaRecords::ReplicaRecords(std::string folder, std::string boot_id,
+                               std::function<void(const std::string&)> on_error)
+    : folder_(std::move(folder)), boot_id_(std::move(boot_id)), on_error_(std::move(on_error)) {}
+
+std::string ReplicaRecords::path_of(InstanceId instance) const {
+  return fmt::format("{}/{}", folder_, raw(instance));
+}
+
+void ReplicaRecords::read_one(const std::string& name, InstanceId instance, Found& found) {
+  const std::string path = folder_ + "/" + name;
+  const auto text = read_small_file(path, limits::state_file_bytes_max);
+  auto record = text ? decode_record(text.value()) : Result<ReplicaRecord>(text.error());
+  if (record && record.value().boot_id == boot_id_ && record.value().process.instance == instance) {
+    const auto line = read_small_file(path + mark_suffix, mark_line_bytes);
+    // Without a mark it was never seen to run: whatever it has become is ended.
+    if (line) static_cast<void>(decode_mark(line.value(), record.value()));
+    found.records.push_back(std::move(record.value()));
+    return;
+  }
+  if (!record)
+    found.warnings.push_back(fmt::format("{} {}: what it is of is ended", path, record.error().message));
+  remove(instance);
+}
+
+ReplicaRecords::Found ReplicaRecords::find() {
+  Found found;
+  const auto text = read_small_file(folder_ + "/" + life_name, limits::state_file_bytes_max);
+  if (text) {
+    auto life = decode_life(text.value());
+    if (!life) found.warnings.push_back(fmt::format("{}/{} {}", folder_, life_name, life.error().message));
+    if (life && !boot_id_.empty() && life.value().boot_id == boot_id_) found.life = std::move(life.value());
+  }
+  for (const std::string& name : names_in(folder_)) {
+    const auto instance = instance_of(name);
+    if (instance) {
+      found.next = std::max(found.next, InstanceId{raw(*instance) + 1});
+      if (found.life) {
+        read_one(name, *instance, found);
+      } else {
+        remove(*instance);
+      }
+    } else if (name.ends_with(".tmp")) {
+      unlink((folder_ + "/" + name).c_str());
+    }
+  }
+  return found;
+}
+
+Status ReplicaRecords::begin(const DaemonLife& life) {
+  if (Status made = make_folders(folder_, folder_mode); !made) return made;
+  return replace_file(folder_ + "/" + life_name, encode_life(life));
+}
+
+void ReplicaRecords::end() {
+  unlink((folder_ + "/" + life_name).c_str());
+}
+
+void ReplicaRecords::report(const Status& status) {
+  if (status.ok() != failing_) return;
+  failing_ = !status.ok();
+  on_error_(failing_ ? "the records of the replicas cannot be written: " + status.error().message : "");
+}
+
+void ReplicaRecords::add(const ReplicaRecord& record) {
+  report(replace_file(path_of(record.process.instance), encode_record(record)));
+  keep(record);
+}
+
+void ReplicaRecords::keep(const ReplicaRecord& record) {
+  ReplicaRecord& mine = marks_[record.process.instance];
+  mine.process.instance = record.process.instance;
+  mine.process.pid = record.process.pid;
+  mine.process.started = record.process.started;
+  mine.process.mark = record.process.mark;
+  mine.start_ticks = record.start_ticks;
+}
+
+void ReplicaRecords::write_mark(const ReplicaRecord& record) {
+  report(overwrite(path_of(record.process.instance) + mark_suffix, encode_mark(record)));
+}
+
+void ReplicaRecords::began(InstanceId instance, int pid, std::uint64_t start_ticks, WallTime at) {
+  const auto known = marks_.find(instance);
+  if (known == marks_.end()) return;
+  known->second.process.pid = pid;
+  known->second.process.started = at;
+  known->second.start_ticks = start_ticks;
+  write_mark(known->second);
+}
+
+void ReplicaRecords::mark(InstanceId instance, const ReplicaMark& mark) {
+  const auto known = marks_.find(instance);
+  if (known == marks_.end()) return;
+  known->second.process.mark = mark;
+  if (known->second.process.pid != 0) write_mark(known->second);
+}
+
+void ReplicaRecords::remove(InstanceId instance) {
+  const std::string path = path_of(instance);
+  marks_.erase(instance);
+  // The mark goes first: a record without one is of a process that may be ended.
+  unlink((path + mark_suffix).c_str());
+  unlink(path.c_str());
+}
+
+}  // namespace muster::supervisor

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""The daemon dies, at any moment; what it looks after does not notice, and the next one goes on with it."""
+import contextlib
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+from lib import procs
+from lib.expect import check, contains, equal, wait_for
+from lib.http import get
+from lib.scenario import main, scenario
+from lib.stack import Stack
+
+SPEC = """
+[app.web]
+run      = "<REPLICA> {port}"
+replicas = 3
+listen   = "127.0.0.1:<L0>"
+health   = { http = "/healthz", every = "200ms" }
+
+[app.db]
+run      = "python3 <APPS>/tenant.py {volume} <DIR>/clashes"
+replicas = 2
+volume   = "data"
+
+[app.once]
+run     = "sh -c 'echo >> <DIR>/once'"
+restart = "never"
+"""
+
+
+def crash(stack: Stack) -> None:
+    daemon = stack.daemon_process
+    assert daemon is not None
+    daemon.kill()
+    daemon.wait()
+
+
+def replicas_of(stack: Stack) -> set[int]:
+    """Living processes of the stack's apps, whoever their parent is."""
+    return {pid for pid in procs.descendants(os.getpid()) if str(stack.folder) in procs.command(pid) or "e2e_replica" in procs.command(pid)}
+
+
+def no_clashes(stack: Stack) -> None:
+    clashes = stack.folder / "clashes"
+    check(not clashes.exists(), f"two tenants: {clashes.read_text(encoding='utf-8') if clashes.exists() else ''}")
+
+
+@scenario
+def a_new_daemon_takes_over() -> None:
+    """The same processes, ports and holds; one that has died meanwhile is restarted, a stranger is left alone."""
+    with Stack() as stack:
+        stack.write(SPEC)
+        stack.daemon()
+        stack.ready("web", "db")
+        stack.in_state("once", "completed")
+        stack.run("scale", "web=2")
+        stack.run("drain", "web/1")
+        before = stack.pids()
+        rows = {row["id"]: row for row in stack.replicas("web")}
+        crash(stack)
+        check(all(procs.alive(pid) for pid in before.values()), "the replicas live on without the daemon")
+        stack.daemon()
+        equal(stack.pids(), before, "the processes")
+        equal({row["id"]: (row["address"], row["since"], row["restarts"], row["revision"]) for row in stack.replicas("web") if row["id"] == "web/0"},
+              {"web/0": (rows["web/0"]["address"], rows["web/0"]["since"], 0, 1)}, "their rows")
+        equal(stack.one("web/1")["state"], "draining", "the drain that was asked for")
+        contains(stack.app("web")["hold"], "scaled to 2 by hand", "the hold")
+        equal(stack.app("once")["state"], "completed", "what has ended for good")
+        equal(get(stack.ports.listen(0), "/").replica, "web/0", "who answers")
+        # one dies while there is no daemon; its number is given to somebody else as far as the record can tell
+        crash(stack)
+        os.kill(before["db/1"], signal.SIGKILL)
+        wait_for("db/1 is gone", lambda: not procs.alive(before["db/1"]))
+        record = next(path for path in (stack.folder / ".muster/replicas").glob("*.mark") if f'"pid":{before["db/0"]},' in path.read_text())
+        stranger = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        try:
+            mark = json.loads(record.read_text())
+            aside = {"pid": stranger.pid, **{key: value for key, value in mark.items() if key != "pid"}}
+            os.kill(before["db/0"], signal.SIGKILL)
+            record.write_text(json.dumps(aside, separators=(",", ":")).ljust(255) + "\n")
+            stack.daemon()
+            stack.until("db", lambda app: app["ready"] == 2, "has two again")
+            after = stack.pids()
+            check(after["db/0"] not in (before["db/0"], stranger.pid) and after["db/1"] != before["db/1"], f"db was started anew: {after}")
+            equal({key: pid for key, pid in after.items() if key.startswith("web")}, {key: pid for key, pid in before.items() if key.startswith("web")}, "web")
+            check(procs.alive(stranger.pid), "whoever has the number now was killed")
+        finally:
+            stranger.kill()
+            stranger.wait()
+        equal((stack.folder / "once").read_text().count("\n"), 1, "runs of an app that ends")
+        no_clashes(stack)
+        stack.run("down")
+        equal(list((stack.folder / ".muster/replicas").iterdir()), [], "records after an orderly end")
+
+
+@scenario
+def a_new_daemon_finds_another_file() -> None:
+    """What the file no longer has is ended; what it has anew is rolled out; jobs under way are theirs still."""
+    with Stack() as stack:
+        stack.write(SPEC + '\n[job.work]\nrun = "sleep 1000"\n\n[job.gone]\nrun = "sleep 1000"\n')
+        stack.daemon()
+        stack.ready("web", "db")
+        wait_for("both jobs run", lambda: all(job["state"] == "running" for job in stack.ps()["jobs"]))
+        before = stack.pids()
+        sleeps = {pid for pid in procs.descendants(os.getpid()) if procs.command(pid) == "sleep 1000"}
+        equal(len(sleeps), 2, "runs of jobs")
+        crash(stack)
+        stack.write(SPEC.replace("replicas = 3", "replicas = 3\nenv = { X = \"1\" }").replace("[app.db]", "[app.store]")
+                    + '\n[job.work]\nrun = "sleep 1000"\n')
+        stack.daemon()
+        stack.ready("web", "store")
+        wait_for("what was removed has ended", lambda: not [app for app in stack.ps()["apps"] if app["name"] == "db"])
+        check(not any(procs.alive(before[key]) for key in before), "an old process runs on")
+        left = {pid for pid in procs.descendants(os.getpid()) if procs.command(pid) == "sleep 1000"}
+        equal(len(left), 1, "runs of the job that is left")
+        check(left < sleeps, "the run under way was started anew")
+        no_clashes(stack)
+
+
+def disturb(stack: Stack, luck: random.Random, turn: int) -> None:
+    """Something that starts, ends or replaces processes; nobody waits for it."""
+    what = luck.randrange(6)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        if what == 0:
+            stack.write(SPEC.replace("replicas = 3", f'replicas = 3\nenv = {{ TURN = "{turn}" }}'))
+            stack.run("reload", "--no-wait", code=None)
+        elif what == 1:
+            stack.write(SPEC.replace("[app.db]", f'[app.db]\nenv = {{ TURN = "{turn}" }}'))
+            stack.run("reload", "--no-wait", code=None)
+        elif what == 2:
+            stack.run("scale", f"web={luck.randrange(1, 5)}", "--no-wait", code=None)
+        elif what == 3:
+            stack.run("restart", luck.choice(["db", "web"]), "--no-wait", code=None)
+        elif what == 4:
+            stack.run("stop" if luck.randrange(2) else "start", "db", "--no-wait", code=None)
+        else:
+            for pid in list(replicas_of(stack))[:1]:
+                procs.kill_quietly(pid)
+
+
+def settled(stack: Stack) -> bool:
+    status = stack.ps_or_none()
+    if status is None:
+        return False
+    for app in status["apps"]:
+        if app["name"] in ("web", "db"):
+            fine = app["state"] in ("ready", "stopped") and len([row for row in app["replicas"] if row["pid"]]) == (0 if app["state"] == "stopped" else app["desired"])
+            if not fine:
+                return False
+    return True
+
+
+def crash_again_and_again(times: int, seed: int) -> None:
+    luck = random.Random(seed)
+    slowest = 0.0
+    with Stack() as stack:
+        stack.write(SPEC)
+        stack.daemon()
+        stack.ready("web", "db")
+        for turn in range(times):
+            disturb(stack, luck, turn)
+            time.sleep(luck.random() * luck.choice([0.02, 0.3]))  # the moment is the input
+            crash(stack)
+            began = time.monotonic()
+            stack.daemon()
+            wait_for(f"turn {turn}: what is wanted runs", lambda: settled(stack), seconds=20)
+            slowest = max(slowest, time.monotonic() - began)
+            told = set(stack.pids().values())
+            strays = replicas_of(stack) - told
+            wait_for(f"turn {turn}: nobody else runs: {procs.describe(strays)}", lambda: not (replicas_of(stack) - set(stack.pids().values())), seconds=5)
+            no_clashes(stack)
+        stack.run("start", "db", code=None)
+    print(f"{times} crashes: settled again within {slowest:.2f} s")
+
+
+@scenario
+def crashes_at_any_moment() -> None:
+    """kill -9 in the middle of starts, rollouts, scaling, stops: no clash, no duplicate, no orphan."""
+    crash_again_and_again(25, 1)
+
+
+@scenario
+def two_hundred_crashes() -> None:
+    crash_again_and_again(200, 2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
