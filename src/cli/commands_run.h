@@ -10,15 +10,19 @@
 #include "cli/client.h"
 #include "cli/paths.h"
 #include "spec/load.h"
-#include "supervisor/next_image.h"
+
+namespace muster::supervisor {
+struct StartImage;
+struct DaemonHandover;
+}  // namespace muster::supervisor
 
 namespace muster::cli {
 
 struct Context {
   Arguments arguments;
   Surroundings around;
-  std::vector<std::string> environment;  // as the process was started, "NAME=value"
-  supervisor::StartImage image = {};
+  std::vector<std::string> environment;                           // as the process was started, "NAME=value"
+  std::shared_ptr<const supervisor::StartImage> image = nullptr;  // by which the daemon starts its next image
   std::shared_ptr<supervisor::DaemonHandover> handover = nullptr;  // that an earlier image left to this one
 };
 

@@ -8,6 +8,7 @@
 #include "cli/arguments.h"
 #include "cli/commands_run.h"
 #include "cli/output.h"
+#include "supervisor/next_image.h"
 
 namespace muster::cli {
 
@@ -79,7 +80,7 @@ int run(int argc, char** argv) {
   std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
   if (words.size() == 2 && words.front() == supervisor::check_handover_flag)
     return supervisor::check_handover_main(words.back());
-  supervisor::StartImage image = supervisor::start_image(argc, argv);
+  auto image = std::make_shared<const supervisor::StartImage>(supervisor::start_image(argc, argv));
   auto left = supervisor::take_handover();
   if (!left) return fail(left.error());
   std::shared_ptr<supervisor::DaemonHandover> handover;

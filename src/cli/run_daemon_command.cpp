@@ -69,7 +69,7 @@ Result<supervisor::DaemonOptions> daemon_options(const Context& context, supervi
       .only_apps = context.arguments.operands,
       .environment = context.environment,
       .threads = threads.value(),
-      .image = context.image,
+      .image = *context.image,
       .handover = is_first ? std::nullopt : std::optional(std::move(*context.handover)),
       .on_line = {},
       .on_event = {}};

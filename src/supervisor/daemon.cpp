@@ -263,6 +263,8 @@ Status Daemon::open_engine() {
   if (options_.handover) {
     handed_ = handover_sentence(options_.handover->traffic);
     config.started = options_.handover->started;
+    config.instances.files_soft = options_.handover->files_soft;
+    raise_descriptor_limit();  // the first numbers are taken by what was handed over
     config.traffic = std::move(options_.handover->traffic);
   }
   if (!config.instances.end_with_daemon || !stored_output_.empty())
@@ -322,6 +324,7 @@ DaemonHandover Daemon::own_handover(const UpgradeRequest& request) const {
   handover.from = version_text;
   handover.id = request.id;
   handover.started = engine_->started();
+  handover.files_soft = engine_->instances().host().files_soft();
   handover.lock.reset(::fcntl(lock_.get(), F_DUPFD_CLOEXEC, 0));
   BoundSocket control = control_->listening_socket();
   handover.control = std::move(control.fd);
@@ -365,8 +368,7 @@ Error Daemon::become_next(const UpgradeRequest& request, Instant paused_since, c
   DaemonHandover handover = own_handover(request);
   handover.paused_since = paused_since;
   sd_.reloading("upgrading");
-  const Error error = become(options_.image, options_.environment, handover, traffic,
-                             engine_->instances().host().files_soft());
+  const Error error = become(options_.image, options_.environment, handover, traffic);
   sd_.ready("running");
   return error;
 }

@@ -275,6 +275,7 @@ DaemonHandover read_body(Reader& reader, const json::object& object) {
   handover.paused_since = Instant(Nanos(reader.whole(object, "paused_since_ns")));
   handover.lock = reader.descriptor(object, "lock");
   handover.control = reader.descriptor(object, "control");
+  handover.files_soft = static_cast<std::uint64_t>(reader.whole(object, "files_soft"));
   handover.control_device = static_cast<dev_t>(reader.whole(object, "control_device"));
   handover.control_inode = static_cast<ino_t>(reader.whole(object, "control_inode"));
   for (const json::value& entry : reader.array(object, "systemd_fds")) {
@@ -324,6 +325,7 @@ std::string encode_handover(const DaemonHandover& handover, const lb::Handover& 
                           {"paused_since_ns", nanos_of(handover.paused_since)},
                           {"lock", handover.lock.get()},
                           {"control", handover.control.get()},
+                          {"files_soft", handover.files_soft},
                           {"control_device", handover.control_device},
                           {"control_inode", handover.control_inode},
                           {"systemd_fds", std::move(named)},

@@ -20,12 +20,13 @@ namespace muster::supervisor {
 inline constexpr int handover_version = 1;
 
 struct DaemonHandover {
-  std::string from;        // the version that gave up
-  std::string id;          // of who asked for it
-  Instant started{};       // of the daemon: the uptime goes on
-  Instant paused_since{};  // no request has begun since
-  Fd lock;                 // of the state folder
-  Fd control;              // listens on the control socket
+  std::string from;              // the version that gave up
+  std::string id;                // of who asked for it
+  Instant started{};             // of the daemon: the uptime goes on
+  Instant paused_since{};        // no request has begun since
+  Fd lock;                       // of the state folder
+  Fd control;                    // listens on the control socket
+  std::uint64_t files_soft = 0;  // the limit of open files that the first image was started with
   dev_t control_device = 0;
   ino_t control_inode = 0;
   std::vector<std::pair<std::string, Fd>> systemd_fds;  // of the service manager, by name

@@ -62,7 +62,8 @@ Instances::Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::f
       host_(loop,
             ProcessHostOptions{.end_with_daemon = config_.end_with_daemon,
                                .cgroup_parent = std::nullopt,
-                               .shim = std::nullopt},
+                               .shim = std::nullopt,
+                               .files_soft = config_.files_soft},
             ProcessHooks{
                 .on_started =
                     [this](InstanceId id, int pid) {

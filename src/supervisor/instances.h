@@ -30,11 +30,12 @@ namespace muster::supervisor {
 
 struct InstancesConfig {
   RunMode mode = RunMode::daemon;
-  std::string state_dir;                 // volumes are made below it
-  std::string run_dir;                   // sockets of replicas are made below it
-  std::string folder;                    // the spec's
-  std::vector<std::string> environment;  // of the daemon as it was started
-  bool end_with_daemon = true;           // on_crash = "stop"
+  std::string state_dir;                                   // volumes are made below it
+  std::string run_dir;                                     // sockets of replicas are made below it
+  std::string folder;                                      // the spec's
+  std::vector<std::string> environment;                    // of the daemon as it was started
+  bool end_with_daemon = true;                             // on_crash = "stop"
+  std::optional<std::uint64_t> files_soft = std::nullopt;  // that the first image was started with
   // Where the processes are written down, for another daemon; null: nowhere. Outlives the Instances.
   ReplicaRecords* records = nullptr;
   // What the output goes through, so that it outlives the daemon; null: plain pipes. Outlives the Instances.

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -94,20 +93,14 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 // What holds over execve(2) and is not to be so in this image, until the end of this.
 class OpenToTheNext {
  public:
-  OpenToTheNext(std::vector<int> fds, std::uint64_t files_soft) : fds_(std::move(fds)) {
+  explicit OpenToTheNext(std::vector<int> fds) : fds_(std::move(fds)) {
     sigset_t all;
     ::sigfillset(&all);
     ::pthread_sigmask(SIG_SETMASK, &all, &mask_);
-    // The next image remembers the limit that it is started with, for its replicas.
-    ::getrlimit(RLIMIT_NOFILE, &files_);
-    const rlimit first{.rlim_cur = std::min<rlim_t>(files_soft, files_.rlim_max),
-                       .rlim_max = files_.rlim_max};
-    ::setrlimit(RLIMIT_NOFILE, &first);
     good_ = std::ranges::all_of(fds_, [](int fd) { return set_cloexec(fd, false); });
   }
   ~OpenToTheNext() {
     for (const int fd : fds_) set_cloexec(fd, true);
-    ::setrlimit(RLIMIT_NOFILE, &files_);
     ::pthread_sigmask(SIG_SETMASK, &mask_, nullptr);
   }
   OpenToTheNext(const OpenToTheNext&) = delete;
@@ -117,7 +110,6 @@ class OpenToTheNext {
  private:
   std::vector<int> fds_;
   sigset_t mask_{};
-  rlimit files_{};
   bool good_ = false;
 };
 
@@ -197,7 +189,7 @@ Result<std::string> verdict_of(const std::string& path, const CommandResult& res
 }
 
 Error become(const StartImage& image, std::vector<std::string> environment, const DaemonHandover& handover,
-             const lb::Handover& traffic, std::uint64_t files_soft) {
+             const lb::Handover& traffic) {
   const auto memfd = write_memfd(encode_handover(handover, traffic));
   if (!memfd) return memfd.error();
   const std::string prefix = std::string(handover_variable) + "=";
@@ -208,7 +200,7 @@ Error become(const StartImage& image, std::vector<std::string> environment, cons
   const std::vector<char*> raw_environment = pointers(environment);
   std::vector<int> fds = descriptors_of(handover, traffic);
   fds.push_back(memfd.value().get());
-  const OpenToTheNext open(std::move(fds), files_soft);
+  const OpenToTheNext open(std::move(fds));
   if (open.good()) ::execve(image.path.c_str(), raw_argv.data(), raw_environment.data());
   return system_error("exec " + image.path, errno);
 }

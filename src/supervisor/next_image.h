@@ -38,6 +38,6 @@ Result<std::string> verdict_of(const std::string& path, const CommandResult& res
 
 // Becomes the binary at image.path. Returns only when that failed, with everything as it was.
 Error become(const StartImage& image, std::vector<std::string> environment, const DaemonHandover& handover,
-             const lb::Handover& traffic, std::uint64_t files_soft);
+             const lb::Handover& traffic);
 
 }  // namespace muster::supervisor

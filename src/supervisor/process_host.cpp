@@ -102,7 +102,7 @@ ProcessHost::Impl::Impl(uv_loop_s* loop, ProcessHostOptions the_options, Process
                             .random = random_text()});
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
-  world.files_soft = files.rlim_cur;
+  world.files_soft = options.files_soft.value_or(files.rlim_cur);
   // Without it orphans would go to init and out of our sight; kernels since 3.4 have it.
   prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   choose_containment();

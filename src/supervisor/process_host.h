@@ -53,6 +53,8 @@ struct ProcessHostOptions {
   std::optional<std::string> cgroup_parent;
   // The small shim, by default the one that was installed with this binary; "" for "none".
   std::optional<std::string> shim;
+  // The limit of open files for processes; by default the one that is in force now.
+  std::optional<std::uint64_t> files_soft = std::nullopt;
 };
 
 // A process that was started by another daemon, or by an earlier image of this one: ReplicaRecord.

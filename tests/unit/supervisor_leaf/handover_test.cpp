@@ -27,6 +27,7 @@ DaemonHandover sample() {
   handover.paused_since = Instant(18s);
   handover.lock = some_descriptor();
   handover.control = some_descriptor();
+  handover.files_soft = 1024;
   handover.control_device = 7;
   handover.control_inode = 1U << 31U;
   handover.systemd_fds.emplace_back("web", some_descriptor());
