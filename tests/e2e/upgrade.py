@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """Upgrade in place: the running daemon becomes the installed binary, and nobody who is connected notices."""
+import contextlib
 import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 
+from lib.certificates import make_certificate
 from lib.expect import check, contains, equal, wait_for
 from lib.http import Connection, get
 from lib.load import Load
@@ -138,6 +142,95 @@ def what_cannot_take_over_is_refused() -> None:
             contains(ask(stack).stdout, "upgraded from muster", "with a good one")
             equal(idle.ask("GET", "/").status, 200, "after the upgrade")
         stack.end(code=0)
+
+
+STACK = """
+[app.web]
+run      = "<REPLICA> {port}"
+replicas = 3
+health   = "/healthz"
+
+[listen.web]
+bind = "127.0.0.1:<L0>"
+to   = "web"
+
+[listen.stream]
+bind = "127.0.0.1:<L1>"
+mode = "tcp"
+to   = "web"
+
+[listen.tls]
+bind = "127.0.0.1:<L2>"
+to   = "web"
+tls  = { cert = "one.pem", key = "one.key" }
+"""
+
+
+def tunnel(port: int) -> Connection:
+    """The test program gives back what it gets."""
+    client = Connection(port)
+    client.send("GET", "/", fields={"Connection": "Upgrade", "Upgrade": "echo"})
+    equal(client.answer().status, 101, "the upgrade to a tunnel")
+    return client
+
+
+def all_kinds_outlive_upgrades(on_crash: str, rounds: int) -> None:
+    with Stack() as stack, contextlib.ExitStack() as open_clients:
+        install(stack)
+        make_certificate(stack, "one", "one.test", "DNS:one.test")
+        stack.write(STACK + f'\n[daemon]\nthreads = 2\non_crash = "{on_crash}"\nport_range = "{stack.ports.auto_range()}"\n')
+        daemon = stack.daemon()
+        stack.ready()
+        pids = stack.pids("web")
+        tunnels = [open_clients.enter_context(tunnel(stack.ports.listen(index))) for index, count in ((1, 20), (0, 4)) for _ in range(count)]
+        context = ssl.create_default_context(cafile=str(stack.folder / "one.pem"))
+        pauses = []
+        with Load(stack.ports.listen(0), keep=32, fresh=8) as load:
+            for number in range(rounds):
+                encrypted = []
+                for _ in range(4):
+                    plain = open_clients.enter_context(socket.create_connection(("127.0.0.1", stack.ports.listen(2)), 60))
+                    encrypted.append(open_clients.enter_context(context.wrap_socket(plain, server_hostname="one.test")))
+                    encrypted[-1].sendall(b"GET / HTTP/1.1\r\nHost: one.test\r\n\r\n")
+                    contains(encrypted[-1].recv(65536).decode(), "200 OK", "over TLS")
+                before = load.done
+                wait_for("requests between two upgrades", lambda: load.done > before + 200)  # noqa: B023
+                for index, client in enumerate(tunnels):
+                    client.socket.sendall(f"{number}.{index}".encode())
+                told = upgrade(stack)
+                contains(str(told["message"]), ["kept 3 listening addresses", "and 24 tunnels", "closed 4 TLS connections;"], "what is told")
+                pauses.append(float(str(told["pause_ms"])))
+                for index, client in enumerate(tunnels):
+                    wanted = f"{number}.{index}".encode()
+                    equal(client.exactly(len(wanted)), wanted, f"what comes back by tunnel {index}")
+                for client in encrypted:
+                    equal(client.recv(65536), b"", "close_notify")
+                equal(stack.pids("web"), pids, "the processes of the replicas")
+                equal(stack.ps()["daemon"]["pid"], daemon.pid, "the PID")
+                equal([row["restarts"] for row in stack.replicas("web")], [0, 0, 0], "restarts")
+        equal(load.failures, [], "failed requests")
+        print("pauses:", ", ".join(f"{pause:.1f} ms" for pause in pauses))
+        # Those that were taken over are watched as always.
+        os.kill(pids["web/1"], signal.SIGKILL)
+        stack.until("web/1", lambda row: row["state"] == "ready" and row["pid"] != pids["web/1"], "is started again")
+        stack.end(code=0)
+
+
+@scenario
+def all_kinds_of_clients_outlive_upgrades() -> None:
+    """Replicas keep their PIDs, tunnels their bytes; TLS is closed in order; no request fails."""
+    all_kinds_outlive_upgrades("keep", 3)
+
+
+@scenario
+def upgrades_of_a_daemon_that_takes_its_replicas_along() -> None:
+    """The same where replicas end with a daemon that crashes."""
+    all_kinds_outlive_upgrades("stop", 3)
+
+
+@scenario
+def twenty_upgrades_in_a_row() -> None:
+    all_kinds_outlive_upgrades("keep", 20)
 
 
 if __name__ == "__main__":
