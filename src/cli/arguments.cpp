@@ -144,6 +144,8 @@ Status check_since(const std::string& text, WallTime now) {
                                  midnight ? as_time : "2026-01-01T00:00:00Z", shown));
 }
 
+constexpr Millis grace_max = std::chrono::minutes(10);
+
 Status fill_own(Arguments& made, const Raw& raw, WallTime now) {
   made.plan = raw.value(FlagKey::plan);
   made.offline = raw.on(FlagKey::offline);
@@ -156,6 +158,12 @@ Status fill_own(Arguments& made, const Raw& raw, WallTime now) {
     if (!length || length->count() <= 0)
       return usage_error(fmt::format("--timeout is a length of time like 30s or 10m, not \"{}\"", *text));
     made.timeout = *length;
+  }
+  if (const auto text = raw.value(FlagKey::grace)) {
+    const auto length = parse_length(*text);
+    if (!length || *length > grace_max)
+      return usage_error(fmt::format("--grace is a length of time up to 10m, like 2s, not \"{}\"", *text));
+    made.grace = *length;
   }
   if (const auto text = raw.value(FlagKey::since)) {
     if (Status checked = check_since(*text, now); !checked) return checked;

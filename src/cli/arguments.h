@@ -36,6 +36,7 @@ struct Arguments {
   std::vector<Target> targets;  // the operands, where they name apps
   bool wait = true;
   Millis timeout = std::chrono::minutes(10);
+  Millis grace = std::chrono::seconds(2);
   bool now = false;
   bool retry = false;
   std::optional<std::string> plan;  // the id of a plan

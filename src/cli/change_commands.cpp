@@ -137,6 +137,53 @@ int run_job(const Context& context) {
                 json::object{{"job", job}, {"wait", context.arguments.wait}});
 }
 
+namespace {
+// What tells this upgrade from every other one.
+std::string new_id() {
+  return fmt::format("{}-{}", ::getpid(), std::chrono::system_clock::now().time_since_epoch().count());
+}
+
+// The next image tells about it, once it is there.
+Result<std::string> ask_next_image(const Client& client, const std::string& id, Instant deadline) {
+  constexpr std::chrono::milliseconds pause{20};
+  for (;;) {
+    const auto left = std::chrono::ceil<Millis>(deadline - std::chrono::steady_clock::now());
+    if (left <= Millis::zero())
+      return Error{.message = "upgrade: no word from the daemon within the --timeout",
+                   .code = ExitCode::timed_out};
+    const auto answer = client.get("/v1/upgrade", left);
+    if (answer && answer.value().status == 200) {
+      const auto parsed = parse_object(answer.value().body);
+      if (parsed && JsonView(&parsed.value())["id"].text() == id) return answer.value().body;
+    }
+    if (answer)
+      return Error{.message = "upgrade: the daemon that answers now knows nothing of it; its log says why"};
+    if (answer.error().code == ExitCode::unreachable) return answer.error();
+    ::poll(nullptr, 0, static_cast<int>(pause.count()));  // a connection of before was cut: once more
+  }
+}
+}  // namespace
+
+int run_upgrade(const Context& context) {
+  auto client = find_daemon(context);
+  if (!client) return fail(client.error());
+  const std::string id = new_id();
+  const Instant deadline = std::chrono::steady_clock::now() + context.arguments.timeout;
+  const json::object body{{"grace_ms", context.arguments.grace.count()}, {"id", id}};
+  const auto refused = client.value().post("/v1/upgrade", json::serialize(body), context.arguments.timeout);
+  if (refused) return tell(context, refused.value());
+  if (refused.error().code == ExitCode::timed_out) return fail(refused.error());
+  const auto told = ask_next_image(client.value(), id, deadline);
+  if (!told) return fail(told.error());
+  if (context.arguments.json()) {
+    print(told.value() + "\n");
+  } else {
+    const auto parsed = parse_object(told.value());
+    print(indented_lines(JsonView(&parsed.value())["message"].text()));
+  }
+  return 0;
+}
+
 int run_down(const Context& context) {
   auto client = find_daemon(context);
   if (!client) return fail(client.error());

@@ -28,6 +28,7 @@ constexpr std::array flags{
     Flag{FlagKey::plan, "", "--plan", "ID", "only what `plan` has shown under this id"},
     Flag{FlagKey::retry, "", "--retry", "", "try revisions again that failed"},
     Flag{FlagKey::offline, "", "--offline", "", "without a daemon: as if nothing ran"},
+    Flag{FlagKey::grace, "", "--grace", "TIME", "for requests in flight (2s); then they are cut"},
 };
 
 constexpr std::array everywhere{FlagKey::file,   FlagKey::socket,   FlagKey::state_dir,
@@ -136,6 +137,15 @@ const std::vector<CommandRow>& rows() {  // NOLINT(readability-function-size): a
        waits, true},
       {Command::run, "run", "JOB", Operand::job, 1, 1, "run a job now, and wait until it has ended", waits,
        true},
+      {Command::upgrade,
+       "upgrade",
+       "",
+       Operand::none,
+       0,
+       0,
+       "the running daemon becomes the installed binary: same PID, same connections",
+       {FlagKey::grace, FlagKey::timeout},
+       true},
       {Command::down, "down", "", Operand::none, 0, 0, "stop everything in order, then the daemon",
        waits_or_now, true},
       {Command::demo,
@@ -179,8 +189,7 @@ const std::vector<CommandRow>& rows() {  // NOLINT(readability-function-size): a
 }
 
 // Of the contract, but not built yet: refused by name instead of "unknown".
-constexpr std::array<std::string_view, 7> later{"top",    "upgrade", "init",   "export",
-                                                "import", "schema",  "explain"};
+constexpr std::array<std::string_view, 6> later{"top", "init", "export", "import", "schema", "explain"};
 
 // Levenshtein's distance, with a swap of neighbours as one step.
 std::size_t distance(std::string_view left, std::string_view right) {

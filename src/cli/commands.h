@@ -31,6 +31,7 @@ enum class Command : std::uint8_t {
   resume,
   rollout,
   run,
+  upgrade,
   down,
   demo,
   doctor,
@@ -54,6 +55,7 @@ enum class FlagKey : std::uint8_t {
   plan,
   retry,
   offline,
+  grace,
 };
 
 struct Flag {

@@ -1,6 +1,7 @@
 // What each command does: the exit code is the result. Named in run.cpp's table.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,12 +11,19 @@
 #include "cli/paths.h"
 #include "spec/load.h"
 
+namespace muster::supervisor {
+struct StartImage;
+struct DaemonHandover;
+}  // namespace muster::supervisor
+
 namespace muster::cli {
 
 struct Context {
   Arguments arguments;
   Surroundings around;
-  std::vector<std::string> environment;  // as the process was started, "NAME=value"
+  std::vector<std::string> environment;                           // as the process was started, "NAME=value"
+  std::shared_ptr<const supervisor::StartImage> image = nullptr;  // by which the daemon starts its next image
+  std::shared_ptr<supervisor::DaemonHandover> handover = nullptr;  // that an earlier image left to this one
 };
 
 // run_daemon_command.cpp
@@ -31,6 +39,7 @@ int run_apply(const Context& context);
 int run_job(const Context& context);
 int run_targets(const Context& context);  // start stop restart scale drain undrain
 int run_undo(const Context& context);     // rollout undo
+int run_upgrade(const Context& context);
 int run_down(const Context& context);
 // rollout_command.cpp
 int run_rollout(const Context& context);

@@ -8,6 +8,7 @@
 #include "cli/arguments.h"
 #include "cli/commands_run.h"
 #include "cli/output.h"
+#include "supervisor/next_image.h"
 
 namespace muster::cli {
 
@@ -57,6 +58,8 @@ int run_command(const Context& context) {
       return run_rollout(context);
     case Command::run:
       return run_job(context);
+    case Command::upgrade:
+      return run_upgrade(context);
     case Command::down:
       return run_down(context);
     case Command::demo:
@@ -75,6 +78,13 @@ int run_command(const Context& context) {
 
 int run(int argc, char** argv) {
   std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
+  if (words.size() == 2 && words.front() == supervisor::check_handover_flag)
+    return supervisor::check_handover_main(words.back());
+  auto image = std::make_shared<const supervisor::StartImage>(supervisor::start_image(argc, argv));
+  auto left = supervisor::take_handover();
+  if (!left) return fail(left.error());
+  std::shared_ptr<supervisor::DaemonHandover> handover;
+  if (left.value()) handover = std::make_shared<supervisor::DaemonHandover>(std::move(*left.value()));
   if (words.size() == 1 && (words.front() == "--version" || words.front() == "-V")) words.front() = "version";
   if (!words.empty() && words.front() == "simulate")
     return run_simulate({words.begin() + 1, words.end()}, environment_as_started());
@@ -87,7 +97,9 @@ int run(int argc, char** argv) {
   }
   return run_command({.arguments = std::move(arguments).value(),
                       .around = real_surroundings(real_environment),
-                      .environment = environment_as_started()});
+                      .environment = environment_as_started(),
+                      .image = std::move(image),
+                      .handover = std::move(handover)});
 }
 
 }  // namespace muster::cli

@@ -52,21 +52,27 @@ Result<std::optional<int>> threads_from(const std::vector<std::string>& environm
 Result<supervisor::DaemonOptions> daemon_options(const Context& context, supervisor::RunMode mode) {
   auto paths = daemon_paths(context.arguments, context.around);
   if (!paths) return paths.error();
-  if (Status alone = refuse_second(paths.value()); !alone) return alone.error();
+  const bool is_first = context.handover == nullptr;
+  if (is_first) {
+    if (Status alone = refuse_second(paths.value()); !alone) return alone.error();
+  }
   if (Status made = prepare_socket_folder(paths.value().socket, context.around); !made) return made.error();
   auto threads = threads_from(context.environment);
   if (!threads) return threads.error();
-  return supervisor::DaemonOptions{.mode = mode,
-                                   .spec_path = paths.value().spec,
-                                   .socket_path = paths.value().socket,
-                                   .state_dir = paths.value().state_dir,
-                                   .log_dir = paths.value().log_dir,
-                                   .run_dir = paths.value().run_dir,
-                                   .only_apps = context.arguments.operands,
-                                   .environment = context.environment,
-                                   .threads = threads.value(),
-                                   .on_line = {},
-                                   .on_event = {}};
+  return supervisor::DaemonOptions{
+      .mode = mode,
+      .spec_path = paths.value().spec,
+      .socket_path = paths.value().socket,
+      .state_dir = paths.value().state_dir,
+      .log_dir = paths.value().log_dir,
+      .run_dir = paths.value().run_dir,
+      .only_apps = context.arguments.operands,
+      .environment = context.environment,
+      .threads = threads.value(),
+      .image = *context.image,
+      .handover = is_first ? std::nullopt : std::optional(std::move(*context.handover)),
+      .on_line = {},
+      .on_event = {}};
 }
 
 // Started as /proc/self/exe (`demo` does), the process is called "exe", which says nothing to whoever reads ps(1). Before

@@ -23,6 +23,14 @@ void AccessEntry::remember(std::string_view request, std::string_view host, std:
   }
 }
 
+std::array<std::string, 5> AccessEntry::texts() const {
+  std::array<std::string, 5> parts;
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i < parts.size(); begin = ends_[i++])
+    parts[i] = texts_.substr(begin, ends_[i] - begin);
+  return parts;
+}
+
 void AccessEntry::begin(Ref<AccessLog> to, spec::AccessLogFormat as) {
   log = std::move(to);
   format = as;

@@ -25,7 +25,8 @@ struct AccessEntry {
   // Texts are taken from what lives for one stretch only, all at once.
   void remember(std::string_view request, std::string_view host, std::string_view request_id,
                 std::string_view user_agent, std::string_view referer);
-  void fill(AccessRecord& record) const;  // with what is known here
+  void fill(AccessRecord& record) const;                   // with what is known here
+  [[nodiscard]] std::array<std::string, 5> texts() const;  // as they were remembered
   [[nodiscard]] std::size_t bytes() const { return texts_.capacity(); }
 
   Ref<AccessLog> log;

@@ -24,7 +24,9 @@ void Exchange::client_gone(Instant since, Millis limit) {
 }
 
 void Exchange::account() {
+  if (carried_) return;
   if (end_ != AccessEnd::complete && worker_.loop().shut()) end_ = AccessEnd::stopped;
+  if (end_ == AccessEnd::stopped && worker_.giving_up()) ++worker_.losses().requests;
   ListenerCounters& listener = *frontend_->counters;
   if (end_ == AccessEnd::muster_refused) listener.refused.add();
   const bool answered = status_ != 0;

@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <system_error>
 #include <thread>
@@ -28,7 +29,7 @@ PreparedListeners& PreparedListeners::operator=(PreparedListeners&&) noexcept = 
 PreparedListeners::~PreparedListeners() = default;
 
 struct Balancer::Impl {
-  explicit Impl(Options o) : options(std::move(o)) {
+  explicit Impl(Options o) : options(std::move(o)), handed(std::exchange(options.handover, std::nullopt)) {
     Callbacks& on = options.callbacks;  // one that is not given is not called
     if (!on.on_snapshot_in_use) on.on_snapshot_in_use = [](SnapshotVersion) {};
     if (!on.on_idle) on.on_idle = [](InstanceId) {};
@@ -44,6 +45,8 @@ struct Balancer::Impl {
   [[nodiscard]] std::shared_ptr<const TlsContext> find_tls(const spec::Listener& listener) const;
   std::shared_ptr<Publication> make_publication(std::shared_ptr<const Snapshot> snapshot);
   void forget_gone();
+  Result<std::shared_ptr<BoundAddress>> open(const spec::BindAddress& bind);
+  std::vector<std::shared_ptr<HandedShare>> share_out();
   [[nodiscard]] bool in_rotation(InstanceId instance) const;
   template <typename Letter>
   void post_to_all(Letter letter) {
@@ -63,6 +66,8 @@ struct Balancer::Impl {
   std::map<std::string, std::shared_ptr<RoundRobin>> cursors;
   std::map<InstanceId, std::shared_ptr<SharedInstance>> instances;
   std::shared_ptr<const Publication> published;
+  std::optional<Handover> handed;                    // until the first publish()
+  std::vector<std::shared_ptr<BoundAddress>> taken;  // of it: nobody may close them before
   bool stopped = false;
 };
 
@@ -74,11 +79,16 @@ std::shared_ptr<BoundAddress> Balancer::Impl::find_address(const std::string& te
 // An open address other than `wanted` itself has its port.
 bool Balancer::Impl::has_port(const spec::BindAddress& wanted) const {
   if (wanted.kind != spec::BindAddress::Kind::inet) return false;
-  return std::ranges::any_of(addresses, [&wanted](const auto& entry) {
-    const auto open = entry.second.lock();
-    return open && open->address().kind == spec::BindAddress::Kind::inet &&
-           open->address().port == wanted.port;
-  });
+  const std::string suffix = ":" + std::to_string(wanted.port);
+  const bool is_handed =
+      handed && std::ranges::any_of(handed->listeners, [&suffix](const HandedListener& listener) {
+        return listener.bind.ends_with(suffix);
+      });
+  return is_handed || std::ranges::any_of(addresses, [&wanted](const auto& entry) {
+           const auto open = entry.second.lock();
+           return open && open->address().kind == spec::BindAddress::Kind::inet &&
+                  open->address().port == wanted.port;
+         });
 }
 
 std::shared_ptr<SharedInstance> Balancer::Impl::instance_of(const Endpoint& endpoint) {
@@ -179,6 +189,7 @@ Result<std::unique_ptr<Balancer>> Balancer::start(Options options) {
     auto loop = Loop::create();
     if (!loop) return std::move(loop).error();
     impl->workers.push_back(std::make_unique<Worker>(i, std::move(loop).value(), impl->options.callbacks));
+    if (impl->handed) impl->workers.back()->begin_held();
   }
   std::unique_ptr<Balancer> balancer(new Balancer(std::move(impl)));
   const SignalsBlocked blocked;
@@ -189,6 +200,38 @@ Result<std::unique_ptr<Balancer>> Balancer::start(Options options) {
     return system_error("start a traffic thread", failure.code().value());
   }
   return balancer;
+}
+
+// From what was handed over, if it is there.
+Result<std::shared_ptr<BoundAddress>> Balancer::Impl::open(const spec::BindAddress& bind) {
+  if (handed) {
+    const auto at = std::ranges::find(handed->listeners, bind.text, &HandedListener::bind);
+    if (at != handed->listeners.end()) {
+      auto address = take_address(bind, std::move(*at), workers.size());
+      handed->listeners.erase(at);
+      if (!address) return address;
+      taken.push_back(address.value());
+      if (!address.value()->has_lost_file()) return address;
+    }
+  }
+  return open_address(bind, workers.size(), has_port(bind), options.systemd_fds);
+}
+
+// In turn, to all threads.
+std::vector<std::shared_ptr<HandedShare>> Balancer::Impl::share_out() {
+  std::vector<std::shared_ptr<HandedShare>> shares;
+  for (std::size_t i = 0; i < workers.size(); ++i) shares.push_back(std::make_shared<HandedShare>());
+  std::size_t next = 0;
+  for (HandedTunnel& tunnel : handed->tunnels) {
+    std::shared_ptr<SharedInstance> instance = instance_of(tunnel.endpoint);
+    shares[next++ % shares.size()]->tunnels.emplace_back(std::move(tunnel), std::move(instance));
+  }
+  for (HandedClient& client : handed->clients)
+    shares[next++ % shares.size()]->clients.push_back(std::move(client));
+  for (HandedListener& listener : handed->listeners) drop(std::move(listener));
+  handed.reset();
+  taken.clear();
+  return shares;
 }
 
 Result<PreparedListeners> Balancer::prepare(const std::vector<spec::Listener>& listeners) {
@@ -203,8 +246,7 @@ Result<PreparedListeners> Balancer::prepare(const std::vector<spec::Listener>& l
     for (const spec::BindAddress& bind : listener.bind) {
       std::shared_ptr<BoundAddress> address = impl_->find_address(bind.text);
       if (!address || address->has_lost_file()) {
-        auto opened =
-            open_address(bind, impl_->workers.size(), impl_->has_port(bind), impl_->options.systemd_fds);
+        auto opened = impl_->open(bind);
         if (!opened) return std::move(opened).error();
         address = std::move(opened).value();
         impl_->addresses[bind.text] = address;
@@ -229,11 +271,26 @@ void Balancer::publish(std::shared_ptr<const Snapshot> snapshot, PreparedListene
   std::shared_ptr<const Publication> publication = impl_->make_publication(std::move(snapshot));
   impl_->published = publication;
   prepared = {};  // the publication holds the addresses now
-  const auto in_use = impl_->meet([this, version] { impl_->options.callbacks.on_snapshot_in_use(version); });
-  impl_->post_to_all([publication, in_use](Worker& worker) {
-    worker.adopt(publication);
-    in_use->arrive();
-  });
+  if (impl_->handed) {
+    const auto in_use = impl_->meet([this, version] {
+      // What was taken over has its places on all threads by now.
+      impl_->post_to_all([](Worker& worker) { worker.resume(); });
+      impl_->options.callbacks.on_snapshot_in_use(version);
+    });
+    const std::vector<std::shared_ptr<HandedShare>> shares = impl_->share_out();
+    impl_->post_to_all([publication, in_use, shares](Worker& worker) {
+      worker.adopt(publication);
+      worker.take_over(*shares[worker.index()]);
+      in_use->arrive();
+    });
+  } else {
+    const auto in_use =
+        impl_->meet([this, version] { impl_->options.callbacks.on_snapshot_in_use(version); });
+    impl_->post_to_all([publication, in_use](Worker& worker) {
+      worker.adopt(publication);
+      in_use->arrive();
+    });
+  }
   impl_->forget_gone();
 }
 
@@ -304,6 +361,37 @@ Stats Balancer::stats() const {
     if (sum.in_flight > 0 || impl_->in_rotation(id)) stats.instances.push_back(std::move(sum));
   }
   return stats;
+}
+
+void Balancer::quiesce(Millis patience, std::function<void(std::uint64_t)> done) {
+  if (impl_->stopped) return;
+  const auto tally = std::make_shared<Tally>(impl_->workers.size(), std::move(done));
+  impl_->post_to_all([patience, tally](Worker& worker) { worker.quiesce(patience, tally); });
+}
+
+void Balancer::resume() {
+  if (impl_->stopped) return;
+  impl_->post_to_all([](Worker& worker) { worker.resume(); });
+}
+
+Handover Balancer::give_up() {
+  MUSTER_CHECK(!impl_->stopped);
+  impl_->stopped = true;
+  impl_->post_to_all([](Worker& worker) { worker.give_up(); });
+  for (std::thread& thread : impl_->threads) thread.join();
+  // What was never taken is passed on as it came.
+  Handover all = std::move(impl_->handed).value_or(Handover{});
+  impl_->handed.reset();
+  for (const auto& worker : impl_->workers) {
+    Handover part = worker->take_handed();
+    std::ranges::move(part.clients, std::back_inserter(all.clients));
+    std::ranges::move(part.tunnels, std::back_inserter(all.tunnels));
+    all.losses += part.losses;
+  }
+  for (const auto& [text, weak] : impl_->addresses) {
+    if (const auto address = weak.lock()) all.listeners.push_back(address->give_up());
+  }
+  return all;
 }
 
 void Balancer::stop(Millis grace) {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,19 +19,11 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "lb/handover.h"
 #include "lb/histogram.h"
 #include "spec/spec.h"
 
 namespace muster::lb {
-
-// A replica's process that takes traffic.
-struct Endpoint {
-  InstanceId instance{};
-  std::string label;    // "web/0": for messages
-  std::string address;  // numeric, without brackets: "127.0.0.1", "::1"; or the path of a unix socket
-  std::uint16_t port = 0;
-  int ordinal = 0;
-};
 
 // The replicas of one app that are ready and in rotation, by ordinal. May be empty: requests wait in the
 // queue.
@@ -78,6 +71,9 @@ struct Options {
   // Listening sockets of the service manager by name (`systemd:NAME`): borrowed, duplicated when used.
   std::vector<std::pair<std::string, int>> systemd_fds;
   Callbacks callbacks;
+  // What another balancer gave up. The first snapshot that is published takes the sockets and connections of its
+  // listeners, before anything new is accepted; the rest is closed.
+  std::optional<Handover> handover = std::nullopt;
 };
 
 // Listening sockets that prepare() opened and publish() has not taken yet. Dropping it closes what no
@@ -170,6 +166,16 @@ class Balancer {
 
   // A consistent picture is not promised: counters are read while the threads count on.
   [[nodiscard]] Stats stats() const;
+
+  // Every thread accepts no more and begins no request; what comes waits in the kernel, and so do those in the queue.
+  // What is in flight goes on. `done` is called like the callbacks, with the number of requests that are still in
+  // flight: once that is 0, or after `patience`. Streams and tunnels go on and count for none.
+  void quiesce(Millis patience, std::function<void(std::uint64_t)> done);
+  void resume();  // as if quiesce() had not been called
+
+  // Ends the threads and leaves what they had to whoever is next; see Handover. Requests that are in flight are cut,
+  // unless no replica has seen a byte of them. No callback comes after it returns.
+  [[nodiscard]] Handover give_up();
 
   // In two steps: accepts no more, closes idle connections, lets what is in flight finish; after `grace`
   // closes everything. Joins the threads, which hand over the rest of their access logs; no callback comes after it

@@ -112,6 +112,7 @@ Task<bool> Exchange::relay_answer() {
       end_ = AccessEnd::complete;
       co_return true;
     }
+    if (worker_.giving_up()) break;
     if (!upstream_->socket().may_be_readable()) {
       const Waited waited = co_await upstream_->socket().readable(timeout.tunnel);
       if (waited == Waited::timed_out) end_ = AccessEnd::timeout;
@@ -158,12 +159,34 @@ Task<bool> Exchange::run_tunnel() {
   early.from_replica.append(upstream_->pending().view());
   const TunnelCounters counters{.replica = in_flight_->endpoint().counters(),
                                 .listener = *frontend_->counters};
+  busy_.end();
   const TunnelEnd tunnelled =
       co_await tunnel(worker_, client_.socket, upstream_->socket(), early, counters, timeouts());
   body_bytes_ += tunnelled.bytes_in;
   answer_bytes_ += tunnelled.bytes_out;
   end_ = tunnelled.end;
+  if (tunnelled.given_up) {
+    worker_.hand_over(client_, upstream_->socket(), in_flight_->endpoint(), early, record_of_tunnel());
+    carried_ = true;
+  }
   co_return false;
+}
+
+TunnelRecord Exchange::record_of_tunnel() const {
+  TunnelRecord record;
+  record.is_stream = false;
+  if (entry_) {
+    record.texts = entry_->texts();
+    record.tries = entry_->tries;
+    record.queued = entry_->queued;
+    record.connecting = entry_->connecting;
+  }
+  record.status = status_;
+  record.first_byte = first_byte_ - begun_;
+  record.age = worker_.loop().now() - begun_;
+  record.bytes_in = body_bytes_;
+  record.bytes_out = answer_bytes_;
+  return record;
 }
 
 }  // namespace muster::lb

@@ -44,9 +44,9 @@ void LocalEndpoint::set_in_rotation(bool in_rotation) {
   if (!in_rotation) close_parked();
 }
 
-void LocalEndpoint::close_parked() {
+std::size_t LocalEndpoint::close_parked() {
   for (const auto& upstream : parked_) worker_.loop().disarm(*upstream);
-  parked_.clear();
+  return std::exchange(parked_, {}).size();
 }
 
 void LocalEndpoint::drop_parked(Upstream* upstream) {
@@ -192,6 +192,7 @@ bool LocalEndpoint::is_ejected() const noexcept {
 }
 
 void LocalEndpoint::report_failure(std::string_view what, const std::optional<spec::Eject>& rule) {
+  if (worker_.giving_up()) return;  // our doing
   counters_.failures.add();
   const Instant now = worker_.loop().now();
   if (now >= next_report_) {

@@ -1,6 +1,7 @@
 // A replica as one traffic thread sees it: its idle upstream connections and what is in flight at it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -60,6 +61,7 @@ class LocalEndpoint : public LocalCounted {
 
   [[nodiscard]] InstanceId id() const { return shared_->endpoint.instance; }
   [[nodiscard]] const std::string& label() const { return shared_->endpoint.label; }
+  [[nodiscard]] const Endpoint& described() const { return shared_->endpoint; }
   [[nodiscard]] InstanceCounters& counters() noexcept { return counters_; }
   [[nodiscard]] bool in_rotation() const { return in_rotation_; }
   void set_in_rotation(bool in_rotation);
@@ -68,7 +70,7 @@ class LocalEndpoint : public LocalCounted {
   std::unique_ptr<Upstream> take_parked(Millis idle_max, const void* owner);
   // Only for a connection on which both messages have ended exactly.
   void park(std::unique_ptr<Upstream> upstream, Millis keepalive);
-  void close_parked();
+  std::size_t close_parked();  // how many there were
   void close_parked_of(const void* owner);
 
   // A new connection. Null: it failed.

@@ -16,6 +16,7 @@ constexpr int interim_answers_max = 100;     // 1xx of one request
 Exchange::Exchange(HttpClient& client)
     : client_(client),
       worker_(client.worker),
+      busy_(worker_),
       frontend_(client.listener->frontend),
       staged_(worker_.take_buffer()),
       begun_(worker_.loop().now()) {}
@@ -166,7 +167,9 @@ Instant Exchange::queue_deadline() {
 
 Task<std::optional<Exchange::Refusal>> Exchange::wait_in_queue() {
   const Instant since = worker_.loop().now();
+  busy_.end();
   const Queued queued = co_await worker_.wait_for_replica(*this, queue_deadline());
+  busy_.begin();
   if (entry_) entry_->queued += worker_.loop().now() - since;
   if (queued == Queued::found) co_return std::nullopt;
   if (queued == Queued::gone) {
@@ -196,7 +199,7 @@ bool Exchange::reach_at_once() {
 Task<Exchange::Refusal> Exchange::reach_replica() {
   constexpr Refusal all_failed{
       .status = 502, .text = "no replica could be reached", .end = AccessEnd::replica_failed};
-  for (;;) {
+  while (!worker_.giving_up()) {
     if (!in_flight_ && !pick_replica(false)) {
       if (!choice_.pool) co_return answer_of_route();
       if (must_wait()) {
@@ -226,8 +229,9 @@ Task<Exchange::Refusal> Exchange::reach_replica() {
     // A refusal costs no time and no risk: while all refuse, it is as if none was ready.
     const bool over =
         failure.refused ? worker_.loop().now() >= queue_deadline() : ++tries_ > frontend_->listener.retries;
-    if (over || worker_.loop().shut()) co_return all_failed;
+    if (over || worker_.loop().shut()) break;
   }
+  co_return all_failed;
 }
 
 bool Exchange::may_try_again() const {
@@ -359,6 +363,8 @@ Task<bool> Exchange::refuse(Refusal refusal) {
   co_await stop_upload();
   upstream_.reset();
   in_flight_.reset();
+  if (worker_.giving_up())
+    refusal = {.status = 503, .text = "interrupted by an upgrade", .retry_after_seconds = 1};
   end_ = refusal.end;
   if (refusal.status == 0 || refusal.status == status_client_closed) co_return false;  // the client is gone
   if (answer_begun_) {  // nothing honest can be said any more
@@ -395,13 +401,16 @@ bool Exchange::client_must_close() const {
 
 Task<bool> Exchange::serve(HttpClient& client, std::string_view input) {
   Exchange self(client);
+  self.input_ = std::move(client.pending);  // `input` may lie in it
   self.begin(input);
   Refusal refusal = self.refusal_;
   bool reached = refusal.status == 0 && self.reach_at_once();
+  if (!reached && self.input_.empty()) self.input_.append(input);
   while (refusal.status == 0) {
     if (!reached) refusal = co_await self.reach_replica();
     reached = false;
     if (refusal.status != 0) break;
+    self.input_.release();
     self.start_upload();
     const Heard heard = co_await self.hear();
     if (heard == Heard::answer) {
@@ -416,7 +425,19 @@ Task<bool> Exchange::serve(HttpClient& client, std::string_view input) {
       break;
     }
   }
+  if (self.may_go_back()) co_return self.go_back();
   co_return co_await self.refuse(refusal);
+}
+
+// Given up before a replica was sent anything of it: the next balancer reads it once more.
+bool Exchange::may_go_back() const {
+  return worker_.giving_up() && !input_.empty() && client_.socket.tls() == nullptr;
+}
+
+bool Exchange::go_back() {
+  client_.pending = std::move(input_);
+  client_.carries_on = carried_ = true;
+  return false;
 }
 
 // Nothing of the answer, or nothing usable, has come. True: for another try.

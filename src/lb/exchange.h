@@ -43,6 +43,8 @@ class Exchange final : WaitsForReplica {
 
  private:
   explicit Exchange(HttpClient& client);
+  [[nodiscard]] bool may_go_back() const;
+  bool go_back();
   enum class Upload : std::uint8_t {
     going_on,
     replica_failed,  // it takes no more; what it answers decides
@@ -126,9 +128,11 @@ class Exchange final : WaitsForReplica {
   void end_answer();
   Task<bool> relay_answer();
   Task<bool> run_tunnel();
+  [[nodiscard]] TunnelRecord record_of_tunnel() const;
 
   HttpClient& client_;
   Worker& worker_;
+  Busy busy_;
   Ref<Frontend> frontend_;
   Choice choice_;  // of frontend_
   Preference preference_;
@@ -136,6 +140,7 @@ class Exchange final : WaitsForReplica {
   // The request: its authority and target, for another choice when the routing has changed; then what is sent of it:
   // the head, and the body while that fits the replay buffer.
   Buffer staged_;
+  Buffer input_;  // as it came, until a replica is sent something of it
   std::size_t authority_bytes_ = 0;
   std::size_t head_begin_ = 0;
   std::size_t head_end_ = 0;
@@ -186,12 +191,15 @@ class Exchange final : WaitsForReplica {
   int status_ = 0;                  // 0: there was no answer
   bool replica_answered_ = false;
   AccessEnd end_ = AccessEnd::complete;
+  bool carried_ = false;  // under the next balancer: it is accounted for there
 };
 
-// What each side sent before the tunnel began.
+// What each side sent before the tunnel began; of one that is given up, what is left.
 struct EarlyBytes {
   Buffer from_client;
   Buffer from_replica;
+  bool client_ended = false;  // its end has been read
+  bool replica_ended = false;
 };
 struct TunnelCounters {
   InstanceCounters& replica;
@@ -201,8 +209,10 @@ struct TunnelEnd {
   std::uint64_t bytes_in = 0;  // from the client
   std::uint64_t bytes_out = 0;
   AccessEnd end = AccessEnd::complete;
+  bool given_up = false;
 };
-// Both ways until both sides have ended, or nothing moved for `limit`. Takes what was received too early.
+// Both ways until both sides have ended, or nothing moved for `limit`, or it is given up. Takes what was received too
+// early, and gives back what is left.
 Task<TunnelEnd> tunnel(Worker& worker, Socket& client, Socket& replica, EarlyBytes& early,
                        TunnelCounters counters, spec::ListenTimeouts timeouts);
 

@@ -47,6 +47,7 @@ Task<> refuse_head(HttpClient& client, BadHead head, std::string_view text) {
   frontend->counters->responses.add(head.status);
   frontend->counters->bytes_out.add(head.body_bytes);
   write_line(client, head);  // while its bytes are where they are
+  const Busy busy(client.worker);
   client.linger = co_await flush(client.socket, answer, frontend->listener.timeout.send);
 }
 
@@ -137,7 +138,7 @@ Task<bool> begin_tls(HttpClient& client) {
 // What comes before the first head. False: the connection is over.
 Task<bool> take_preface(HttpClient& client) {
   const Ref<Frontend> frontend = client.listener->frontend;
-  if (frontend->is_proxied()) {
+  if (frontend->is_proxied() && !client.introduced) {
     const bool begun = co_await begin_proxied(client, frontend);
     if (!begun) co_return false;
   }
@@ -156,32 +157,47 @@ SocketWait next_bytes(HttpClient& client) {
 }
 
 Task<> say_goodbye(HttpClient& client) {
+  const Busy busy(client.worker);
   if (client.socket.tls() != nullptr) co_await end_output(client.socket, client.timeouts().send);
   if (client.linger) co_await linger(client.socket, client.worker.scratch());
+}
+// Goes on where another balancer has given it up.
+void take_up(HttpClient& client, const HandedClient& handed) {
+  client.introduced = handed.introduced;
+  if (handed.proxy_header) client.proxy_header = std::make_unique<const std::string>(*handed.proxy_header);
+  client.pending.append(handed.unread);
+  client.pipelined = !client.pending.empty();
 }
 }  // namespace
 
 // Its frame is what an idle connection costs, beside its socket: what is needed only now and then has a frame of its
 // own.
-Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& client_address) {
+Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& client_address,
+                    const HandedClient* handed) {
   HttpClient client(worker, std::move(listener), std::move(fd), std::move(client_address));
   if (!client.socket.valid()) co_return;
   bool open = true;
+  if (handed != nullptr) take_up(client, *handed);
   if (client.listener->frontend->has_preface()) open = co_await take_preface(client);
   client.head_deadline = worker.loop().now() + client.timeouts().head;
   bool wait = false;  // a new connection mostly brings its first request along: look before waiting
   while (open) {
     if (wait) {
       client.idle = client.pending.empty();
+      client.carries_on = worker.giving_up();
       if (client.idle && must_end(client)) break;
       const Waited waited = co_await next_bytes(client);
       client.idle = false;
       if (waited != Waited::ready) {
-        if (!client.pending.empty()) co_await end_unfinished(client, waited);
+        client.carries_on = worker.giving_up();
+        if (!client.carries_on && !client.pending.empty()) co_await end_unfinished(client, waited);
         break;
       }
     }
     wait = true;
+    if (worker.held()) co_await worker.hold();
+    client.carries_on = worker.giving_up();
+    if (client.carries_on) break;
     std::string_view bytes;
     const Next next = take_head(client, bytes);
     if (next == Next::wait) continue;
@@ -199,6 +215,7 @@ Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& c
     client.head_deadline =
         worker.loop().now() + (client.pipelined ? client.timeouts().head : client.timeouts().idle);
   }
+  if (client.carries_on) worker.hand_over(client, client.pending.view());
   if (!worker.loop().shut()) co_await say_goodbye(client);
 }
 

@@ -129,6 +129,14 @@ Result<std::vector<Fd>> open_systemd(const spec::BindAddress& address, std::size
 }
 }  // namespace
 
+void drop(HandedListener handed) {
+  constexpr std::string_view unix_prefix = "unix:";
+  struct stat info {};
+  if (handed.file == 0 || !handed.bind.starts_with(unix_prefix)) return;
+  const std::string path = handed.bind.substr(unix_prefix.size());
+  if (::lstat(path.c_str(), &info) == 0 && info.st_ino == handed.file) ::unlink(path.c_str());
+}
+
 BoundAddress::~BoundAddress() {
   if (!path_.empty() && !has_lost_file()) ::unlink(path_.c_str());
 }
@@ -145,8 +153,51 @@ void BoundAddress::own_file(std::string path) {
   inode_ = info.st_ino;
 }
 
-Fd BoundAddress::duplicate(std::size_t thread) const {
-  return Fd(::fcntl(sockets_[thread].get(), F_DUPFD_CLOEXEC, 0));
+std::vector<std::size_t> BoundAddress::sockets_of(std::size_t thread) const {
+  std::vector<std::size_t> of_thread;
+  for (std::size_t socket = thread; socket < sockets_.size(); socket += threads_) of_thread.push_back(socket);
+  return of_thread;
+}
+
+Fd BoundAddress::duplicate(std::size_t socket) const {
+  return Fd(::fcntl(sockets_[socket].get(), F_DUPFD_CLOEXEC, 0));
+}
+
+HandedListener BoundAddress::give_up() {
+  HandedListener handed{.bind = address_.text, .sockets = std::move(sockets_), .file = inode_};
+  // Those of the threads are one socket.
+  if (address_.kind != spec::BindAddress::Kind::inet) handed.sockets.resize(1);
+  path_.clear();
+  return handed;
+}
+
+Result<std::shared_ptr<BoundAddress>> take_address(const spec::BindAddress& address, HandedListener handed,
+                                                   std::size_t threads) {
+  if (handed.sockets.empty()) return Error{.message = address.text + ": no socket was handed over"};
+  std::vector<Fd> sockets = std::move(handed.sockets);
+  const auto where = address.kind == spec::BindAddress::Kind::inet
+                         ? SocketAddress::parse(address.host, address.port)
+                         : std::nullopt;
+  const std::size_t before = sockets.size();
+  while (sockets.size() < threads) {
+    if (where) {
+      auto own = bind_inet(address, *where, true);
+      if (own && ::listen(own.value().get(), backlog) == 0) {
+        sockets.push_back(std::move(own).value());
+        continue;
+      }
+    }
+    // Of a socket that may be only one, or where binding takes a right that is gone by now: two threads share it.
+    Fd copy(::fcntl(sockets[sockets.size() % before].get(), F_DUPFD_CLOEXEC, 0));
+    if (!copy) return failed(address);
+    sockets.push_back(std::move(copy));
+  }
+  auto bound = std::make_shared<BoundAddress>(address, std::move(sockets), threads);
+  if (handed.file != 0) {
+    bound->path_ = address.path;
+    bound->inode_ = handed.file;
+  }
+  return bound;
 }
 
 Result<std::shared_ptr<BoundAddress>> open_address(
@@ -165,7 +216,7 @@ Result<std::shared_ptr<BoundAddress>> open_address(
   };
   auto sockets = open();
   if (!sockets) return std::move(sockets).error();
-  auto bound = std::make_shared<BoundAddress>(address, std::move(sockets).value());
+  auto bound = std::make_shared<BoundAddress>(address, std::move(sockets).value(), threads);
   if (address.kind == spec::BindAddress::Kind::unix_path) bound->own_file(address.path);
   return bound;
 }

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 
 #include "base/check.h"
 #include "lb/tls_session.h"
@@ -56,6 +57,16 @@ class SocketCore {
     unwatch();
     ++generation_;
     loop_->give_core(*this);
+  }
+
+  Fd release() noexcept {
+    MUSTER_CHECK(waiting_[0] == nullptr && waiting_[1] == nullptr);
+    ::epoll_ctl(loop_->epoll_.get(), EPOLL_CTL_DEL, fd_.get(), nullptr);
+    Fd fd = std::move(fd_);
+    unwatch();
+    ++generation_;
+    loop_->give_core(*this);
+    return fd;
   }
 
   void begin(SocketWait& wait) {
@@ -227,6 +238,11 @@ void Socket::reset_on_close() noexcept {
   ::setsockopt(fd(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
 }
 
+Fd Socket::release() noexcept {
+  MUSTER_CHECK(tls_ == nullptr);
+  return core_ == nullptr ? Fd() : std::exchange(core_, nullptr)->release();
+}
+
 void Socket::close() noexcept {
   if (tls_ != nullptr) {
     static_cast<void>(tls_->end(*this));  // at once or not at all
@@ -285,15 +301,18 @@ void Loop::run() {
       on_event(event.data.u64, event.events);
     }
     advance_wheel();
+    ring_alarm();
     give_turns();
   }
 }
 
 int Loop::timeout() const {
   if (!turns_.empty()) return 0;
-  if (!ticking_) return -1;
-  const auto left = std::chrono::ceil<Millis>(next_tick_ - now_);
-  return static_cast<int>(std::clamp<Millis::rep>(left.count(), 0, Wheel::tick.count()));
+  if (!ticking_ && alarm_ == nullptr) return -1;
+  Instant next = ticking_ ? next_tick_ : alarm_at_;
+  if (alarm_ != nullptr) next = std::min(next, alarm_at_);
+  const auto left = std::chrono::ceil<Millis>(next - now_);
+  return static_cast<int>(std::clamp<Millis::rep>(left.count(), 0, INT_MAX));
 }
 
 void Loop::on_event(std::uint64_t tag, std::uint32_t events) {
@@ -340,6 +359,10 @@ void Loop::advance_wheel() {
   next_tick_ = now_ + Wheel::tick;
 }
 
+void Loop::ring_alarm() {
+  if (alarm_ != nullptr && now_ >= alarm_at_) std::exchange(alarm_, nullptr)();
+}
+
 void Loop::give_turns() {
   for (const std::coroutine_handle<> waiter : std::exchange(turns_, {})) waiter.resume();
 }
@@ -350,6 +373,18 @@ void Loop::shut_all_sockets() {
     for (std::size_t i = 0; i < cores_per_chunk; ++i)
       if (chunk[i].is_open()) ::shutdown(chunk[i].fd(), SHUT_RDWR);
   }
+}
+
+void Loop::abandon_waits() {
+  shut_ = true;
+  // By index: what goes on may open another socket.
+  for (std::size_t chunk = 0; chunk < cores_.size(); ++chunk) {
+    for (std::size_t i = 0; i < cores_per_chunk; ++i) {
+      cores_[chunk][i].abort_wait(Direction::read);
+      cores_[chunk][i].abort_wait(Direction::write);
+    }
+  }
+  wheel_.fire_all();
 }
 
 }  // namespace muster::lb

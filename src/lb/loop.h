@@ -111,6 +111,8 @@ class Socket {
   // `event` is called once when the connection is reset from now on, until unwatch(): for a socket that is read no more.
   void watch_reset(void (*event)(void*), void* argument);
   void reset_on_close() noexcept;  // close() sends RST instead of FIN
+  // Ends the registration and gives the descriptor away, as it is. Not encrypted, and nobody waits on it.
+  Fd release() noexcept;
   void close() noexcept;
 
  private:
@@ -164,9 +166,16 @@ class Loop {
   [[nodiscard]] Instant now() const noexcept { return now_; }  // read once per round of events
   void arm(WheelNode& node, Instant deadline);
   void disarm(WheelNode& node) noexcept { wheel_.disarm(node); }
+  // One deadline that the wheel's tick is too coarse for: `ring` is called at its millisecond. Null: it is off.
+  void set_alarm(Instant deadline, std::function<void()> ring) {
+    alarm_at_ = deadline;
+    alarm_ = std::move(ring);
+  }
 
   // The second step of a stop: shuts every socket down, waits end at once from now on.
   void shut_all_sockets();
+  // Ends every wait, sleep and deadline at once, now and from now on, and leaves the sockets as they are.
+  void abandon_waits();
   [[nodiscard]] bool shut() const noexcept { return shut_; }
 
   LoopSleep sleep(Millis length) noexcept { return {*this, length}; }  // counted on the wheel
@@ -182,6 +191,7 @@ class Loop {
   void read_letters();
   void advance_wheel();
   void give_turns();
+  void ring_alarm();
   SocketCore& take_core();
   void give_core(SocketCore& core) noexcept;
 
@@ -191,6 +201,8 @@ class Loop {
   Wheel wheel_;
   Instant next_tick_{};  // while the wheel holds a node
   bool ticking_ = false;
+  Instant alarm_at_{};  // while alarm_ is not null
+  std::function<void()> alarm_;
   bool quitting_ = false;
   bool shut_ = false;
   // Never freed one by one: an event for a socket that is closed meanwhile must still find its core.

@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 
+#include "base/check.h"
 #include "lb/io.h"
 
 namespace muster::lb {
@@ -52,6 +53,19 @@ std::ptrdiff_t Pipe::drain(const Socket& to) {
   if (sent > 0) held_ -= static_cast<std::size_t>(sent);
   if (sent == io_blocked) to.blocked(Direction::write);
   return sent;
+}
+
+void Pipe::empty_into(Buffer& buffer) {
+  while (held_ > 0) {
+    ssize_t got = 0;
+    buffer.append_with(held_, [&](Pen pen) {
+      got = ::read(out_.get(), pen.at(), held_);
+      return Pen(pen.at() + std::max<ssize_t>(got, 0));
+    });
+    if (got < 0 && errno == EINTR) continue;
+    MUSTER_CHECK(got > 0);  // it holds what was counted
+    held_ -= static_cast<std::size_t>(got);
+  }
 }
 
 }  // namespace muster::lb

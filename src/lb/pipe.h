@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/fd.h"
+#include "lb/buffer.h"
 #include "lb/loop.h"
 
 namespace muster::lb {
@@ -18,6 +19,7 @@ class Pipe {
   // Neither socket is encrypted. As receive() and send_some() of lb/io.h; fill() only when empty, drain() only when not.
   std::ptrdiff_t fill(const Socket& from);
   std::ptrdiff_t drain(const Socket& to);
+  void empty_into(Buffer& buffer);  // what it holds
 
  private:
   Pipe(Fd in, Fd out, std::size_t capacity) noexcept

@@ -80,6 +80,7 @@ Task<bool> await_header(Client& client, const Frontend& frontend, ProxyAddresses
       client.idle = false;
     }
     if (waited == Waited::ready) continue;
+    client.carries_on = client.worker.giving_up();
     if (waited == Waited::timed_out) frontend.counters->refused.add();
     co_return false;
   }
@@ -94,6 +95,7 @@ Task<bool> begin_proxied(Client& client, Ref<Frontend> frontend) {
     if (!taken) co_return false;
     client.address = Peer(addresses.source);
   }
+  client.introduced = true;
   if (protocol.out != spec::ProxyProtocol::Version::none)
     client.proxy_header = std::make_unique<const std::string>(write_proxy_header(protocol.out, addresses));
   co_return true;

@@ -168,4 +168,20 @@ class Rendezvous {
   const std::function<void()> done_;
 };
 
+// The same, with the sum of what they report.
+class Tally {
+ public:
+  Tally(std::size_t threads, std::function<void(std::uint64_t)> done)
+      : left_(threads), done_(std::move(done)) {}
+  void arrive(std::uint64_t amount) {
+    sum_.fetch_add(amount, std::memory_order_relaxed);
+    if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) done_(sum_.load(std::memory_order_relaxed));
+  }
+
+ private:
+  std::atomic<std::uint64_t> sum_{0};
+  std::atomic<std::size_t> left_;
+  const std::function<void(std::uint64_t)> done_;
+};
+
 }  // namespace muster::lb

@@ -133,18 +133,40 @@ Task<std::unique_ptr<Upstream>> reach_replica(TcpClient& client, AccessEnd& end)
   if (client.replica) end = AccessEnd::replica_failed;
   co_return nullptr;
 }
+TunnelRecord record_of(const TcpClient& client, const TunnelEnd& tunnelled) {
+  TunnelRecord record;
+  if (client.entry) {
+    record.tries = client.entry->tries;
+    record.queued = client.entry->queued;
+    record.connecting = client.entry->connecting;
+  }
+  record.age = client.worker.loop().now() - client.begun;
+  record.bytes_in = tunnelled.bytes_in;
+  record.bytes_out = tunnelled.bytes_out;
+  return record;
+}
+
+// Goes on where another balancer has given it up.
+void take_up(TcpClient& client, const HandedClient& handed) {
+  client.introduced = handed.introduced;
+  if (handed.proxy_header) client.proxy_header = std::make_unique<const std::string>(*handed.proxy_header);
+}
 }  // namespace
 
-Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& client_address) {
+Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& client_address,
+                   const HandedClient* handed) {
   TcpClient client(worker, std::move(listener), std::move(fd), std::move(client_address));
   if (!client.socket.valid()) co_return;
-  if (client.listener->frontend->is_proxied()) {
+  if (handed != nullptr) take_up(client, *handed);
+  if (client.listener->frontend->is_proxied() && !client.introduced) {
     const bool begun = co_await begin_proxied(client, client.listener->frontend);
+    if (client.carries_on) worker.hand_over(client, {});
     if (!begun) co_return;
     client.preference = preference_of(client.listener->frontend->listener, client.address);
   }
   if (client.listener->frontend->tls) {
     const TlsSession::Step step = co_await accept_tls(worker, client, client.listener->frontend);
+    if (client.carries_on) worker.hand_over(client, {});
     if (step == TlsSession::Step::failed) co_await linger(client.socket, worker.scratch());
     if (step != TlsSession::Step::done) co_return;
   }
@@ -152,11 +174,19 @@ Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& cl
   tunnelled.end = AccessEnd::muster_refused;
   const std::unique_ptr<Upstream> upstream = co_await reach_replica(client, tunnelled.end);
   if (upstream) {
-    EarlyBytes none;
+    EarlyBytes early;
     const TunnelCounters counters{.replica = client.in_flight->endpoint().counters(),
                                   .listener = client.counters()};
-    tunnelled = co_await tunnel(worker, client.socket, upstream->socket(), none, counters,
+    tunnelled = co_await tunnel(worker, client.socket, upstream->socket(), early, counters,
                                 client.listener->frontend->listener.timeout);
+    if (tunnelled.given_up) {
+      worker.hand_over(client, upstream->socket(), client.in_flight->endpoint(), early,
+                       record_of(client, tunnelled));
+      client.entry.reset();
+    }
+  } else if (worker.giving_up()) {  // no replica has seen it
+    worker.hand_over(client, {});
+    client.entry.reset();
   } else {
     client.socket.reset_on_close();
     if (tunnelled.end == AccessEnd::muster_refused) client.counters().refused.add();

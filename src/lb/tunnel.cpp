@@ -46,6 +46,7 @@ struct OneWay {
   std::uint64_t moved = 0;
   int full_reads = 0;
   bool takes_pipes = true;
+  bool ended = false;  // nothing more comes
 
   [[nodiscard]] bool is_bulk() const { return takes_pipes && full_reads >= full_reads_of_bulk; }
   void count(std::uint64_t amount) {
@@ -137,12 +138,16 @@ Task<Moved> move_burst(OneWay& way) {
     if (got == io_failed) burst = Moved::from_failed;
     if (got <= 0) break;
     const bool sent = co_await empty_pipe(way, *pipe);
+    if (worker.giving_up()) {
+      pipe->empty_into(way.waiting);
+      break;
+    }
     if (!sent) burst = Moved::to_failed;
     if (way.tunnel.broken) break;
     if (++fills == reads_in_a_row) {
       fills = 0;
       co_await worker.loop().turn();
-      if (way.tunnel.broken) break;
+      if (way.tunnel.broken || worker.giving_up()) break;
     }
   }
   if (pipe) worker.give_pipe(std::move(pipe));
@@ -152,6 +157,7 @@ Task<Moved> move_burst(OneWay& way) {
 
 // The side that is read sends no more.
 Task<> pass_end_on(OneWay& way) {
+  way.ended = true;
   co_await end_output(way.to, way.tunnel.timeout.send);
   if (!way.tunnel.broken) way.from.watch_reset(&OneWay::on_reset, &way);  // nobody reads it any more
 }
@@ -159,8 +165,11 @@ Task<> pass_end_on(OneWay& way) {
 Task<> relay(OneWay& way) {
   Tunnel& tunnel = way.tunnel;
   const bool begun = way.waiting.empty() || co_await write_waiting(way);
+  const Worker& worker = tunnel.worker;
+  if (worker.giving_up()) co_return;
   if (!begun) co_return tunnel.break_off(tunnel.failure_of(way.to));
-  for (int reads = 0; !tunnel.broken;) {
+  if (way.ended) co_return co_await pass_end_on(way);
+  for (int reads = 0; !tunnel.broken && !worker.giving_up();) {
     if (!way.from.may_be_readable()) {
       const bool there = co_await await_bytes(way);
       if (!there) break;
@@ -182,10 +191,11 @@ Task<> relay(OneWay& way) {
     }
     if (tunnel.broken) co_return;
     if (moved == Moved::end) co_return co_await pass_end_on(way);
+    if (worker.giving_up()) break;
     if (moved != Moved::some)
       co_return tunnel.break_off(tunnel.failure_of(moved == Moved::from_failed ? way.from : way.to));
   }
-  if (!tunnel.broken) tunnel.break_off(AccessEnd::timeout);
+  if (!tunnel.broken && !worker.giving_up()) tunnel.break_off(AccessEnd::timeout);
 }
 }  // namespace
 
@@ -209,6 +219,8 @@ Task<TunnelEnd> tunnel(Worker& worker, Socket& client, Socket& replica, EarlyByt
               .waiting = std::move(early.from_replica),
               .bytes = counters.replica.bytes_from,
               .listener_bytes = counters.listener.bytes_out};
+  up.ended = early.client_ended;
+  down.ended = early.replica_ended;
   up.takes_pipes = down.takes_pipes = client.tls() == nullptr && replica.tls() == nullptr;
   Branch back;
   back.start(relay(down));
@@ -216,7 +228,77 @@ Task<TunnelEnd> tunnel(Worker& worker, Socket& client, Socket& replica, EarlyByt
   co_await back.join();
   client.unwatch();
   replica.unwatch();
-  co_return TunnelEnd{.bytes_in = up.moved, .bytes_out = down.moved, .end = both.end};
+  TunnelEnd end{.bytes_in = up.moved, .bytes_out = down.moved, .end = both.end};
+  end.given_up = worker.giving_up() && !both.broken && !(up.ended && down.ended);
+  early.from_client = std::move(up.waiting);
+  early.from_replica = std::move(down.waiting);
+  early.client_ended = up.ended;
+  early.replica_ended = down.ended;
+  co_return end;
+}
+
+namespace {
+// One that another balancer has given up.
+struct TakenTunnel : Client {
+  TakenTunnel(Worker& w, Ref<LocalListener> l, HandedTunnel& handed)
+      : Client(w, std::move(l), std::move(handed.client), std::move(handed.address)),
+        begun(w.loop().now() - handed.record.age),
+        record(std::move(handed.record)) {
+    const Ref<Frontend>& frontend = listener->frontend;
+    if (!frontend->access_log) return;
+    entry = frontend->access_log->begin(frontend->listener.access_log);
+    entry->remember(record.texts[0], record.texts[1], record.texts[2], record.texts[3], record.texts[4]);
+    entry->tries = record.tries;
+    entry->queued = record.queued;
+    entry->connecting = record.connecting;
+  }
+  Instant begun;
+  TunnelRecord record;
+  AccessEntryRef entry;  // null: no line is written
+};
+
+void write_line(const TakenTunnel& client, const LocalEndpoint& replica, AccessEnd end) {
+  AccessRecord record;
+  record.client = client.address.text;
+  record.is_stream = client.record.is_stream;
+  record.status = client.record.status;
+  record.bytes_in = client.record.bytes_in;
+  record.bytes_out = client.record.bytes_out;
+  record.replica = replica.label();
+  record.first_byte = client.record.first_byte;
+  record.total = std::chrono::steady_clock::now() - client.begun;
+  const bool stopped = end != AccessEnd::complete && client.worker.loop().shut();
+  record.end = stopped ? AccessEnd::stopped : end;
+  client.entry->fill(record);
+  client.entry->log->write(client.entry->format, record);
+}
+}  // namespace
+
+Detached serve_tunnel(Worker& worker, Ref<LocalListener> listener, Ref<LocalEndpoint> endpoint,
+                      std::unique_ptr<HandedTunnel> handed) {
+  TakenTunnel client(worker, std::move(listener), *handed);
+  const bool is_local = endpoint->described().port == 0;
+  Socket replica(worker.loop(), std::move(handed->replica),
+                 is_local ? Socket::Kind::connected_local : Socket::Kind::connected);
+  EarlyBytes early;
+  early.from_client.append(handed->to_replica);
+  early.from_replica.append(handed->to_client);
+  early.client_ended = handed->client_ended;
+  early.replica_ended = handed->replica_ended;
+  handed.reset();
+  if (!client.socket.valid() || !replica.valid()) co_return;
+  const InFlight in_flight(std::move(endpoint));
+  const TunnelCounters counters{.replica = in_flight.endpoint().counters(), .listener = client.counters()};
+  const TunnelEnd tunnelled = co_await tunnel(worker, client.socket, replica, early, counters,
+                                              client.listener->frontend->listener.timeout);
+  client.record.bytes_in += tunnelled.bytes_in;
+  client.record.bytes_out += tunnelled.bytes_out;
+  if (tunnelled.given_up) {
+    client.record.age = worker.loop().now() - client.begun;
+    worker.hand_over(client, replica, in_flight.endpoint(), early, std::move(client.record));
+  } else if (client.entry) {
+    write_line(client, in_flight.endpoint(), tunnelled.end);
+  }
 }
 
 }  // namespace muster::lb

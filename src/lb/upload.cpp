@@ -91,7 +91,7 @@ Task<> Exchange::upload() {
     if (++reads > reads_in_a_row) {
       reads = 0;
       co_await worker_.loop().turn();
-      if (ending_upload_) co_return;
+      if (ending_upload_ || worker_.giving_up()) co_return;
     }
     const bool written = co_await upload_staged();
     if (!written) {

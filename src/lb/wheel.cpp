@@ -75,4 +75,8 @@ void Wheel::advance(Instant now) {
   }
 }
 
+void Wheel::fire_all() {
+  for (std::size_t slot = 0; slot < slots; ++slot) run_slot(slot, Instant::max());
+}
+
 }  // namespace muster::lb

@@ -43,6 +43,8 @@ class Wheel {
   void disarm(WheelNode& node) noexcept;        // nothing when it is not armed
   // Fires every node whose deadline is over. A callback may arm and disarm any node and may end its own.
   void advance(Instant now);
+  // Fires every node, whatever its deadline.
+  void fire_all();
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
  private:

@@ -338,6 +338,7 @@ Task<Queued> Worker::wait_for_replica(WaitsForReplica& waiter, Instant deadline)
     co_return Queued::over;
   }
   InLine line(*loop_);
+  const auto has_replica = [&] { return !held_ && !giving_up_ && waiter.has_replica(true); };
   bool found = waiter.has_replica(false);
   if (!found) frontend->counters->queued.add();
   ClientWatch watch(waiter, &QueueWait::on_call);
@@ -345,7 +346,7 @@ Task<Queued> Worker::wait_for_replica(WaitsForReplica& waiter, Instant deadline)
     return loop_->now() < deadline && !loop_->shut() && !(listener.closing || stopping_) && !watch.is_gone();
   };
   while (!found && goes_on()) {
-    if (line.stand(waiter.capacity())) found = waiter.has_replica(true);
+    if (line.stand(waiter.capacity())) found = has_replica();
     if (found) break;
     QueueWait wait(*this, deadline);
     line.wait(&QueueWait::on_call, &wait);
@@ -353,7 +354,7 @@ Task<Queued> Worker::wait_for_replica(WaitsForReplica& waiter, Instant deadline)
     co_await wait;
     watch.waiting = nullptr;
     line.stop_waiting();
-    if (!watch.is_gone()) found = waiter.has_replica(true);
+    if (!watch.is_gone()) found = has_replica();
   }
   line.leave(found);
   queued.fetch_sub(1, std::memory_order_relaxed);
@@ -483,14 +484,18 @@ void Worker::update_listeners(const Publication& publication) {
       frontend->capacities.emplace_back(pool_of(app), capacity);
     for (const auto& address : publication.addresses[i]) {
       if (address == nullptr) continue;
-      Ref<LocalListener>& listener = listeners_[address.get()];
-      const bool is_new = !listener;
-      if (is_new) {
-        listener = make_ref<LocalListener>();
-        listener->address = address;
+      for (const std::size_t number : address->sockets_of(index_)) {
+        Ref<LocalListener>& listener = listeners_[{address.get(), number}];
+        const bool is_new = !listener;
+        if (is_new) {
+          listener = make_ref<LocalListener>();
+          listener->address = address;
+          listener->number = number;
+          listener->bind = address->address().text;
+        }
+        listener->frontend = frontend;
+        if (is_new) accept_loop(listener);
       }
-      listener->frontend = frontend;
-      if (is_new) accept_loop(listener);
     }
   }
 }
@@ -519,7 +524,7 @@ void Worker::close_unnamed_listeners(const Publication& publication) {
   };
   for (auto at = listeners_.begin(); at != listeners_.end();) {
     const Ref<LocalListener> listener = at->second;
-    if (is_named(at->first)) {
+    if (is_named(at->first.first)) {
       ++at;
       continue;
     }
@@ -561,8 +566,9 @@ struct PlaceWait {
 
 Detached Worker::accept_loop(Ref<LocalListener> listener) {
   ++accepting_;
-  while (!listener->closing) {
-    listener->socket = Socket(*loop_, listener->address->duplicate(index_), Socket::Kind::listening);
+  while (accepts(*listener)) {
+    listener->socket =
+        Socket(*loop_, listener->address->duplicate(listener->number), Socket::Kind::listening);
     if (listener->socket.valid()) {
       int domain = 0;
       socklen_t length = sizeof domain;
@@ -572,9 +578,13 @@ Detached Worker::accept_loop(Ref<LocalListener> listener) {
     }
     co_await loop_->sleep(pause_after_failure);
   }
-  while (!listener->closing) {
+  while (accepts(*listener)) {
     const Waited waited = co_await listener->socket.readable(no_limit);
     if (waited != Waited::ready) break;
+    if (held_) {
+      co_await hold();
+      continue;
+    }
     switch (accept_some(*listener)) {
       case Accepted::more:
         co_await loop_->turn();
@@ -661,13 +671,14 @@ bool Worker::has_room() {
   return !near_limit_;
 }
 
-void Worker::begin_connection(LocalListener& listener, Fd fd, Peer&& client_address) {
+void Worker::begin_connection(LocalListener& listener, Fd fd, Peer&& client_address,
+                              const HandedClient* handed) {
   switch (listener.frontend->listener.mode) {
     case spec::ListenMode::http:
-      serve_http(*this, Ref<LocalListener>(&listener), std::move(fd), std::move(client_address));
+      serve_http(*this, Ref<LocalListener>(&listener), std::move(fd), std::move(client_address), handed);
       break;
     case spec::ListenMode::tcp:
-      serve_tcp(*this, Ref<LocalListener>(&listener), std::move(fd), std::move(client_address));
+      serve_tcp(*this, Ref<LocalListener>(&listener), std::move(fd), std::move(client_address), handed);
       break;
   }
 }
@@ -695,6 +706,7 @@ void Worker::close_parked_of(const void* owner) {
 
 void Worker::stop(Millis grace) {
   if (stopping_) return;
+  resume();
   stopping_ = true;
   grace_over_ = std::make_unique<GraceOver>(*this);
   for (const auto& [address, listener] : listeners_) accept_last(*listener);
@@ -708,7 +720,7 @@ void Worker::stop(Millis grace) {
 void Worker::finish_when_done() {
   if (!stopping_ || finished_ || clients_ != nullptr || accepting_ != 0 || !listeners_.empty()) return;
   finished_ = true;
-  loop_->disarm(*grace_over_);
+  if (grace_over_) loop_->disarm(*grace_over_);
   pools_.clear();
   endpoints_.clear();
   for (const auto& [name, log] : access_logs_) log->hand_over(true);

@@ -85,6 +85,8 @@ struct Frontend : LocalCounted {
 // One open address. Its connections follow it to whatever route the last snapshot gave it.
 struct LocalListener : LocalCounted {
   std::shared_ptr<BoundAddress> address;
+  std::size_t number = 0;  // of its socket
+  std::string bind;        // the address as text, also once that is gone
   Socket socket;
   Ref<Frontend> frontend;
   bool is_local = false;                     // a unix socket
@@ -115,7 +117,30 @@ struct Client {
   std::unique_ptr<const std::string> proxy_header;  // that its connections to replicas begin with; null: none
   Client* previous = nullptr;
   Client* next = nullptr;
-  bool idle = false;  // woken to close when the worker or its listener stops
+  bool idle = false;        // woken to close when the worker or its listener stops
+  bool introduced = false;  // its PROXY header was read
+  bool carries_on = false;  // under the next balancer: it was given up while nothing was in flight
+};
+
+// Something that a pause waits for: a request, from its head to the end of its answer; a handshake; a last word.
+class Busy {
+ public:
+  explicit Busy(Worker& worker) : worker_(worker) { begin(); }
+  Busy(const Busy&) = delete;
+  Busy& operator=(const Busy&) = delete;
+  ~Busy() { end(); }
+  void begin();
+  void end();  // for a while, or for good
+
+ private:
+  Worker& worker_;
+  bool counted_ = false;
+};
+
+// One thread's part of what is taken over.
+struct HandedShare {
+  std::vector<HandedClient> clients;
+  std::vector<std::pair<HandedTunnel, std::shared_ptr<SharedInstance>>> tunnels;
 };
 
 // Asked again after each change of the routing, and when a replica that has its limit of requests gets free.
@@ -140,6 +165,8 @@ enum class Queued : std::uint8_t {
   gone,  // the client went away
 };
 
+struct EarlyBytes;
+
 class Worker {
  public:
   static constexpr std::size_t scratch_bytes = 64U << 10U;
@@ -156,6 +183,14 @@ class Worker {
   void watch_idle(InstanceId instance, std::shared_ptr<Rendezvous> idle);
   void flush_access_logs();
   void stop(Millis grace);
+  void quiesce(Millis patience, std::shared_ptr<Tally> answer);
+  void resume();
+  void give_up();
+  void take_over(HandedShare& share);  // behind the first adopt()
+
+  // Before run(), and once it has returned.
+  void begin_held() { held_ = true; }
+  [[nodiscard]] Handover take_handed() { return std::move(handed_); }
 
   [[nodiscard]] std::size_t index() const { return index_; }
   [[nodiscard]] Loop& loop() { return *loop_; }
@@ -163,6 +198,25 @@ class Worker {
   [[nodiscard]] bool may_hold(const Fd& fd) const { return fd.get() < descriptors_max_; }
   [[nodiscard]] const Callbacks& callbacks() const { return callbacks_; }
   [[nodiscard]] bool stopping() const { return stopping_; }
+  // Between quiesce() and resume(): no request begins.
+  [[nodiscard]] bool held() const { return held_; }
+  // What goes on now does so because it was given up.
+  [[nodiscard]] bool giving_up() const { return giving_up_; }
+  [[nodiscard]] HandoverLosses& losses() { return handed_.losses; }
+  // Awaitable: until resume() or give_up().
+  auto hold() {
+    struct Hold {
+      Worker& worker;
+      [[nodiscard]] bool await_ready() const { return !worker.held_; }
+      void await_suspend(std::coroutine_handle<> waiter) const { worker.holding_.push_back(waiter); }
+      static void await_resume() noexcept {}
+    };
+    return Hold{*this};
+  }
+  // A connection of one's own, which ends here without a word. One that cannot be carried is counted and closed.
+  void hand_over(Client& client, std::string_view unread);
+  void hand_over(Client& client, Socket& replica, const LocalEndpoint& endpoint, const EarlyBytes& left,
+                 TunnelRecord record);
   // Received bytes and parsed heads live here between two suspensions, never across one.
   [[nodiscard]] std::span<char> scratch() { return {scratch_.get(), scratch_bytes}; }
   [[nodiscard]] RequestHead& request_head() { return request_head_; }
@@ -195,7 +249,12 @@ class Worker {
   void close_parked_of(const void* owner);
 
  private:
+  friend class Busy;
   struct QueueWait;
+  void answer_quiescence();
+  [[nodiscard]] Ref<LocalListener> listener_at(const std::string& bind) const;
+  [[nodiscard]] bool accepts(const LocalListener& listener) const { return !listener.closing && !giving_up_; }
+  void go_on_holding();
   void update_endpoints(const Publication& publication);
   void update_pools(const Publication& publication);
   void update_access_logs(const Publication& publication);
@@ -211,7 +270,8 @@ class Worker {
   void offer_places();
   bool has_room();
   void accept_last(LocalListener& listener);
-  void begin_connection(LocalListener& listener, Fd fd, Peer&& client_address);
+  void begin_connection(LocalListener& listener, Fd fd, Peer&& client_address,
+                        const HandedClient* handed = nullptr);
   void wake_queue();
   void give_memory_back();
   void finish_when_done();
@@ -236,8 +296,9 @@ class Worker {
   std::shared_ptr<const Publication> publication_;
   std::map<InstanceId, Ref<LocalEndpoint>> endpoints_;
   std::map<std::string, Ref<LocalPool>> pools_;
-  std::map<std::string, Ref<AccessLog>> access_logs_;  // by listener
-  std::map<const BoundAddress*, Ref<LocalListener>> listeners_;
+  std::map<std::string, Ref<AccessLog>> access_logs_;               // by listener
+  using ListenerKey = std::pair<const BoundAddress*, std::size_t>;  // and which of its sockets
+  std::map<ListenerKey, Ref<LocalListener>> listeners_;
   std::multimap<InstanceId, std::shared_ptr<Rendezvous>> idle_watches_;
   std::set<std::shared_ptr<Capacity>> capacities_;  // of all listeners
   QueueWait* queue_first_ = nullptr;
@@ -248,6 +309,12 @@ class Worker {
   std::size_t accepting_ = 0;     // accept loops that have not ended
   int descriptors_max_ = 0;       // no connection above it
   bool near_limit_ = false;
+  std::uint64_t busy_ = 0;
+  std::shared_ptr<Tally> quiescence_;  // that still has to be answered
+  std::vector<std::coroutine_handle<>> holding_;
+  Handover handed_;
+  bool held_ = false;
+  bool giving_up_ = false;
   bool stopping_ = false;
   bool finished_ = false;
   struct GraceOver;
@@ -255,7 +322,12 @@ class Worker {
 };
 
 // Carry one client connection to its end (http_server.cpp, tcp_server.cpp).
-Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& client_address);
-Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& client_address);
+// `handed`: what was known of one that is taken over; it is looked at at once.
+Detached serve_http(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& client_address,
+                    const HandedClient* handed);
+Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& client_address,
+                   const HandedClient* handed);
+Detached serve_tunnel(Worker& worker, Ref<LocalListener> listener, Ref<LocalEndpoint> endpoint,
+                      std::unique_ptr<HandedTunnel> handed);
 
 }  // namespace muster::lb

@@ -100,6 +100,7 @@ const std::map<std::string, std::set<std::string>>& posts() {
       {"/v1/resume", {"app", "wait"}},
       {"/v1/rollout/undo", {"app", "wait"}},
       {"/v1/run", {"job", "wait"}},
+      {"/v1/upgrade", {"grace_ms", "id"}},
       {"/v1/down", {"now", "wait"}},
   };
   return table;
@@ -114,6 +115,8 @@ bool is_get(const std::string& path) {
 }  // namespace
 
 void ControlApi::handle(const ControlRequest& request, const Reply& reply) {
+  if (request.path == "/v1/upgrade" && request.method == "GET")
+    return reply->send(200, hooks_.last_upgrade());
   const bool get = is_get(request.path);
   if (!get && !posts().contains(request.path)) return refuse(reply, 404, "no such path: " + request.path);
   const std::string allowed = get ? "GET" : "POST";
@@ -299,6 +302,18 @@ void ControlApi::post(const ControlRequest& request, const Reply& reply) {
     return apply(reply, wait.value(), std::move(reload));
   }
   if (request.path == "/v1/down") return down(reply, now.value(), wait.value());
+  if (request.path == "/v1/upgrade") {
+    const auto grace = body.integer("grace_ms");
+    if (!grace) return refuse(reply, 400, grace.error().message);
+    UpgradeRequest upgrade_request;
+    if (grace.value()) upgrade_request.grace = Millis(*grace.value());
+    if (body.fields.contains("id")) {
+      auto id = body.text("id");
+      if (!id) return refuse(reply, 400, id.error().message);
+      upgrade_request.id = std::move(id).value();
+    }
+    return upgrade(reply, std::move(upgrade_request));
+  }
   if (request.path == "/v1/run") {
     const auto job = body.text("job");
     if (!job) return refuse(reply, 400, job.error().message);
@@ -362,6 +377,21 @@ void ControlApi::down(const Reply& reply, bool now, bool wait) {
   hooks_.shut_down("muster down", now);
   if (!wait) return answer(reply, ExitCode::ok, "stopping");
   waiting_for_end_.push_back(reply);
+}
+
+void ControlApi::upgrade(const Reply& reply, UpgradeRequest request) {
+  hooks_.upgrade(std::move(request),
+                 [reply](const Error& error) { answer(reply, error.code, error.message); });
+}
+
+void ControlApi::tell_of_upgrade() {
+  const auto waiting = std::exchange(waiting_, {});
+  for (const auto& [id, reply] : waiting) {
+    reply->on_gone([] {});
+    answer(reply, ExitCode::timed_out,
+           "the daemon is being upgraded; what was asked for goes on, `muster ps` shows how far it is");
+    engine_.emit(CommandAbandoned{.command = id});
+  }
 }
 
 void ControlApi::command(const Reply& reply, bool wait, const std::function<Event(CommandId)>& make) {

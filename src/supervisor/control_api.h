@@ -18,6 +18,11 @@
 //   POST /v1/drain  /v1/undrain                            {"app":"web","ordinal":0,"wait":true}
 //   POST /v1/rollout/undo                                  {"app":"web","wait":true}; /v1/resume ends its hold
 //   POST /v1/run                                           {"job":"nightly","wait":true}
+//   GET  /v1/upgrade                                       what the last upgrade in place was: {"id":"…","from":"0.1.0",
+//                                                          "to":"0.1.0","message":"…","pause_ms":7.5}; none: {}
+//   POST /v1/upgrade                                       {"grace_ms":2000,"id":"…"}: answered when it is refused; else
+//                                                          the connection ends with this image, and the next one
+//                                                          tells about that id
 //   POST /v1/down                                          {"now":false}; answered before the daemon ends
 //
 // Every POST is answered by 200 and {"code":N,"message":"…"}, code by sysexits(3) as in base/error.h: at once for a
@@ -36,6 +41,7 @@
 #include "supervisor/engine.h"
 #include "supervisor/plan_work.h"
 #include "supervisor/spec_source.h"
+#include "supervisor/upgrade.h"
 
 namespace muster::supervisor {
 
@@ -49,6 +55,9 @@ struct ControlApiHooks {
   // Reads the spec again; the command is answered by CommandDone, or here when the file is refused.
   std::function<Status(const ReloadRequest&)> reload;
   std::function<void(const std::string& why, bool at_once)> shut_down;
+  // `failed` is called when this image goes on.
+  std::function<void(UpgradeRequest, std::function<void(const Error& error)> failed)> upgrade;
+  std::function<std::string()> last_upgrade;  // the body of GET /v1/upgrade
 };
 
 class ControlApi {
@@ -61,6 +70,8 @@ class ControlApi {
   void command_done(const CommandDone& done);
   // The daemon ends: whoever still waits is told.
   void finish(const std::string& message);
+  // This image is about to end: those who wait are told that what they asked for goes on.
+  void tell_of_upgrade();
 
  private:
   using Reply = std::shared_ptr<ControlReply>;
@@ -74,6 +85,7 @@ class ControlApi {
   void post(const ControlRequest& request, const Reply& reply);
   void apply(const Reply& reply, bool wait, ReloadRequest request);
   void down(const Reply& reply, bool now, bool wait);
+  void upgrade(const Reply& reply, UpgradeRequest request);
   // Emits the event that `make` gives for a new command, and answers when it is done (or at once).
   void command(const Reply& reply, bool wait, const std::function<Event(CommandId)>& make);
   void settle(CommandId id, const Reply& reply, bool wait);

@@ -1,5 +1,6 @@
 #include "supervisor/control_server.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -39,8 +40,11 @@ class Server final : public ControlServer {
   }
   [[nodiscard]] bool still_there() const override { return listener_ && is_same_file(options_.path, bound_); }
   Status reopen() override;
+  [[nodiscard]] BoundSocket listening_socket() const override;
+  Status open();
 
  private:
+  Status listen_on(BoundSocket bound);
   void drop_listener();
   void on_connection();
   [[nodiscard]] std::size_t served() const;
@@ -56,8 +60,25 @@ class Server final : public ControlServer {
 Status Server::reopen() {
   auto bound = bind_control_socket(options_.path, options_.group);
   if (!bound) return std::move(bound).error();
+  return listen_on(std::move(bound).value());
+}
+
+Status Server::open() {
+  if (!options_.taken) return reopen();
+  return listen_on(*std::exchange(options_.taken, std::nullopt));
+}
+
+BoundSocket Server::listening_socket() const {
+  uv_os_fd_t fd = -1;
+  BoundSocket socket{.fd = {}, .device = bound_.device, .inode = bound_.inode};
+  if (listener_ && uv_fileno(reinterpret_cast<const uv_handle_t*>(listener_), &fd) == 0)
+    socket.fd.reset(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  return socket;
+}
+
+Status Server::listen_on(BoundSocket bound) {
   drop_listener();
-  bound_ = std::move(bound).value();
+  bound_ = std::move(bound);
   listener_ = new uv_pipe_t{};
   MUSTER_CHECK(uv_pipe_init(loop_, listener_, 0) == 0);
   listener_->data = this;
@@ -107,7 +128,7 @@ void Server::on_connection() {
 Result<std::unique_ptr<ControlServer>> ControlServer::listen(uv_loop_s* loop, ControlServerOptions options,
                                                              ControlHandler handler) {
   auto server = std::make_unique<Server>(loop, std::move(options), std::move(handler));
-  if (Status opened = server->reopen(); !opened) return std::move(opened).error();
+  if (Status opened = server->open(); !opened) return std::move(opened).error();
   return std::unique_ptr<ControlServer>(std::move(server));
 }
 

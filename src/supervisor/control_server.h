@@ -15,6 +15,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "supervisor/control_socket.h"
 
 struct uv_loop_s;
 
@@ -61,6 +62,7 @@ struct ControlServerOptions {
   // Allowed peers: root, the daemon's uid, and members of this group (SO_PEERGROUPS); others get 403.
   std::optional<gid_t> group;  // the socket is 0660 and of this group; without it 0600
   ControlTimes times;
+  std::optional<BoundSocket> taken = std::nullopt;  // listens already: an earlier image left it
 };
 
 class ControlServer {
@@ -74,6 +76,8 @@ class ControlServer {
   // Whether the socket file is still the one that was bound: else `reopen` is worth a call.
   [[nodiscard]] virtual bool still_there() const = 0;
   virtual Status reopen() = 0;
+  // Another descriptor of the listening socket, and which file it has.
+  [[nodiscard]] virtual BoundSocket listening_socket() const = 0;
 };
 
 }  // namespace muster::supervisor

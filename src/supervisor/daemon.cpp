@@ -1,5 +1,6 @@
 #include "supervisor/daemon.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -15,6 +16,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "boost/json.hpp"
 #include "fmt/core.h"
 #include "supervisor/access_logs.h"
 #include "supervisor/accounts.h"
@@ -28,8 +30,11 @@
 #include "supervisor/own_log.h"
 #include "supervisor/sd_notify.h"
 #include "supervisor/spec_source.h"
+#include "supervisor/state_codec.h"
 #include "supervisor/state_file.h"
 #include "supervisor/state_lock.h"
+#include "supervisor/tree_marks.h"
+#include "supervisor/upgrade.h"
 #include "supervisor/version.h"
 
 namespace muster::supervisor {
@@ -123,6 +128,14 @@ class Daemon {
   void follow_own_files();
   void check_own_file(const std::string& path);
   void close_all();
+  void open_upgrade();
+  [[nodiscard]] DaemonHandover own_handover(const UpgradeRequest& request) const;
+  [[nodiscard]] Result<std::string> write_question() const;
+  [[nodiscard]] Status may_upgrade() const;
+  void upgrade(UpgradeRequest request, const std::function<void(const Error&)>& failed);
+  Error become_next(const UpgradeRequest& request, Instant paused_since, const lb::Handover& traffic);
+  void tell_upgraded();
+  static void allow_signals();
 
   DaemonOptions options_;
   SdNotify sd_;
@@ -150,20 +163,29 @@ class Daemon {
   FollowId follower_{};
   int end_signal_ = 0;  // `up`: the exit code says which
   bool shutting_down_ = false;
+  std::unique_ptr<Upgrade> upgrade_;
+  std::string handed_;               // what the image before has kept and closed
+  std::string last_upgrade_ = "{}";  // the body of GET /v1/upgrade
   std::optional<int> exit_code_;
 };
 
 Status Daemon::start() {
   ::umask(022);  // what muster makes has its modes said where it is made
   std::signal(SIGPIPE, SIG_IGN);
-  auto fds = take_listen_fds();
-  if (!fds) return std::move(fds.error());
-  systemd_fds_ = std::move(fds.value());
+  if (options_.handover) {
+    forget_listen_fds();
+    systemd_fds_ = std::move(options_.handover->systemd_fds);
+  } else {
+    auto fds = take_listen_fds();
+    if (!fds) return std::move(fds.error());
+    systemd_fds_ = std::move(fds.value());
+  }
   stored_output_ = take_stored_output(systemd_fds_);
   if (Status opened = open_spec(); !opened) return opened;
   if (Status opened = open_engine(); !opened) return opened;
   if (Status opened = open_control(); !opened) return opened;
   open_signals();
+  if (options_.handover) allow_signals();
   open_watches();
   Status used = use(first_.spec, std::nullopt);
   first_.spec.reset();
@@ -176,6 +198,10 @@ Status Daemon::open_spec() {
   if (!first_.spec) return Error{.message = first_.error, .code = first_.code};
   set_own_log_level(first_.spec->daemon.log_level);
   if (Status made = make_folders(options_.state_dir, state_folder_mode); !made) return made;
+  if (options_.handover) {
+    lock_ = std::move(options_.handover->lock);
+    return Unit{};
+  }
   auto lock = lock_state_folder(options_.state_dir);
   if (!lock) return std::move(lock.error());
   lock_ = std::move(lock.value());
@@ -192,6 +218,13 @@ std::vector<std::string> Daemon::open_records(EngineConfig& config) {
                       problem.empty() ? "the records of the replicas are written again" : problem);
       });
   ReplicaRecords::Found found = records->find();
+  // Those that were to end with their daemon have done so; only its own next image finds them alive.
+  const auto giver = found.life ? decode_token_giver(found.life->token) : std::nullopt;
+  if (giver && giver->end_with_daemon && !options_.handover) {
+    for (const ReplicaRecord& record : found.records) records->remove(record.process.instance);
+    found.records.clear();
+    found.life.reset();
+  }
   config.planner.first_instance = found.next;
   if (found.life) {
     config.life = *found.life;
@@ -199,7 +232,7 @@ std::vector<std::string> Daemon::open_records(EngineConfig& config) {
     auto& living = config.planner.living.emplace();
     for (const ReplicaRecord& record : found.records) living.push_back(record.process);
   }
-  if (keep || found.life) config.records = std::move(records);
+  config.records = std::move(records);
   return std::move(found.warnings);
 }
 
@@ -227,6 +260,13 @@ Status Daemon::open_engine() {
   config.logs.folder = options_.log_dir;
   config.logs.budget_bytes = first_.spec->daemon.log_budget_bytes;
   config.state_path = state_path();
+  if (options_.handover) {
+    handed_ = handover_sentence(options_.handover->traffic);
+    config.started = options_.handover->started;
+    config.instances.files_soft = options_.handover->files_soft;
+    raise_descriptor_limit();  // the first numbers are taken by what was handed over
+    config.traffic = std::move(options_.handover->traffic);
+  }
   if (!config.instances.end_with_daemon || !stored_output_.empty())
     config.make_keeper = [this](OutputFifos& fifos, std::function<void(std::string)> warn) {
       return make_keeper(fifos, std::move(warn));
@@ -251,20 +291,132 @@ Status Daemon::open_engine() {
                 fmt::format("muster {} has started, pid {}; processes are kept together by {}", version_text,
                             getpid(), engine_->instances().host().containment()));
   if (options_.on_line) follower_ = engine_->logs().follow(options_.on_line);
+  open_upgrade();
   return Unit{};
+}
+
+void Daemon::open_upgrade() {
+  upgrade_ = std::make_unique<Upgrade>(
+      &loop_, engine_->traffic(), options_.image.path, options_.spec_path,
+      UpgradeHooks{
+          .write_question = [this] { return write_question(); },
+          .run =
+              [this](std::vector<std::string> argv, Millis limit, std::function<void(CommandResult)> done) {
+                engine_->instances().run_own_command(std::move(argv), limit, std::move(done));
+              },
+          .on_agreed =
+              [this](const std::string& version) {
+                engine_->note(Severity::info, "upgrade",
+                              fmt::format("from muster {} to {}", version_text, version));
+                engine_->save_state();
+                static_cast<void>(engine_->flush_state());  // so that it need not be done in the pause
+                api_->tell_of_upgrade();
+              },
+          .become =
+              [this](const UpgradeRequest& request, Instant paused_since, const lb::Handover& traffic) {
+                return become_next(request, paused_since, traffic);
+              }});
+}
+
+// Everything but the traffic, which nobody has given up yet.
+DaemonHandover Daemon::own_handover(const UpgradeRequest& request) const {
+  DaemonHandover handover;
+  handover.from = version_text;
+  handover.id = request.id;
+  handover.started = engine_->started();
+  handover.files_soft = engine_->instances().host().files_soft();
+  handover.lock.reset(::fcntl(lock_.get(), F_DUPFD_CLOEXEC, 0));
+  BoundSocket control = control_->listening_socket();
+  handover.control = std::move(control.fd);
+  handover.control_device = control.device;
+  handover.control_inode = control.inode;
+  for (const auto& [name, fd] : systemd_fds_)
+    handover.systemd_fds.emplace_back(name, Fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)));
+  return handover;
+}
+
+// As it would be left now, with the state behind it.
+Result<std::string> Daemon::write_question() const {
+  const std::string path = options_.state_dir + "/upgrade.question";
+  const std::string text =
+      encode_handover(own_handover({}), {}) + encode_state(engine_->planner().persistent());
+  const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file) return system_error(path, errno);
+  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return system_error(path, errno);
+  return path;
+}
+
+// What the upgrade cannot carry is a reason against it, before anything has changed.
+Status Daemon::may_upgrade() const {
+  if (shutting_down_) return Error{.message = "the daemon is stopping"};
+  if (upgrade_->under_way()) return Error{.message = "an upgrade is under way"};
+  return Unit{};
+}
+
+void Daemon::upgrade(UpgradeRequest request, const std::function<void(const Error&)>& failed) {
+  const auto refuse = [this, failed](const Error& error) {
+    engine_->note(Severity::warning, "upgrade", "refused, nothing has changed: " + error.message);
+    if (failed) failed(Error{.message = "refused: " + error.message, .code = error.code});
+  };
+  if (const Status may = may_upgrade(); !may) return refuse(may.error());
+  upgrade_->begin(std::move(request), refuse);
+}
+
+Error Daemon::become_next(const UpgradeRequest& request, Instant paused_since, const lb::Handover& traffic) {
+  if (const Status saved = engine_->flush_state(); !saved) return saved.error();
+  DaemonHandover handover = own_handover(request);
+  handover.paused_since = paused_since;
+  sd_.reloading("upgrading");
+  const Error error = become(options_.image, options_.environment, handover, traffic);
+  sd_.ready("running");
+  return error;
+}
+
+// The first look of whoever asked for it.
+void Daemon::tell_upgraded() {
+  if (!options_.handover) return;
+  const std::chrono::duration<double, std::milli> pause =
+      std::chrono::steady_clock::now() - options_.handover->paused_since;
+  const std::string message =
+      fmt::format("upgraded from muster {} to {}; {}; requests were held for {:.1f} ms",
+                  options_.handover->from, version_text, handed_, pause.count());
+  engine_->note(Severity::info, "upgrade", message);
+  last_upgrade_ = boost::json::serialize(boost::json::object{{"id", options_.handover->id},
+                                                             {"from", options_.handover->from},
+                                                             {"to", version_text},
+                                                             {"message", message},
+                                                             {"pause_ms", pause.count()}});
+  options_.handover.reset();
+}
+
+// They were blocked over execve(2); those that came meanwhile are taken now.
+void Daemon::allow_signals() {
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
 }
 
 Status Daemon::open_control() {
   api_ = std::make_unique<ControlApi>(
       *engine_, source_,
-      ControlApiHooks{
-          .reload = [this](const ReloadRequest& request) { return reload(request); },
-          .shut_down = [this](const std::string& why, bool at_once) { shut_down(why, at_once); }});
+      ControlApiHooks{.reload = [this](const ReloadRequest& request) { return reload(request); },
+                      .shut_down = [this](const std::string& why, bool at_once) { shut_down(why, at_once); },
+                      .upgrade =
+                          [this](UpgradeRequest request, const std::function<void(const Error&)>& failed) {
+                            upgrade(std::move(request), failed);
+                          },
+                      .last_upgrade = [this] { return last_upgrade_; }});
   ControlServerOptions server;
   server.path = options_.socket_path;
   // The service's socket is for the group `muster` (as root) or the service's own; a person's is theirs alone.
   if (options_.mode == RunMode::daemon) {
     server.group = geteuid() == 0 ? find_group("muster") : std::optional<gid_t>(getegid());
+  }
+  if (options_.handover) {
+    server.taken.emplace(BoundSocket{.fd = std::move(options_.handover->control),
+                                     .device = options_.handover->control_device,
+                                     .inode = options_.handover->control_inode});
   }
   auto listening = ControlServer::listen(
       &loop_, std::move(server),
@@ -369,7 +521,7 @@ void Daemon::on_signal(int number) {
       engine_->note(Severity::info, "logs", "log files reopened (SIGUSR1)");
       return;
     default:
-      engine_->note(Severity::warning, "upgrade", "SIGUSR2: upgrade in place is not in this version");
+      upgrade({}, nullptr);
   }
 }
 
@@ -496,6 +648,7 @@ void Daemon::start_watchdog() {
 
 int Daemon::run() {
   engine_->turn();  // the listeners of the first spec are open now
+  tell_upgraded();
   sd_.ready("running");
   start_watchdog();
   uv_run(&loop_, UV_RUN_DEFAULT);
@@ -520,6 +673,7 @@ void Daemon::close_all() {
     for (int turn = 0; turn < 50; ++turn) uv_run(&loop_, UV_RUN_NOWAIT);
   }
   control_.reset();
+  upgrade_.reset();
   api_.reset();
   if (engine_) engine_->finish(Millis{0});
   engine_.reset();

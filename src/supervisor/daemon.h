@@ -9,6 +9,7 @@
 #include "spec/spec.h"
 #include "supervisor/event_log.h"
 #include "supervisor/log_line.h"
+#include "supervisor/next_image.h"
 #include "supervisor/planner.h"
 
 namespace muster::supervisor {
@@ -23,6 +24,8 @@ struct DaemonOptions {
   std::vector<std::string> only_apps;    // `up APP…`: these and what they need; empty: all
   std::vector<std::string> environment;  // as the process was started, before anything was removed from it
   std::optional<int> threads;            // MUSTER_THREADS over [daemon] threads
+  StartImage image = {};                 // by which an upgrade in place starts the next image
+  std::optional<DaemonHandover> handover = std::nullopt;  // that an earlier image left to this one
   // `up` only: called on the control thread for each line of output and each event; must not block for long.
   std::function<void(const LogLine&)> on_line;
   std::function<void(const LoggedEvent&)> on_event;

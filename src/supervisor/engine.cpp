@@ -37,6 +37,7 @@ Engine::Engine(uv_loop_s* loop, EngineConfig config, EngineHooks hooks)
       config_(std::move(config)),
       hooks_(std::move(hooks)),
       planner_(config_.planner),
+      started_(config_.started.value_or(clock_now().mono)),
       drift_look_(loop,
                   [this] {
                     if (!finished_) look_for_drift();
@@ -61,7 +62,8 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
               [self](const lb::AccessLines& lines) {
                 self->logs_->write_access_log(lines.listener, lines.bytes, lines.lost);
               },
-          .on_access_logs_flushed = [self] { self->logs_->reopen_access_logs(); }});
+          .on_access_logs_flushed = [self] { self->logs_->reopen_access_logs(); }},
+      std::exchange(self->config_.traffic, std::nullopt));
   if (!traffic) return std::move(traffic.error());
   self->traffic_ = std::move(traffic.value());
   self->open_output();
@@ -319,6 +321,10 @@ const std::vector<Drift>& Engine::look_for_drift() {
 void Engine::reopen_logs() {
   logs_->reopen();
   traffic_->flush_access_logs();  // then theirs are reopened: what was asked for before goes to the old file
+}
+
+Status Engine::flush_state() {
+  return saver_->flush();
 }
 
 void Engine::finish(Millis grace) {

@@ -32,6 +32,8 @@ struct EngineConfig {
   InstancesConfig instances;
   LogsConfig logs;
   std::string state_path;
+  std::optional<lb::Handover> traffic = std::nullopt;  // that an earlier image left
+  std::optional<Instant> started = std::nullopt;       // of that
   // What processes are written down in for another daemon; null: nobody takes over.
   std::unique_ptr<ReplicaRecords> records = {};
   std::vector<ReplicaRecord> living = {};  // to be taken over, as the planner is told
@@ -90,6 +92,8 @@ class Engine {
   // As StateSaver::when_written(): what was asked for and answered survives the daemon.
   void when_saved(std::function<void()> done) { saver_->when_written(std::move(done)); }
   void reopen_logs();
+  // What is not on disk yet is written now.
+  Status flush_state();
   // Writes the state file and stops the traffic threads: nothing happens after it.
   void finish(Millis grace);
 
@@ -129,7 +133,7 @@ class Engine {
   std::vector<Event> inbox_;
   std::vector<Note>
       to_tell_;  // written once the actions beside them are done: a start does not wait for a log
-  const Instant started_ = clock_now().mono;
+  const Instant started_;
   bool in_turn_ = false;
   bool finished_ = false;
   std::uint64_t next_command_ = 1;

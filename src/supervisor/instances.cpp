@@ -62,7 +62,8 @@ Instances::Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::f
       host_(loop,
             ProcessHostOptions{.end_with_daemon = config_.end_with_daemon,
                                .cgroup_parent = std::nullopt,
-                               .shim = std::nullopt},
+                               .shim = std::nullopt,
+                               .files_soft = config_.files_soft},
             ProcessHooks{
                 .on_started =
                     [this](InstanceId id, int pid) {
@@ -333,6 +334,15 @@ void Instances::probe(const World& world, InstanceId id, health::ProbeKind kind)
   probes_.start(std::move(probe), [this, id = tenant.id, kind](health::Outcome outcome) {
     emit_(ProbeFinished{.instance = id, .kind = kind, .outcome = std::move(outcome)});
   });
+}
+
+void Instances::run_own_command(std::vector<std::string> argv, Millis limit,
+                                std::function<void(CommandResult)> done) {
+  ProcessOrder order;
+  order.argv = std::move(argv);
+  order.environment = config_.environment;
+  order.dir = "/";
+  host_.run_own_command(order, limit, std::move(done));
 }
 
 }  // namespace muster::supervisor

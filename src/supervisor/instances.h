@@ -30,11 +30,12 @@ namespace muster::supervisor {
 
 struct InstancesConfig {
   RunMode mode = RunMode::daemon;
-  std::string state_dir;                 // volumes are made below it
-  std::string run_dir;                   // sockets of replicas are made below it
-  std::string folder;                    // the spec's
-  std::vector<std::string> environment;  // of the daemon as it was started
-  bool end_with_daemon = true;           // on_crash = "stop"
+  std::string state_dir;                                   // volumes are made below it
+  std::string run_dir;                                     // sockets of replicas are made below it
+  std::string folder;                                      // the spec's
+  std::vector<std::string> environment;                    // of the daemon as it was started
+  bool end_with_daemon = true;                             // on_crash = "stop"
+  std::optional<std::uint64_t> files_soft = std::nullopt;  // that the first image was started with
   // Where the processes are written down, for another daemon; null: nowhere. Outlives the Instances.
   ReplicaRecords* records = nullptr;
   // What the output goes through, so that it outlives the daemon; null: plain pipes. Outlives the Instances.
@@ -66,6 +67,8 @@ class Instances {
   // Live: for the processes that are started from now on.
   void use_ports_of(const spec::Spec& spec);
   [[nodiscard]] const ProcessHost& host() const { return host_; }
+  // A bounded command of the daemon's own, as its user, with the environment that it was started with.
+  void run_own_command(std::vector<std::string> argv, Millis limit, std::function<void(CommandResult)> done);
 
  private:
   struct Instance {

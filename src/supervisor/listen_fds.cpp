@@ -86,4 +86,9 @@ Result<std::vector<std::pair<std::string, Fd>>> take_listen_fds() {
   return taken;
 }
 
+void forget_listen_fds() {
+  for (const char* name : {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})
+    static_cast<void>(take_variable(name));
+}
+
 }  // namespace muster::supervisor

@@ -24,5 +24,7 @@ Result<std::vector<std::pair<std::string, int>>> parse_listen_fds(const ListenFd
 // Takes them over: CLOEXEC is set, the three variables are removed from the environment. Call once, early, before
 // other descriptors are opened.
 Result<std::vector<std::pair<std::string, Fd>>> take_listen_fds();
+// An earlier image has taken them: the variables alone are removed.
+void forget_listen_fds();
 
 }  // namespace muster::supervisor

@@ -29,6 +29,8 @@ namespace {
 constexpr int reaps_per_turn = 256;
 constexpr std::size_t commands_per_instance_max = 16;  // that have not ended, killed ones included
 
+constexpr InstanceId own_commands{~std::uint64_t{0}};  // stands for no replica
+
 std::string random_text() {
   std::array<unsigned char, 8> bytes{};
   MUSTER_CHECK(getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
@@ -59,6 +61,7 @@ struct ProcessHost::Impl {
   void on_over(InstanceId id);
   void run_command(InstanceId id, const ProcessOrder& order, Millis timeout,
                    std::function<void(CommandResult)> done);
+  void run_own_command(const ProcessOrder& order, Millis timeout, std::function<void(CommandResult)> done);
   void command_over(InstanceId id, std::uint64_t number);
   void forget_if_over(InstanceId id);
   void reap_children();
@@ -99,7 +102,7 @@ ProcessHost::Impl::Impl(uv_loop_s* loop, ProcessHostOptions the_options, Process
                             .random = random_text()});
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
-  world.files_soft = files.rlim_cur;
+  world.files_soft = options.files_soft.value_or(files.rlim_cur);
   // Without it orphans would go to init and out of our sight; kernels since 3.4 have it.
   prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   choose_containment();
@@ -257,7 +260,8 @@ void ProcessHost::Impl::run_command(InstanceId id, const ProcessOrder& order, Mi
       done(std::move(result));
     });
   };
-  if (!child_of(id)) return refuse("the replica has no process");
+  const bool is_own = id == own_commands;
+  if (!is_own && !child_of(id)) return refuse("the replica has no process");
   Instance& instance = instances.at(id);
   if (instance.commands.size() >= commands_per_instance_max) {
     return refuse(fmt::format("{} earlier commands have not ended", commands_per_instance_max));
@@ -271,6 +275,15 @@ void ProcessHost::Impl::run_command(InstanceId id, const ProcessOrder& order, Mi
     return refuse(started.error().message);
   by_pid[run->child().pid()] = &run->child();
   instance.commands.emplace(number, std::move(run));
+}
+
+void ProcessHost::Impl::run_own_command(const ProcessOrder& order, Millis timeout,
+                                        std::function<void(CommandResult)> done) {
+  Instance& own = instances[own_commands];
+  own.gone = true;
+  own.replica = ReplicaId{.app = "muster", .ordinal = 0};
+  run_command(own_commands, order, timeout, std::move(done));
+  forget_if_over(own_commands);
 }
 
 void ProcessHost::Impl::command_over(InstanceId id, std::uint64_t number) {
@@ -370,6 +383,15 @@ void ProcessHost::kill_tree(InstanceId instance) {
 void ProcessHost::run_command(InstanceId instance, const ProcessOrder& order, Millis timeout,
                               std::function<void(CommandResult)> done) {
   impl_->run_command(instance, order, timeout, std::move(done));
+}
+
+void ProcessHost::run_own_command(const ProcessOrder& order, Millis timeout,
+                                  std::function<void(CommandResult)> done) {
+  impl_->run_own_command(order, timeout, std::move(done));
+}
+
+std::uint64_t ProcessHost::files_soft() const {
+  return impl_->world.files_soft;
 }
 
 void ProcessHost::cancel_commands(InstanceId instance) {

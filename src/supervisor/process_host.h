@@ -53,6 +53,8 @@ struct ProcessHostOptions {
   std::optional<std::string> cgroup_parent;
   // The small shim, by default the one that was installed with this binary; "" for "none".
   std::optional<std::string> shim;
+  // The limit of open files for processes; by default the one that is in force now.
+  std::optional<std::uint64_t> files_soft = std::nullopt;
 };
 
 // A process that was started by another daemon, or by an earlier image of this one: ReplicaRecord.
@@ -116,6 +118,10 @@ class ProcessHost {
   void run_command(InstanceId instance, const ProcessOrder& order, Millis timeout,
                    std::function<void(CommandResult)> done);
   void cancel_commands(InstanceId instance);
+  // The same of the daemon's own, beside no replica.
+  void run_own_command(const ProcessOrder& order, Millis timeout, std::function<void(CommandResult)> done);
+  // The limit of open files that muster was started with.
+  [[nodiscard]] std::uint64_t files_soft() const;
 
   // Whether the process belongs to the instance's tree now (cgroup membership, or session/token/ancestry).
   [[nodiscard]] bool owns(InstanceId instance, int pid) const;

@@ -21,17 +21,29 @@ Traffic::Traffic(uv_loop_s* loop, TrafficHooks hooks) : hooks_(std::move(hooks))
       std::make_unique<Mailbox<Letter>>(limits::mailbox_letters_max, [wake = wake_] { uv_async_send(wake); });
   failures_ = std::make_unique<Mailbox<UpstreamFailed>>(limits::upstream_failures_max,
                                                         [wake = wake_] { uv_async_send(wake); });
+  open_access_queue();
+}
+
+void Traffic::open_access_queue() {
   access_lines_ =
       std::make_unique<AccessQueue>(limits::access_lines_bytes_max, [wake = wake_] { uv_async_send(wake); });
 }
 
 Result<std::unique_ptr<Traffic>> Traffic::start(uv_loop_s* loop, int threads,
                                                 std::vector<std::pair<std::string, int>> systemd_fds,
-                                                TrafficHooks hooks) {
+                                                TrafficHooks hooks, std::optional<lb::Handover> handover) {
   std::unique_ptr<Traffic> traffic(new Traffic(loop, std::move(hooks)));
-  Mailbox<Letter>* mailbox = traffic->mailbox_.get();
-  Mailbox<UpstreamFailed>* failures = traffic->failures_.get();
-  AccessQueue* access_lines = traffic->access_lines_.get();
+  traffic->threads_ = threads;
+  traffic->systemd_fds_ = std::move(systemd_fds);
+  if (Status started = traffic->start_balancer(std::move(handover)); !started)
+    return std::move(started).error();
+  return traffic;
+}
+
+Status Traffic::start_balancer(std::optional<lb::Handover> handover) {
+  Mailbox<Letter>* mailbox = mailbox_.get();
+  Mailbox<UpstreamFailed>* failures = failures_.get();
+  AccessQueue* access_lines = access_lines_.get();
   lb::Callbacks callbacks;
   callbacks.on_snapshot_in_use = [mailbox](SnapshotVersion version) {
     // An acknowledgement that is lost would hold up a drain for ever; the mailbox is drained each loop turn.
@@ -48,11 +60,41 @@ Result<std::unique_ptr<Traffic>> Traffic::start(uv_loop_s* loop, int threads,
   };
   callbacks.on_access_lines = [access_lines](lb::AccessLines& lines) { return access_lines->put(lines); };
   callbacks.on_access_logs_flushed = [mailbox] { static_cast<void>(mailbox->send(AccessLogsFlushed{})); };
-  auto balancer = lb::Balancer::start(lb::Options{
-      .threads = threads, .systemd_fds = std::move(systemd_fds), .callbacks = std::move(callbacks)});
+  auto balancer = lb::Balancer::start(lb::Options{.threads = threads_,
+                                                  .systemd_fds = systemd_fds_,
+                                                  .callbacks = std::move(callbacks),
+                                                  .handover = std::move(handover)});
   if (!balancer) return std::move(balancer.error());
-  traffic->balancer_ = std::move(balancer.value());
-  return traffic;
+  balancer_ = std::move(balancer.value());
+  return Unit{};
+}
+
+void Traffic::quiesce(Millis patience, std::function<void(std::uint64_t)> done) {
+  on_quiesced_ = std::move(done);
+  balancer_->quiesce(patience, [mailbox = mailbox_.get()](std::uint64_t in_flight) {
+    MUSTER_CHECK(mailbox->send(Quiesced{.in_flight = in_flight}));
+  });
+}
+
+lb::Handover Traffic::give_up() {
+  access_lines_->take_all_that_comes();
+  lb::Handover handover = balancer_->give_up();
+  while (!access_lines_->empty()) deliver_access_lines(limits::log_turn_bytes);
+  return handover;
+}
+
+Status Traffic::take_back(lb::Handover handover) {
+  balancer_.reset();
+  open_access_queue();
+  if (Status started = start_balancer(std::move(handover)); !started) return started;
+  if (!published_) return Unit{};
+  auto prepared = balancer_->prepare(published_->listeners);
+  if (!prepared) return std::move(prepared).error();
+  prepared_ = lb::PreparedListeners{};  // of a spec that is not published yet: it is prepared anew
+  prepared_for_.reset();
+  balancer_->publish(published_, std::move(prepared).value());
+  for (const InstanceId instance : idle_asked_) balancer_->watch_idle(instance);
+  return Unit{};
 }
 
 Traffic::~Traffic() {
@@ -72,8 +114,18 @@ void Traffic::deliver() {
   for (const Letter& letter : letters) {
     if (const auto* pong = std::get_if<Pong>(&letter)) hooks_.on_pong(pong->token);
     if (const auto* in_use = std::get_if<SnapshotInUse>(&letter)) hooks_.emit(*in_use);
-    if (const auto* idle = std::get_if<EndpointIdle>(&letter)) hooks_.emit(*idle);
+    if (const auto* idle = std::get_if<EndpointIdle>(&letter)) {
+      idle_asked_.erase(idle->instance);
+      hooks_.emit(*idle);
+    }
     if (std::holds_alternative<AccessLogsFlushed>(letter)) hooks_.on_access_logs_flushed();
+  }
+  // Last: it may be the end of this image, or of the balancer that the letters came from.
+  for (const Letter& letter : letters) {
+    const auto* quiesced = std::get_if<Quiesced>(&letter);
+    if (quiesced == nullptr || !on_quiesced_) continue;
+    const auto done = std::exchange(on_quiesced_, nullptr);
+    done(quiesced->in_flight);
   }
   for (UpstreamFailed& failed : failures_->take_all())
     hooks_.on_upstream_failed(failed.instance, std::move(failed.text));
@@ -140,6 +192,7 @@ void Traffic::publish(const Publish& publish, bool leaving) {
     prepared_ = lb::PreparedListeners{};
     prepared_for_.reset();
   }
+  published_ = snapshot;
   balancer_->publish(std::move(snapshot), std::move(taken));
 }
 

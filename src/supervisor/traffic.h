@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -31,9 +32,11 @@ struct TrafficHooks {
 class Traffic {
  public:
   // Starts the threads. The loop must run once more after the destructor.
+  // `handover`: what an earlier image left.
   static Result<std::unique_ptr<Traffic>> start(uv_loop_s* loop, int threads,
                                                 std::vector<std::pair<std::string, int>> systemd_fds,
-                                                TrafficHooks hooks);
+                                                TrafficHooks hooks,
+                                                std::optional<lb::Handover> handover = {});
   ~Traffic();
   Traffic(const Traffic&) = delete;
   Traffic& operator=(const Traffic&) = delete;
@@ -45,8 +48,18 @@ class Traffic {
   [[nodiscard]] bool has_lost(const std::string& path) const { return balancer_->has_lost(path); }
   // `leaving`: listeners of an app without replicas are closed (the daemon is stopping).
   void publish(const Publish& publish, bool leaving);
-  void watch_idle(InstanceId instance) { balancer_->watch_idle(instance); }
+  void watch_idle(InstanceId instance) {
+    idle_asked_.insert(instance);
+    balancer_->watch_idle(instance);
+  }
   void ping(std::uint64_t token) { balancer_->ping(token); }
+  // As of lb::Balancer; `done` is called on the control thread. One question at a time.
+  void quiesce(Millis patience, std::function<void(std::uint64_t)> done);
+  void resume() { balancer_->resume(); }
+  // All lines of access logs have been delivered then. Nothing else may be called until take_back().
+  lb::Handover give_up();
+  // Goes on with the last snapshot, and asks again what was not answered.
+  Status take_back(lb::Handover handover);
   void flush_access_logs() { balancer_->flush_access_logs(); }
   [[nodiscard]] lb::Stats stats() const { return balancer_->stats(); }
   void stop(Millis grace);  // all lines of access logs have been delivered then
@@ -60,9 +73,14 @@ class Traffic {
     std::uint64_t token;
   };
   struct AccessLogsFlushed {};
-  using Letter = std::variant<SnapshotInUse, EndpointIdle, Pong, AccessLogsFlushed>;
+  struct Quiesced {
+    std::uint64_t in_flight;
+  };
+  using Letter = std::variant<SnapshotInUse, EndpointIdle, Pong, AccessLogsFlushed, Quiesced>;
 
   Traffic(uv_loop_s* loop, TrafficHooks hooks);
+  Status start_balancer(std::optional<lb::Handover> handover);
+  void open_access_queue();
   void deliver();
   void deliver_access_lines(std::size_t bytes);
 
@@ -72,7 +90,12 @@ class Traffic {
   // Of their own, so that a flood of them never costs an acknowledgement.
   std::unique_ptr<Mailbox<UpstreamFailed>> failures_;
   std::unique_ptr<AccessQueue> access_lines_;
+  int threads_ = 1;
+  std::vector<std::pair<std::string, int>> systemd_fds_;
   std::unique_ptr<lb::Balancer> balancer_;
+  std::shared_ptr<const lb::Snapshot> published_;
+  std::set<InstanceId> idle_asked_;  // and not answered
+  std::function<void(std::uint64_t)> on_quiesced_;
   std::shared_ptr<const spec::Spec> prepared_for_;
   lb::PreparedListeners prepared_;
 };

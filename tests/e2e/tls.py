@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """TLS as an operator's programs see it: openssl and curl against the daemon, certificates made for each run."""
-import os
 import pathlib
 import re
 import shutil
@@ -8,20 +7,11 @@ import signal
 import subprocess
 import sys
 
+from lib.certificates import make_certificate
 from lib.expect import DEADLINE, Skipped, check, contains, equal, wait_for
 from lib.http import get
 from lib.scenario import main, scenario
 from lib.stack import Stack
-
-
-def make_certificate(stack: Stack, file: str, common_name: str, names: str) -> None:
-    """FILE.pem and FILE.key beside the spec."""
-    base = stack.folder / file
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "3650", "-subj",
-         f"/CN={common_name}", "-addext", f"subjectAltName={names}", "-keyout", f"{base}.key", "-out", f"{base}.pem"],
-        check=True, capture_output=True, timeout=60)
-    os.chmod(f"{base}.key", 0o600)
 
 
 def served_name(port: int, name: str | None) -> str:

@@ -179,7 +179,7 @@ TEST(Arguments, APlanIsNamedByItsId) {
 }
 
 TEST(Arguments, TheRestOfTheContractIsRefusedByName) {
-  for (const char* name : {"top", "upgrade", "init", "export", "import", "schema", "explain"}) {
+  for (const char* name : {"top", "init", "export", "import", "schema", "explain"}) {
     EXPECT_EQ(refused({name}), std::string("`muster ") + name + "` is not in this version");
     EXPECT_EQ(refused({name, "web", "--help"}), std::string("`muster ") + name + "` is not in this version");
     EXPECT_EQ(refused({"-f", "x", name, "-o", "json"}),

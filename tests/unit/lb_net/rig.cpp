@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <future>
 
 namespace muster::lb::test {
 
@@ -296,6 +297,35 @@ std::uint16_t free_port() {
 }
 
 Rig::Rig(int threads, std::vector<std::pair<std::string, int>> systemd_fds) {
+  Options options;
+  options.threads = threads;
+  options.systemd_fds = std::move(systemd_fds);
+  start(std::move(options));
+}
+
+std::uint64_t Rig::quiesce(std::chrono::milliseconds limit) {
+  auto answer = std::make_shared<std::promise<std::uint64_t>>();
+  auto told = answer->get_future();
+  balancer->quiesce(limit, [answer](std::uint64_t in_flight) { answer->set_value(in_flight); });
+  EXPECT_EQ(told.wait_for(patience), std::future_status::ready) << "no answer to quiesce()";
+  return told.get();
+}
+
+Handover Rig::give_up() {
+  Handover handover = balancer->give_up();
+  balancer.reset();
+  return handover;
+}
+
+void Rig::take_over(Handover handover, int threads) {
+  Options options;
+  options.threads = threads;
+  options.handover = std::move(handover);
+  start(std::move(options));
+  publish();
+}
+
+void Rig::start(Options options) {
   const auto note = [this](auto change) {
     {
       const std::lock_guard lock(mutex_);
@@ -326,8 +356,8 @@ Rig::Rig(int threads, std::vector<std::pair<std::string, int>> systemd_fds) {
           },
       .on_access_logs_flushed = [this, note] { note([&] { ++access_flushes_; }); },
   };
-  auto started = Balancer::start(
-      {.threads = threads, .systemd_fds = std::move(systemd_fds), .callbacks = std::move(callbacks)});
+  options.callbacks = std::move(callbacks);
+  auto started = Balancer::start(std::move(options));
   EXPECT_TRUE(started.ok());
   balancer = std::move(started).value();
 }

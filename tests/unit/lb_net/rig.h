@@ -116,6 +116,11 @@ class Rig {
                                spec::ListenMode mode = spec::ListenMode::http);
   // Instance ids are the ports of the replicas.
   void set_pool(const std::string& app, const std::vector<std::uint16_t>& ports);
+  // Waits for the answer: how many requests are in flight at the end of `limit`.
+  std::uint64_t quiesce(std::chrono::milliseconds limit);
+  // The balancer gives up, and another one takes over with the same listeners and pools.
+  Handover give_up();
+  void take_over(Handover handover, int threads = 1);
   // Prepares, publishes, and waits until the snapshot is in use.
   void publish();
   [[nodiscard]] Status prepare_only();
@@ -153,6 +158,7 @@ class Rig {
   std::atomic<bool> refuse_access_lines{false};  // as a writer that cannot keep up
 
  private:
+  void start(Options options);
   std::mutex mutex_;
   std::condition_variable changed_;
   std::uint64_t in_use_ = 0;

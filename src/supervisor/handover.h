@@ -1,0 +1,52 @@
+// What the daemon leaves to its next image over execve(2), as text and back: two lines of JSON like the state file
+// (version, checksum and length, then the rest), with descriptors by number. Pure.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "lb/handover.h"
+
+namespace muster::supervisor {
+
+inline constexpr int handover_version = 1;
+
+struct DaemonHandover {
+  std::string from;              // the version that gave up
+  std::string id;                // of who asked for it
+  Instant started{};             // of the daemon: the uptime goes on
+  Instant paused_since{};        // no request has begun since
+  Fd lock;                       // of the state folder
+  Fd control;                    // listens on the control socket
+  std::uint64_t files_soft = 0;  // the limit of open files that the first image was started with
+  dev_t control_device = 0;
+  ino_t control_inode = 0;
+  std::vector<std::pair<std::string, Fd>> systemd_fds;  // of the service manager, by name
+  lb::Handover traffic;
+};
+
+// `traffic` in the place of handover.traffic: whoever fails to give it away still has it.
+std::string encode_handover(const DaemonHandover& handover, const lb::Handover& traffic);
+
+// Every number that encode_handover() writes.
+std::vector<int> descriptors_of(const DaemonHandover& handover, const lb::Handover& traffic);
+
+enum class Descriptors : std::uint8_t {
+  numbers_only,  // checked, and nothing is owned
+  owned,
+};
+// The error is a sentence without a subject: "is damaged: the checksum does not match". Nothing is owned then.
+Result<DaemonHandover> decode_handover(std::string_view text, Descriptors descriptors);
+
+// "kept 2 listeners, 3 connections and 1 tunnel; closed nothing".
+std::string handover_sentence(const lb::Handover& traffic);
+
+}  // namespace muster::supervisor

@@ -1,0 +1,84 @@
+#include "supervisor/upgrade.h"
+
+#include <unistd.h>
+
+#include "fmt/core.h"
+#include "supervisor/text.h"
+
+namespace muster::supervisor {
+
+namespace {
+constexpr Millis answer_limit{5000};  // of the binary that is asked
+constexpr Millis patience{10};        // in which a moment without a request in flight is waited for
+constexpr Millis between_tries{50};   // in which all goes on as always
+}  // namespace
+
+Upgrade::Upgrade(uv_loop_s* loop, Traffic& traffic, std::string binary, std::string spec_path,
+                 UpgradeHooks hooks)
+    : traffic_(traffic),
+      binary_(std::move(binary)),
+      spec_path_(std::move(spec_path)),
+      hooks_(std::move(hooks)),
+      next_try_(loop, [this] { try_pause(); }) {}
+
+void Upgrade::begin(UpgradeRequest request, Done done) {
+  request_ = std::move(request);
+  done_ = std::move(done);
+  const auto question = hooks_.write_question();
+  if (!question) return fail(question.error());
+  ask({binary_, check_handover_flag, question.value()}, [this, file = question.value()](const auto& result) {
+    ::unlink(file.c_str());
+    const auto verdict = verdict_of(binary_, result);
+    if (!verdict) return fail(verdict.error());
+    version_ = verdict.value();
+    check_spec();
+  });
+}
+
+void Upgrade::ask(std::vector<std::string> argv, std::function<void(const CommandResult&)> then) {
+  hooks_.run(std::move(argv), answer_limit,
+             [then = std::move(then)](const CommandResult& result) { then(result); });
+}
+
+// It would not start with a spec that it does not take.
+void Upgrade::check_spec() {
+  ask({binary_, "check", "-f", spec_path_}, [this](const CommandResult& result) {
+    if (!result.status || result.status->code != 0) {
+      return fail(Error{.message = fmt::format("{} does not take {}: {}\n{}", binary_, spec_path_,
+                                               result.sentence, result.output),
+                        .code = ExitCode::bad_spec});
+    }
+    hooks_.on_agreed(version_);
+    deadline_ = std::chrono::steady_clock::now() + request_.grace;
+    try_pause();
+  });
+}
+
+void Upgrade::try_pause() {
+  paused_since_ = std::chrono::steady_clock::now();
+  traffic_.quiesce(patience, [this](std::uint64_t in_flight) { on_quiesced(in_flight); });
+}
+
+// One slow request must not hold up all others: they go on until the next try.
+void Upgrade::on_quiesced(std::uint64_t in_flight) {
+  if (in_flight == 0 || std::chrono::steady_clock::now() >= deadline_) return go();
+  traffic_.resume();
+  next_try_.start(between_tries);
+}
+
+void Upgrade::go() {
+  lb::Handover handover = traffic_.give_up();
+  const Error error = hooks_.become(request_, paused_since_, handover);
+  // This image is still there.
+  if (const Status back = traffic_.take_back(std::move(handover)); !back) {
+    return fail(
+        Error{.message = error.message + "; and traffic cannot be taken up again: " + back.error().message});
+  }
+  fail(error);
+}
+
+void Upgrade::fail(const Error& error) {
+  if (const Done done = std::exchange(done_, nullptr)) done(error);
+}
+
+}  // namespace muster::supervisor
