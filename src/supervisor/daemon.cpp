@@ -29,6 +29,7 @@
 #include "supervisor/spec_source.h"
 #include "supervisor/state_file.h"
 #include "supervisor/state_lock.h"
+#include "supervisor/uv_refusals.h"
 #include "supervisor/version.h"
 
 namespace muster::supervisor {
@@ -177,8 +178,7 @@ Status Daemon::open_spec() {
 }
 
 Status Daemon::open_engine() {
-  if (uv_loop_init(&loop_) != 0)
-    return Error{.message = "the event loop cannot be opened: no descriptors left"};
+  if (Status opened = open_loop(&loop_); !opened) return opened;
   loop_open_ = true;
   LoadedState restored = load_state(state_path());
   EngineConfig config;
