@@ -252,7 +252,7 @@ std::vector<Drift> Instances::drift(const World& world) const {
     const Tenant* tenant = find_tenant(world, instance.replica, id);
     if (tenant == nullptr || !tenant->started || tenant->exited || tenant->is_leaving()) continue;
     ProcessFacts facts = process_facts(tenant->pid, instance.context.volumes);
-    facts.in_its_tree = host_.owns(id, tenant->pid);
+    facts.in_its_tree = !host_.has_lost(id, tenant->pid);
     auto here = drift_of(instance.replica, *tenant->app,
                          instance.environment ? *instance.environment
                                               : main_order(*instance.app, instance.context).environment,
