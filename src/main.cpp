@@ -2,7 +2,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
+#include <new>
+#include <string_view>
 
 #include "cli/run.h"
 #include "supervisor/exec_shim.h"
@@ -16,6 +19,14 @@ void fill_standard_streams() {
   while (fd >= 0 && fd <= STDERR_FILENO);
   if (fd >= 0) close(fd);
 }
+
+// Of a small object: nothing of what runs can be decided any more. The service manager starts the daemon anew, and with
+// `on_crash = "keep"` the replicas run on meanwhile.
+[[noreturn]] void out_of_memory() {
+  constexpr std::string_view text = "muster: out of memory\n";
+  static_cast<void>(!write(STDERR_FILENO, text.data(), text.size()));
+  std::abort();
+}
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -23,6 +34,7 @@ int main(int argc, char** argv) {
     return muster::supervisor::exec_shim_main(argc, argv);
   if (argc == 2 && std::strcmp(argv[1], muster::supervisor::output_keeper_flag) == 0)
     muster::supervisor::keep_output();
+  std::set_new_handler(out_of_memory);
   fill_standard_streams();
   return muster::cli::run(argc, argv);
 }

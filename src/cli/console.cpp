@@ -81,6 +81,12 @@ std::string ConsoleText::dropped(std::uint64_t lines) {
          "\n";
 }
 
+namespace {
+bool is_full(int error) {
+  return error == ENOSPC || error == EDQUOT || error == ENOMEM;
+}
+}  // namespace
+
 Console::Console(int fd, ConsoleOptions options) : fd_(fd), text_(options) {
   // Signals are for the control loop's thread.
   sigset_t all;
@@ -139,6 +145,13 @@ void Console::write_queue() {
   }
 }
 
+// A full disk: what comes later may find room.
+bool Console::drop(std::string_view rest) {
+  const std::lock_guard lock(mutex_);
+  dropped_ += static_cast<std::uint64_t>(std::ranges::count(rest, '\n'));
+  return true;
+}
+
 // False when nobody reads any more, or not in time at the end. Each wait is short: the end must not hang on a
 // terminal that was stopped with Ctrl-S.
 bool Console::write_out(const std::string& text) {
@@ -149,6 +162,7 @@ bool Console::write_out(const std::string& text) {
     const int ready = ::poll(&waited, 1, 100);
     if (ready > 0) {
       const ssize_t count = ::write(fd_, text.data() + done, std::min(text.size() - done, write_bytes_max));
+      if (count < 0 && is_full(errno)) return drop(std::string_view(text).substr(done));
       if (count < 0 && errno != EINTR && errno != EAGAIN) return false;
       if (count > 0) done += static_cast<std::size_t>(count);
     }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "supervisor/event_log.h"
@@ -52,6 +53,7 @@ class Console {
   void add(std::string text);
   void write_queue();
   bool write_out(const std::string& text);
+  bool drop(std::string_view rest);
 
   const int fd_;
   ConsoleText text_;  // of the caller's thread

@@ -7,6 +7,8 @@
 #include <charconv>
 #include <csignal>
 #include <memory>
+#include <optional>
+#include <system_error>
 
 #include "cli/commands_run.h"
 #include "cli/console.h"
@@ -104,11 +106,16 @@ int run_up(const Context& context) {
   if (!options) return fail(options.error());
   std::signal(SIGPIPE, SIG_IGN);  // a reader of our output that goes away ends nothing
   open_log(context);
-  Console console(STDOUT_FILENO, {.colour = colour_wanted(context.arguments),
-                                  .escape = stdout_is_terminal(),
-                                  .json = context.arguments.json()});
-  options.value().on_line = [&console](const supervisor::LogLine& line) { console.line(line); };
-  options.value().on_event = [&console](const supervisor::LoggedEvent& event) { console.event(event); };
+  std::optional<Console> console;
+  try {
+    console.emplace(STDOUT_FILENO, ConsoleOptions{.colour = colour_wanted(context.arguments),
+                                                  .escape = stdout_is_terminal(),
+                                                  .json = context.arguments.json()});
+  } catch (const std::system_error& refused) {
+    return fail(system_error("start the thread of the output", refused.code().value()));
+  }
+  options.value().on_line = [&console](const supervisor::LogLine& line) { console->line(line); };
+  options.value().on_event = [&console](const supervisor::LoggedEvent& event) { console->event(event); };
   return supervisor::run_daemon(std::move(options).value());
 }
 

@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/late.h"
 #include "base/limits.h"
 #include "fmt/core.h"
 #include "health/status_line.h"
@@ -82,6 +83,7 @@ struct Prober::Run {
   }
 
   void arm_timeout() {
+    due_ms = uv_now(prober->loop_) + static_cast<std::uint64_t>(probe.timeout.count());
     uv_timer_start(
         &timer, [](uv_timer_t* handle) { static_cast<Run*>(handle->data)->timed_out(); },
         static_cast<std::uint64_t>(probe.timeout.count()), 0);
@@ -231,6 +233,12 @@ struct Prober::Run {
 
   void timed_out() {
     if (late) return closed(0);
+    // We were stopped, and an answer may lie there: as long again.
+    const std::uint64_t now = uv_now(prober->loop_);
+    if (!excused && now > due_ms + static_cast<std::uint64_t>(late_look.count())) {
+      excused = true;
+      return arm_timeout();
+    }
     const auto what =
         probe.http_path ? fmt::format("GET {}", *probe.http_path) : "connecting to " + place_of(probe);
     finish(Outcome{.code = ProbeCode::timeout,
@@ -275,6 +283,8 @@ struct Prober::Run {
   int first_error = 0;
   std::string request;
   std::string answer;
+  std::uint64_t due_ms = 0;  // of the loop
+  bool excused = false;
   std::optional<Outcome> late;  // a bad status whose body is still being read
 };
 

@@ -133,10 +133,12 @@ Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, ConnectFail
   Fd fd(::socket(address_->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) {
     failure.why = errno_text(errno);
+    failure.ours = true;
     co_return nullptr;
   }
   if (!worker_.may_hold(fd)) {
     failure.why = "muster is near its limit of open files";
+    failure.ours = true;
     co_return nullptr;
   }
   const bool is_local = address_->is_local();
@@ -147,6 +149,7 @@ Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, ConnectFail
                   is_local ? Socket::Kind::connected_local : Socket::Kind::connected);
     if (!socket.valid()) {
       failure.why = "the kernel watches no more sockets";
+      failure.ours = true;
       co_return nullptr;
     }
     co_return std::make_unique<Upstream>(*this, std::move(socket));
@@ -200,6 +203,10 @@ void LocalEndpoint::report_failure(std::string_view what, const std::optional<sp
     worker_.callbacks().on_upstream_failed(id(), label() + ": " + std::string(what));
   }
   count_failure(rule);
+}
+
+void LocalEndpoint::connect_failed(const ConnectFailure& failure, const std::optional<spec::Eject>& rule) {
+  report_failure("connect: " + failure.why, failure.ours ? std::nullopt : rule);
 }
 
 void LocalEndpoint::count_failure(const std::optional<spec::Eject>& rule) {

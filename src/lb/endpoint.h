@@ -52,6 +52,7 @@ class Upstream : private WheelNode {
 struct ConnectFailure {
   std::string why;
   bool refused = false;  // at once, by the host: nobody listens there
+  bool ours = false;     // we had nothing to connect with: no failure of the replica
 };
 
 class LocalEndpoint : public LocalCounted {
@@ -77,6 +78,7 @@ class LocalEndpoint : public LocalCounted {
   Task<std::unique_ptr<Upstream>> connect(Millis limit, ConnectFailure& failure);
   // Counted always, told to the control thread now and then. `what`: behind its label.
   void report_failure(std::string_view what, const std::optional<spec::Eject>& rule);
+  void connect_failed(const ConnectFailure& failure, const std::optional<spec::Eject>& rule);
   void count_failure(const std::optional<spec::Eject>& rule);  // towards its ejection alone
   void report_success() noexcept { shared_->ejection.succeed(); }
   [[nodiscard]] bool is_ejected() const noexcept;

@@ -223,7 +223,7 @@ Task<Exchange::Refusal> Exchange::reach_replica() {
       co_await introduce(*upstream_, *client_.proxy_header, timeouts().send);
     }
     if (upstream_) co_return Refusal{};
-    replica_failed("connect: " + failure.why);
+    in_flight_->endpoint().connect_failed(failure, frontend_->listener.eject);
     tried_.push_back(endpoint.id());
     in_flight_.reset();
     // A refusal costs no time and no risk: while all refuse, it is as if none was ready.

@@ -110,7 +110,7 @@ Task<std::unique_ptr<Upstream>> reach_replica(TcpClient& client, AccessEnd& end)
           co_await introduce(*upstream, *client.proxy_header, frontend->listener.timeout.send);
         co_return upstream;
       }
-      endpoint.report_failure("connect: " + failure.why, frontend->listener.eject);
+      endpoint.connect_failed(failure, frontend->listener.eject);
       client.tried.push_back(endpoint.id());
       client.in_flight.reset();
       const bool over =

@@ -116,7 +116,8 @@ Worker::Worker(std::size_t index, std::unique_ptr<Loop> loop, const Callbacks& c
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT_MAX) limit.rlim_cur = INT_MAX;
   const auto all = static_cast<int>(limit.rlim_cur);
-  descriptors_max_ = all - std::clamp(all / 20, 64, 1024);
+  // What is kept back is for probes, control and starts. Of a small limit it is a quarter, else no client had any.
+  descriptors_max_ = all - std::clamp(all / 20, std::min(all / 4, 64), 1024);
 }
 
 // A random half of this thread, and a count that is scrambled by splitmix64 (each value once).

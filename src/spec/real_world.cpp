@@ -76,6 +76,12 @@ std::map<std::string, std::string> as_map(const std::vector<std::string>& enviro
   return variables;
 }
 
+// That users cannot be looked up now is no mistake of the spec; the start of a replica will tell. getpwnam(3) lists
+// the others, of "there is none".
+bool nobody_could_tell(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO || error == EAGAIN;
+}
+
 }  // namespace
 
 World real_world(std::vector<std::string> environment) {
@@ -88,8 +94,14 @@ World real_world(std::vector<std::string> environment) {
     return found == variables->end() ? std::nullopt : std::optional(found->second);
   };
   // Only the control thread loads specs, so the static buffers of these two are nobody else's.
-  world.user_exists = [](const std::string& name) { return getpwnam(name.c_str()) != nullptr; };
-  world.group_exists = [](const std::string& name) { return getgrnam(name.c_str()) != nullptr; };
+  world.user_exists = [](const std::string& name) {
+    errno = 0;
+    return getpwnam(name.c_str()) != nullptr || nobody_could_tell(errno);
+  };
+  world.group_exists = [](const std::string& name) {
+    errno = 0;
+    return getgrnam(name.c_str()) != nullptr || nobody_could_tell(errno);
+  };
   world.world_readable = [](const std::string& path) {
     struct stat status {};
     return stat(path.c_str(), &status) == 0 && (status.st_mode & S_IROTH) != 0;

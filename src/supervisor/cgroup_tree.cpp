@@ -57,12 +57,15 @@ bool remove_groups(const std::string& folder, int depth = 0) {
   return all && (rmdir(folder.c_str()) == 0 || errno == ENOENT);
 }
 
-void collect_pids(const std::string& folder, std::vector<int>& pids, int depth = 0) {
-  if (const auto text = read_small_file(folder + "/cgroup.procs", procs_bytes_max)) {
+// False: the folder itself cannot be read.
+bool collect_pids(const std::string& folder, std::vector<int>& pids, int depth = 0) {
+  const auto text = read_small_file(folder + "/cgroup.procs", procs_bytes_max);
+  if (text) {
     for (const int pid : parse_pids(text.value())) pids.push_back(pid);
   }
-  if (depth == depth_max) return;
+  if (depth == depth_max) return text.ok();
   for (const std::string& name : groups_in(folder)) collect_pids(below(folder, name), pids, depth + 1);
+  return text.ok();
 }
 
 // Whether processes can be moved from `parent` to `folder` and killed there.
@@ -248,9 +251,21 @@ class CgroupTree final : public ProcessTree {
     return process && !process->ended() && base_.group_of(pid) == name_;
   }
 
+  [[nodiscard]] bool has_lost(int pid) const override {
+    if (gone_ || !read_small_file("/proc/" + std::to_string(pid) + "/cgroup")) return false;
+    if (base_.group_of(pid) == name_) return false;
+    // In the moment of its end a process leaves its group.
+    const std::optional<ProcStat> process = read_process(pid);
+    return process && !process->ended();
+  }
+
   [[nodiscard]] std::vector<int> pids() const override {
     std::vector<int> pids;
-    if (!gone_) collect_pids(folder_, pids);
+    if (gone_ || collect_pids(folder_, pids)) return pids;
+    // The group cannot be read; /proc says the same at a greater price.
+    pids.clear();
+    for (const ProcStat& process : read_processes().value_or(std::vector<ProcStat>{}))
+      if (base_.group_of(process.pid) == name_) pids.push_back(process.pid);
     return pids;
   }
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 
+#include "base/late.h"
 #include "base/limits.h"
 #include "fmt/core.h"
 
@@ -23,6 +24,12 @@ CommandRun::CommandRun(ChildWorld& world, std::function<void(CommandResult)> don
       over_(std::move(over)),
       timeout_(world.loop,
                [this] {
+                 // We were stopped, and its end may not have been seen yet: as long again.
+                 const Instant now = std::chrono::steady_clock::now();
+                 if (!excused_ && now > due_ + late_look) {
+                   excused_ = true;
+                   return begin_timeout();
+                 }
                  CommandResult late;
                  late.timed_out = true;
                  late.sentence = deadline_sentence_;
@@ -61,8 +68,14 @@ Status CommandRun::start(const ChildName& name, const ProcessOrder& order, Milli
     return started;
   // Without the poll its output is what fits the pipe until it ends.
   static_cast<void>(out_poll_.start(world_.loop, out_.get(), UV_READABLE, [this] { read_output(); }));
-  timeout_.start(timeout);
+  limit_ = timeout;
+  begin_timeout();
   return Unit{};
+}
+
+void CommandRun::begin_timeout() {
+  due_ = std::chrono::steady_clock::now() + limit_;
+  timeout_.start(limit_);
 }
 
 void CommandRun::read_output() {

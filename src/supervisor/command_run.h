@@ -25,6 +25,7 @@ class CommandRun {
 
  private:
   void read_output();
+  void begin_timeout();
   void answer(CommandResult result);
 
   ChildWorld& world_;
@@ -33,6 +34,9 @@ class CommandRun {
   Fd out_;
   UvPoll out_poll_;
   UvTimer timeout_;
+  Millis limit_{0};
+  Instant due_{};
+  bool excused_ = false;
   std::string output_;
   std::string deadline_sentence_;
   bool started_ = false;

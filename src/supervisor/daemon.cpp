@@ -35,6 +35,7 @@
 #include "supervisor/state_lock.h"
 #include "supervisor/tree_marks.h"
 #include "supervisor/upgrade.h"
+#include "supervisor/uv_refusals.h"
 #include "supervisor/version.h"
 
 namespace muster::supervisor {
@@ -243,8 +244,7 @@ std::unique_ptr<OutputKeeper> Daemon::make_keeper(OutputFifos& fifos, std::funct
 }
 
 Status Daemon::open_engine() {
-  if (uv_loop_init(&loop_) != 0)
-    return Error{.message = "the event loop cannot be opened: no descriptors left"};
+  if (Status opened = open_loop(&loop_); !opened) return opened;
   loop_open_ = true;
   LoadedState restored = load_state(state_path());
   EngineConfig config;

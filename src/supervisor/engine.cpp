@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/late.h"
 #include "fmt/core.h"
 #include "supervisor/proc_scan.h"
 
@@ -132,8 +133,17 @@ bool Engine::due() const {
   return wakeup && std::chrono::steady_clock::now() >= *wakeup;
 }
 
+// The daemon was stopped: what has come meanwhile is read before any deadline is judged.
+bool Engine::must_listen_first() {
+  const auto wakeup = planner_.next_wakeup();
+  const bool late = wakeup && std::chrono::steady_clock::now() > *wakeup + late_look;
+  if (!late || std::exchange(listened_, true)) return listened_ = false;
+  uv_idle_start(idle_, [](uv_idle_t*) {});
+  return true;
+}
+
 void Engine::turn() {
-  if (in_turn_ || finished_) return;
+  if (in_turn_ || finished_ || must_listen_first()) return;
   in_turn_ = true;
   count_answers();
   for (int round = 0; round < rounds_max && (!inbox_.empty() || due()); ++round) {

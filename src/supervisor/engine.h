@@ -40,7 +40,7 @@ struct EngineConfig {
   DaemonLife life = {};                    // of the daemon that they are of
   // Who holds the replicas' output when the daemon is killed; empty: nobody.
   std::function<std::unique_ptr<OutputKeeper>(OutputFifos&, std::function<void(std::string)> warn)>
-      make_keeper;
+      make_keeper = {};
 };
 
 struct EngineHooks {
@@ -105,6 +105,7 @@ class Engine {
   bool due() const;
   void count_answers();
   void meter_load();
+  bool must_listen_first();
   void arm();
   void tell();
   void carry_out(const Spawn& action);
@@ -134,6 +135,7 @@ class Engine {
   std::vector<Note>
       to_tell_;  // written once the actions beside them are done: a start does not wait for a log
   const Instant started_;
+  bool listened_ = false;  // since the last turn
   bool in_turn_ = false;
   bool finished_ = false;
   std::uint64_t next_command_ = 1;

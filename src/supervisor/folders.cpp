@@ -7,9 +7,11 @@
 namespace muster::supervisor {
 namespace {
 
-bool is_folder(const std::string& path) {
+// 0: it is one.
+int why_no_folder(const std::string& path) {
   struct stat info {};
-  return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+  if (stat(path.c_str(), &info) != 0) return errno;
+  return S_ISDIR(info.st_mode) ? 0 : ENOTDIR;
 }
 
 }  // namespace
@@ -19,7 +21,8 @@ Status make_folders(const std::string& path, mode_t mode) {
     const std::string part = path.substr(0, end);
     if (mkdir(part.c_str(), mode) != 0) {
       const int error = errno;  // a folder on a read-only disk answers EROFS before EEXIST
-      if (!is_folder(part)) return system_error("make the folder " + part, error == EEXIST ? ENOTDIR : error);
+      const int why = why_no_folder(part);
+      if (why != 0) return system_error("make the folder " + part, error == EEXIST ? why : error);
     }
     if (end == std::string::npos) return Unit{};
   }

@@ -93,7 +93,6 @@ Instances::Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::f
             }),
       probes_(loop, host_) {}
 
-// The last words of processes that ended while no muster ran. Those that live on have been attached by now.
 void Instances::end_left_output() {
   if (config_.output == nullptr) return logs_.end_others({});
   logs_.end_others(config_.output->open_left());
@@ -227,15 +226,22 @@ void Instances::start(const Spawn& spawn) {
   const ProcessOrder order = main_order(*spawn.app, instance.context);
   write_down(spawn, instance.context);
   OutputPipes output = config_.output != nullptr ? config_.output->make(spawn.instance) : OutputPipes{};
+  // Before it can write: from its first byte on it is known whose output that is, whenever muster may be killed.
+  const bool by_fifo = output.out.write.valid();
+  if (by_fifo) attach(spawn, std::move(output.out.read), std::move(output.err.read));
   ProcessPipes pipes = host_.start(spawn.instance, spawn.replica, order, std::move(output));
   if (config_.records != nullptr) {
     const auto [pid, start_ticks] = host_.main_process(spawn.instance);
     if (pid != 0) config_.records->began(spawn.instance, pid, start_ticks, std::chrono::system_clock::now());
   }
+  if (!by_fifo) attach(spawn, std::move(pipes.out), std::move(pipes.err));
+}
+
+void Instances::attach(const Spawn& spawn, Fd out, Fd err) {
   logs_.attach(LogPipes{.instance = spawn.instance,
                         .replica = spawn.replica,
-                        .out = std::move(pipes.out),
-                        .err = std::move(pipes.err),
+                        .out = std::move(out),
+                        .err = std::move(err),
                         .ready_pattern = spawn.app->health.log},
                spawn.app->log);
 }
@@ -246,7 +252,7 @@ std::vector<Drift> Instances::drift(const World& world) const {
     const Tenant* tenant = find_tenant(world, instance.replica, id);
     if (tenant == nullptr || !tenant->started || tenant->exited || tenant->is_leaving()) continue;
     ProcessFacts facts = process_facts(tenant->pid, instance.context.volumes);
-    facts.in_its_tree = host_.owns(id, tenant->pid);
+    facts.in_its_tree = !host_.has_lost(id, tenant->pid);
     auto here = drift_of(instance.replica, *tenant->app,
                          instance.environment ? *instance.environment
                                               : main_order(*instance.app, instance.context).environment,

@@ -78,6 +78,7 @@ class Instances {
     std::optional<std::vector<std::string>> environment;  // of one that was taken over: what it had then
   };
   std::optional<SpawnFailed> prepare(const Spawn& spawn, Instance& instance);
+  void attach(const Spawn& spawn, Fd out, Fd err);
   void take_over(const ReplicaRecord& record);
   void write_down(const Spawn& spawn, const LaunchContext& context);
   [[nodiscard]] LaunchContext context_of(const ReplicaId& replica) const;

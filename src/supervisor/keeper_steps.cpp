@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/prctl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -143,6 +144,10 @@ void keep_output() {
   raw_call(SYS_prctl, PR_SET_NAME, raw_address("muster-keeper"));
   raw_call(SYS_close_range, keeper_socket_fd + 1, 0xFFFFFFFFL, 0);
   raw_call(SYS_chdir, raw_address("/"));
+  rlimit64 files{};
+  raw_call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, raw_address(&files));
+  files.rlim_cur = files.rlim_max;
+  raw_call(SYS_prlimit64, 0, RLIMIT_NOFILE, raw_address(&files), 0);
   while (obey_next()) {
   }
   raw_call(SYS_close, keeper_socket_fd);

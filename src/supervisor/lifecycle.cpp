@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "base/late.h"
 #include "fmt/core.h"
 #include "supervisor/planner.h"
 
@@ -277,7 +278,13 @@ void Planner::probe_deadlines(Place place) {
     tenant.live_probing = true;
     act(RunProbe{.instance = tenant.id, .kind = health::ProbeKind::liveness});
   }
-  if (tenant.watchdog_due && now_.mono >= *tenant.watchdog_due) watchdog_missed(place);
+  if (!tenant.watchdog_due || now_.mono < *tenant.watchdog_due) return;
+  // A look that comes late: this process was stopped, and the replica perhaps with it. What it pinged is not heard yet.
+  if (now_.mono - *tenant.watchdog_due > late_look) {
+    tenant.watchdog_due = now_.mono + *tenant.watchdog;
+    return;
+  }
+  watchdog_missed(place);
 }
 
 void Planner::start_deadline(Tenant& tenant) {

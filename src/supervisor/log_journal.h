@@ -35,16 +35,16 @@ class LogJournal {
 
   // The stream's slot, with its rest where it has one already. None: there is no room, it goes without.
   std::optional<SlotId> claim(const LogOwner& owner);
-  void release(SlotId slot);
-  void set_options(SlotId slot, const spec::LogOptions& options);
+  void release(SlotId id);
+  void set_options(SlotId id, const spec::LogOptions& options);
   [[nodiscard]] std::vector<std::pair<SlotId, LogOwner>> owners() const;
-  [[nodiscard]] std::optional<LogOwner> owner(SlotId slot) const;
-  [[nodiscard]] std::string rest(SlotId slot) const;
+  [[nodiscard]] std::optional<LogOwner> owner(SlotId id) const;
+  [[nodiscard]] std::string rest(SlotId id) const;
 
   // read(2) of a pipe, at most `most` bytes: they are in buffer() then. errno as of read(2).
-  ssize_t read(SlotId slot, int fd, std::size_t most);
+  ssize_t read(SlotId id, int fd, std::size_t most);
   [[nodiscard]] std::string_view buffer() const;  // of the piece
-  void flush(SlotId slot);                        // a piece without bytes: the rest becomes a line
+  void flush(SlotId id);                          // a piece without bytes: the rest becomes a line
 
   // From here on nothing is decided anew: time and format of a piece that an earlier daemon took hold.
   struct Stamp {
@@ -86,10 +86,10 @@ class LogJournal {
   bool grow();
   void settle();
   void step(LogStep to);
-  void put_rest(SlotId slot, std::string_view rest);
+  void put_rest(SlotId id, std::string_view rest);
   [[nodiscard]] LogRecord& record() const;
-  [[nodiscard]] LogSlotRecord& slot(SlotId slot) const;
-  [[nodiscard]] char* rest_area(SlotId slot, std::uint32_t area, std::size_t bytes) const;
+  [[nodiscard]] LogSlotRecord& slot(SlotId id) const;
+  [[nodiscard]] char* rest_area(SlotId id, std::uint32_t area, std::size_t bytes) const;
   [[nodiscard]] std::size_t slots() const;
 
   std::string path_;

@@ -33,7 +33,7 @@ struct LogsConfig {
   std::string folder;  // made with its parents, 0750, when it is missing
   std::uint64_t budget_bytes = 1U << 30U;
   // The log journal's file, in a folder that is there; "": none, and a daemon that is killed loses what it had read.
-  std::string journal;
+  std::string journal = {};
 };
 
 struct LogsHooks {

@@ -140,8 +140,9 @@ class KeeperProcess : public OutputKeeper {
       : loop_(loop), fifos_(fifos), warn_(std::move(warn)), earlier_(keeper_of(path())) {}
   ~KeeperProcess() override {
     poll_.close();
-    if (!socket_ || !held_.empty()) return;  // it goes on without us
+    if (socket_ && !held_.empty()) return;  // it goes on without us
     ::unlink(path().c_str());
+    if (!socket_) return;
     signal_pidfd(pidfd_.get(), SIGKILL);
     siginfo_t ended{};
     while (::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &ended, WEXITED) != 0 && errno == EINTR) {

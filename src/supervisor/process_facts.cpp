@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 
 #include "supervisor/proc_scan.h"
 
@@ -21,9 +22,11 @@ std::optional<std::string> read_link(const std::string& path) {
   return std::string(target.data(), static_cast<std::size_t>(length));
 }
 
+// What cannot be looked at (a broken disk, no memory) is not taken for gone.
 bool is_there(const std::string& path, mode_t type) {
   struct stat info {};
-  return ::stat(path.c_str(), &info) == 0 && (info.st_mode & S_IFMT) == type;
+  if (::stat(path.c_str(), &info) != 0) return errno != ENOENT && errno != ENOTDIR;
+  return (info.st_mode & S_IFMT) == type;
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "supervisor/process_host.h"
 
 #include <fcntl.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -33,7 +34,11 @@ constexpr InstanceId own_commands{~std::uint64_t{0}};  // stands for no replica
 
 std::string random_text() {
   std::array<unsigned char, 8> bytes{};
-  MUSTER_CHECK(getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+  if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    // The kernel gave this process some at its start.
+    const auto* given = reinterpret_cast<const unsigned char*>(getauxval(AT_RANDOM));
+    if (given != nullptr) std::copy_n(given, bytes.size(), bytes.begin());
+  }
   std::string text;
   for (const unsigned char byte : bytes) text += fmt::format("{:02x}", byte);
   return text;
@@ -403,6 +408,11 @@ void ProcessHost::cancel_commands(InstanceId instance) {
 bool ProcessHost::owns(InstanceId instance, int pid) const {
   const Child* child = impl_->child_of(instance);
   return child && pid > 0 && child->tree().contains(pid);
+}
+
+bool ProcessHost::has_lost(InstanceId instance, int pid) const {
+  const Child* child = impl_->child_of(instance);
+  return child && pid > 0 && child->tree().has_lost(pid);
 }
 
 std::optional<InstanceId> ProcessHost::instance_of(int pid) const {

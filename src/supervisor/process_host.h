@@ -125,6 +125,8 @@ class ProcessHost {
 
   // Whether the process belongs to the instance's tree now (cgroup membership, or session/token/ancestry).
   [[nodiscard]] bool owns(InstanceId instance, int pid) const;
+  // It is alive and known to have left the instance's tree.
+  [[nodiscard]] bool has_lost(InstanceId instance, int pid) const;
   [[nodiscard]] std::optional<InstanceId> instance_of(int pid) const;  // for sd_notify's SCM_CREDENTIALS
   [[nodiscard]] std::vector<int> pids_of(InstanceId instance) const;
   [[nodiscard]] std::optional<Usage> usage(InstanceId instance) const;

@@ -28,6 +28,8 @@ class ProcessTree {
   virtual bool main_ended() = 0;
 
   [[nodiscard]] virtual bool contains(int pid) const = 0;
+  // It is alive and known not to be in this tree; what cannot be read says nothing.
+  [[nodiscard]] virtual bool has_lost(int pid) const = 0;
   [[nodiscard]] virtual std::vector<int> pids() const = 0;
   [[nodiscard]] virtual Usage usage() const = 0;
   [[nodiscard]] virtual bool oom_killed() const = 0;

@@ -122,6 +122,11 @@ class TokenTree final : public ProcessTree {
     return std::find(all.begin(), all.end(), pid) != all.end();
   }
 
+  [[nodiscard]] bool has_lost(int pid) const override {
+    const std::optional<ProcStat> process = read_process(pid);
+    return process && !process->ended() && read_environ(pid).ok() && !contains(pid);
+  }
+
   [[nodiscard]] std::vector<int> pids() const override {
     std::vector<int> pids;
     for (const ProcStat& process : scanner_.members(scanner_.look(), this)) pids.push_back(process.pid);

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 
 from lib import procs
@@ -41,27 +42,56 @@ def done(stack: Stack, name: int) -> int:
     return int(path.read_text() or 0) if path.exists() else 0
 
 
+COUNTING = '[app.count]\nrun = "python3 <DIR>/count.py"\nlog = { rotate = "200KiB", keep = 1000 }\n'
+
+
+def kill(daemon: "subprocess.Popen[bytes]") -> None:
+    daemon.kill()
+    daemon.wait()
+
+
 @scenario
 def a_killed_daemon_loses_no_line() -> None:
-    """kill -9 again and again: all that a replica had written is in the files once, in order, up to its own end."""
+    """kill -9 again and again under a replica that writes on, and is killed itself while no daemon lives: all that it had
+    written is in the files once, in order."""
     with Stack() as stack:
         (stack.folder / "count.py").write_text(stack.fill(COUNTER), encoding="utf-8")
-        stack.write('[app.count]\nrun = "python3 <DIR>/count.py"\nlog = { rotate = "200KiB", keep = 1000 }\n')
-        lives = 6
+        stack.write(COUNTING)
+        for _ in range(6):
+            before = done(stack, 1)
+            daemon = stack.daemon()
+            wait_for("it counts", lambda: done(stack, 1) > before + 20000)
+            pid = stack.pids()["count/0"]
+            kill(daemon)
+        check(procs.alive(pid), "the replica lives on")
+        check(not (stack.folder / "done.2").exists(), "it was started twice")
+        os.kill(pid, signal.SIGKILL)
+        wait_for("the replica is gone", lambda: not procs.alive(pid))
+        stack.write('[app.other]\nrun = "sleep 1000"\n')
+        stack.daemon()
+        stack.ready()
+        found = numbers(stack, 1)
+        equal(found, list(range(len(found))), "its lines")
+        check(len(found) >= done(stack, 1), f"it wrote {done(stack, 1)} lines, {len(found)} are there")
+
+
+@scenario
+def a_replica_that_ends_with_its_daemon_leaves_whole_lines() -> None:
+    """on_crash = "stop": what was read is written, once, in order; what lay in the FIFO went with the replica."""
+    with Stack() as stack:
+        (stack.folder / "count.py").write_text(stack.fill(COUNTER), encoding="utf-8")
+        stack.write(COUNTING + f'[daemon]\nthreads = 2\non_crash = "stop"\nport_range = "{stack.ports.auto_range()}"\n')
+        lives = 4
         for life in range(1, lives + 1):
             daemon = stack.daemon()
-            wait_for("it counts", lambda: done(stack, life) > 2000)
-            pid = stack.pids()["count/0"]
-            daemon.kill()
-            daemon.wait()
-            wait_for("its replica is gone", lambda: not procs.alive(pid))
-        stack.write('[app.other]\nrun = "sleep 1000"\n')
+            wait_for("it counts", lambda life=life: done(stack, life) > 20000)
+            kill(daemon)
         stack.daemon()
         stack.ready()
         for life in range(1, lives + 1):
             found = numbers(stack, life)
             equal(found, list(range(len(found))), f"the lines of life {life}")
-            check(len(found) >= done(stack, life), f"life {life} wrote {done(stack, life)} lines, {len(found)} are there")
+            check(len(found) > 10000, f"only {len(found)} lines of life {life}")
 
 
 @scenario

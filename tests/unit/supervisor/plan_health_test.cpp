@@ -117,6 +117,23 @@ TEST(Health, AMissedWatchdogKillsOnceNoWorkerPicksIt) {
   EXPECT_EQ(host.slot("web", 0).last_exit->reason, "no watchdog ping within 2.0 s; killed by SIGKILL");
 }
 
+// A container that was frozen: neither muster nor its replica has had a moment.
+TEST(Health, AMissWhileMusterStoodStillIsNone) {
+  spec::App web = port_app("web");
+  web.watchdog = Millis{2000};
+  Host host(spec_of({web}));
+  ASSERT_TRUE(host.until_ready("web", 1));
+  host.process("web", 0)->hung = true;
+  host.stall(1min);
+  host.advance(1s);
+  host.process("web", 0)->hung = false;
+  host.advance(10s);
+  EXPECT_EQ(host.spawns().size(), 1U);
+  host.process("web", 0)->hung = true;
+  host.advance(3s);
+  EXPECT_EQ(host.spawns().size(), 2U);
+}
+
 TEST(Health, AShorterWatchdogByEditDoesNotKillWhoKnowsTheOldOne) {
   spec::App web = port_app("web");
   web.watchdog = Millis{20000};
