@@ -170,6 +170,7 @@ Detached serve_tcp(Worker& worker, Ref<LocalListener> listener, Fd fd, Peer&& cl
     if (step == TlsSession::Step::failed) co_await linger(client.socket, worker.scratch());
     if (step != TlsSession::Step::done) co_return;
   }
+  if (worker.held()) co_await worker.hold();
   TunnelEnd tunnelled;
   tunnelled.end = AccessEnd::muster_refused;
   const std::unique_ptr<Upstream> upstream = co_await reach_replica(client, tunnelled.end);
