@@ -79,7 +79,8 @@ std::map<std::string, std::string> as_map(const std::vector<std::string>& enviro
 // That users cannot be looked up now is no mistake of the spec; the start of a replica will tell. getpwnam(3) lists
 // the others, of "there is none".
 bool nobody_could_tell(int error) {
-  return error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO || error == EAGAIN;
+  return error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO || error == EAGAIN ||
+         error == EACCES;
 }
 
 }  // namespace

@@ -52,7 +52,7 @@ timeout = { keepalive = "50ms" }
 """
 DEADLINE = 20.0  # of each step; a daemon that hangs is found by it
 # What the daemon may exit with when it does not start, beside a sentence. 134 is for memory alone: see `allowed_to_abort`.
-REFUSALS = (1, 66, 69)
+REFUSALS = (1, 66, 69, 77)
 MEMORY = ("mmap", "brk", "mprotect")
 
 
@@ -159,7 +159,7 @@ class Run:
         return sorted(answer.replica for answer in found if answer is not None) == ["web/0", "web/1"]
 
     def apply(self) -> bool:
-        answer = quiet(lambda: self.ask("POST", "/v1/apply", b"{}"))
+        answer = quiet(lambda: self.ask("POST", "/v1/apply", b'{"wait":false}'))
         return answer is not None and answer.status in (200, 202)
 
     def live(self, usual: Holds | None) -> Holds | None:
@@ -207,13 +207,6 @@ class Run:
     def stop(self) -> int:
         return self.stack.end()
 
-    def cgroup_is_left(self) -> bool:
-        """Beside the daemon's own group: of hybrid hosts and of those with cgroup2 alone."""
-        own = pathlib.Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
-        group = next((line[3:] for line in own if line.startswith("0::")), "")
-        roots = [pathlib.Path(root + group) for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")]
-        return any(root.is_dir() and any(root.glob(f"muster-{self.pid}*")) for root in roots)
-
 
 def allowed_to_abort(fault: str) -> bool:
     """A C++ program that gets no memory for a small object has no way on; it says so, and the service manager starts it anew."""
@@ -249,7 +242,7 @@ def judge(run: Run, outcome: Outcome, usual: Holds) -> None:
             check("ROUND" in state or "the state cannot be saved" in run.stack.output(), "the state knows nothing of the reload")
     check("left" not in run.report(), "a process outlives the daemon")
     run.stack.nothing_left()
-    check(not run.cgroup_is_left() or outcome.end.startswith("out of memory"), "a cgroup is left behind")
+    check(not procs.own_groups(run.pid) or outcome.end.startswith("out of memory"), "a cgroup is left behind")
     if not outcome.end.startswith("out of memory"):
         left = [str(path) for path in (run.stack.folder / "run").rglob("*") if not path.is_dir()]
         # What could not be looked at to the very end is not removed: it might be another daemon's.

@@ -58,6 +58,14 @@ def thread_names(pid: int) -> set[str]:
         return set()
 
 
+def own_groups(pid: int) -> list[pathlib.Path]:
+    """The cgroups that a daemon of this pid has made beside ours, on hybrid hosts and on those with cgroup2 alone."""
+    lines = pathlib.Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
+    group = next((line[3:] for line in lines if line.startswith("0::")), "")
+    roots = [pathlib.Path(root + group) for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")]
+    return [found for root in roots if root.is_dir() for found in root.glob(f"muster-{pid}*")]
+
+
 def descendants(root: int) -> set[int]:
     """All living processes below `root`."""
     parents: dict[int, list[int]] = {}
