@@ -88,6 +88,8 @@ int run(int argc, char** argv) {
   if (words.size() == 1 && (words.front() == "--version" || words.front() == "-V")) words.front() = "version";
   if (!words.empty() && words.front() == "simulate")
     return run_simulate({words.begin() + 1, words.end()}, environment_as_started());
+  if (!words.empty() && words.front() == "end-leftovers")
+    return run_end_leftovers({words.begin() + 1, words.end()}, real_environment("SERVICE_RESULT"));
   auto arguments = parse_arguments(std::move(words), real_environment, std::chrono::system_clock::now());
   if (!arguments) return fail(arguments.error());
   if (arguments.value().help) {

@@ -365,7 +365,7 @@ struct Daemon {
   std::uint16_t port_range_last = 29999;
   LogLevel log_level = LogLevel::info;
   std::uint64_t log_budget_bytes = 1U << 30U;
-  bool watch_spec = false;  // resolved by mode: true in `up` when not given
+  bool watch_spec = false;           // resolved by mode: true in `up` when not given
   OnCrash on_crash = OnCrash::keep;  // resolved by mode: stop in `up` when not given
   bool operator==(const Daemon&) const = default;
 };

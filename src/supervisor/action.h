@@ -118,7 +118,7 @@ struct ExitDaemon {
   std::string why;
 };
 
-using Action = std::variant<Spawn, MarkReplica, Signal, KillTree, RunStopCommand, RunProbe, Publish, WatchIdle,
-                            Note, CommandDone, SaveState, ExitDaemon>;
+using Action = std::variant<Spawn, MarkReplica, Signal, KillTree, RunStopCommand, RunProbe, Publish,
+                            WatchIdle, Note, CommandDone, SaveState, ExitDaemon>;
 
 }  // namespace muster::supervisor

@@ -87,8 +87,7 @@ void Planner::take_over(const LivingProcess& process) {
   Slot& slot = slot_of(app, process.replica.ordinal);
   slot.starts = std::max(slot.starts, process.starts);
   set_idle(slot, Phase::waiting, "to be started");  // what it will be when this process is gone
-  const bool same_text =
-      process.run.has_value() || spec::revision_text(*process.app) == app.revision_text;
+  const bool same_text = process.run.has_value() || spec::revision_text(*process.app) == app.revision_text;
   Tenant tenant;
   tenant.id = process.instance;
   tenant.replica = process.replica;

@@ -124,6 +124,29 @@ def a_new_daemon_finds_another_file() -> None:
         no_clashes(stack)
 
 
+@scenario
+def leftovers_are_ended_by_the_manager() -> None:
+    """ExecStopPost= of the units: after a stop that timed out nothing stays, after a crash all do."""
+    with Stack() as stack:
+        stack.write(SPEC)
+        stack.daemon()
+        stack.ready("web", "db")
+        state = str(stack.folder / ".muster")
+        contains(stack.run("end-leftovers", "--state-dir", state, code=1).stderr, "in use by another muster", "beside a living daemon")
+        before = set(stack.pids().values())
+        crash(stack)
+        stack.environment["SERVICE_RESULT"] = "signal"
+        stack.run("end-leftovers", "--state-dir", state)
+        check(all(procs.alive(pid) for pid in before), "replicas of a crash were ended")
+        stack.environment["SERVICE_RESULT"] = "timeout"
+        contains(stack.run("end-leftovers", "--state-dir", state).stdout, "5 replicas", "what is said")
+        check(not any(procs.alive(pid) for pid in before), "a replica is left")
+        del stack.environment["SERVICE_RESULT"]
+        stack.daemon()
+        stack.ready("web", "db")
+        no_clashes(stack)
+
+
 def disturb(stack: Stack, luck: random.Random, turn: int) -> None:
     """Something that starts, ends or replaces processes; nobody waits for it."""
     what = luck.randrange(6)

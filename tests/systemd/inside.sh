@@ -82,7 +82,7 @@ install_muster() {
   cp -r --no-preserve=ownership /test/payload/. /
   systemd-sysusers
   install -d /etc/systemd/system/muster.service.d
-  printf '[Service]\nWatchdogSec=3s\nTimeoutStopSec=20s\n' >/etc/systemd/system/muster.service.d/fast.conf
+  printf '[Service]\nWatchdogSec=3s\nTimeoutStopSec=8s\n' >/etc/systemd/system/muster.service.d/fast.conf
   systemctl daemon-reload
 }
 
@@ -132,6 +132,8 @@ writes_the_journal() {
   check "no priority prefix is left in a line" not eval 'journal | grep -qE "^<[0-7]>"'
 }
 
+# running PID…: all of them.
+running() { local pid; for pid in "$@"; do if gone "$pid"; then return 1; fi; done; }
 survives_a_hang() {
   local before restarts old
   before=$(main_pid) restarts=$(property NRestarts)
@@ -140,7 +142,8 @@ survives_a_hang() {
   check "a hung daemon is restarted by the watchdog" within 40 eval '[[ $(property NRestarts) -gt $restarts && $(main_pid) != 0 ]]'
   check "the watchdog is named in the journal" eval 'journal | grep -qi "watchdog timeout"'
   check "after the watchdog both replicas answer" within 20 all_answer two
-  check "after the watchdog no old replica is left" gone "${old[@]}"
+  check "after the watchdog the replicas are those of before" running "${old[@]}"
+  check "and there are no others" [ "$(replicas | wc -l)" = "${#old[@]}" ]
 }
 
 # The output of web/0, web/1 and db/0, two descriptors each.
@@ -154,9 +157,24 @@ survives_a_kill() {
   kill -KILL "$before"
   check "a killed daemon is restarted" within 20 eval '[[ $(main_pid) != 0 && $(main_pid) != $before ]]'
   check "after the kill both replicas answer" within 20 all_answer two
-  check "after the kill the manager holds the output of the new replicas alone" within 20 stores_six
+  check "after the kill the manager holds the output of the replicas alone" within 20 stores_six
   check "no keeper runs beside the manager's store" [ -z "$(pgrep_in 'output-keeper')" ]
-  check "after the kill no old replica and no stray is left" gone "${old[@]}"
+  check "after the kill the replicas and their strays are those of before" running "${old[@]}"
+  check "and there are no others after the kill" [ "$(replicas | wc -l)" = "${#old[@]}" ]
+}
+
+# One that hangs while it is to stop is killed by the manager, which then ends what it left.
+stops_when_hung() {
+  local old
+  systemctl start muster.service
+  check "it starts again" within 20 all_answer two
+  mapfile -t old < <(replicas)
+  kill -STOP "$(main_pid)"
+  timeout 60 systemctl stop muster.service
+  check "the stop timed out" [ "$(property Result)" = timeout ]
+  check "a stop that timed out leaves no replica and no stray" gone "${old[@]}"
+  check "nobody runs as muster after it" [ -z "$(processes_of muster)" ]
+  systemctl reset-failed muster.service
 }
 
 stops() {
@@ -198,12 +216,18 @@ runs_apps_as_others() {
 
 user() { runuser --user dev -- env XDG_RUNTIME_DIR=/run/user/1000 systemctl --user "$@"; }
 serves_a_user() {
+  local old
   useradd --uid 1000 --create-home dev
   install -d -o dev /home/dev/.config /home/dev/.config/muster
   printf '[app.web]\nrun = "/opt/replica {port} mine"\nlisten = 8080\nhealth = "/"\n' >/home/dev/.config/muster/muster.toml
   check "a user manager starts" systemctl start user@1000.service
   check "the user unit starts" user start muster.service
   check "the user's replica answers" within 20 answers_with mine 8080
+  old=$(replicas)
+  kill -KILL "$(user show --property=MainPID --value muster.service)"
+  check "a killed daemon of a user goes on with its replica" within 20 eval '[[ $(user show --property=NRestarts --value muster.service) == 1 ]]'
+  check "the user's replica answers again" within 20 answers_with mine 8080
+  check "it is the same one" [ "$(replicas)" = "$old" ]
   sed -i 's/mine/edited/' /home/dev/.config/muster/muster.toml
   check "the user unit reloads" user reload muster.service
   check "the user's replica was replaced" within 20 answers_with edited 8080
@@ -212,7 +236,7 @@ serves_a_user() {
 }
 
 install_muster
-for part in starts replicas_are_clean reloads writes_the_journal survives_a_hang survives_a_kill stops refuses_a_bad_spec \
+for part in starts replicas_are_clean reloads writes_the_journal survives_a_hang survives_a_kill stops stops_when_hung refuses_a_bad_spec \
   runs_apps_as_others serves_a_user; do
   echo "-- $part"
   $part
