@@ -395,6 +395,16 @@ void ProcessHost::run_own_command(const ProcessOrder& order, Millis timeout,
   impl_->run_own_command(order, timeout, std::move(done));
 }
 
+std::vector<int> ProcessHost::locks() const {
+  std::vector<int> locks;
+  const auto add = [&locks](const CgroupBase& base) {
+    if (base.lock() >= 0) locks.push_back(base.lock());
+  };
+  if (impl_->world.cgroups) add(*impl_->world.cgroups);
+  for (const auto& base : impl_->world.old_cgroups) add(*base);
+  return locks;
+}
+
 std::uint64_t ProcessHost::files_soft() const {
   return impl_->world.files_soft;
 }

@@ -122,6 +122,8 @@ class ProcessHost {
   void run_own_command(const ProcessOrder& order, Millis timeout, std::function<void(CommandResult)> done);
   // The limit of open files that muster was started with.
   [[nodiscard]] std::uint64_t files_soft() const;
+  // Descriptors whose locks keep other daemons from the groups of its processes.
+  [[nodiscard]] std::vector<int> locks() const;
 
   // Whether the process belongs to the instance's tree now (cgroup membership, or session/token/ancestry).
   [[nodiscard]] bool owns(InstanceId instance, int pid) const;
