@@ -133,7 +133,7 @@ void ProcessHost::Impl::choose_containment() {
     containment_text = "cgroup";
     return;
   }
-  end_leftovers_by_token();
+  if (!options.is_next_image) end_leftovers_by_token();
   world.tokens = std::make_unique<TokenScanner>(world.loop);
   const bool unwanted = options.cgroup_parent && options.cgroup_parent->empty();
   containment_text = fmt::format("session+subreaper+token ({})",
@@ -207,7 +207,9 @@ void ProcessHost::Impl::end_leftovers(const DaemonLife& life) {
       CgroupBase::take(folder, false)->end_others(groups);
     }
   }
-  if (!life.token.empty()) end_tokens(life.token, adopted_tokens);
+  // In a group of its own each was found by that, also one whose start was under way.
+  const bool all_found = options.is_next_image && world.cgroups != nullptr;
+  if (!life.token.empty() && !all_found) end_tokens(life.token, adopted_tokens);
 }
 
 ProcessPipes ProcessHost::Impl::start(InstanceId id, const ReplicaId& replica, const ProcessOrder& order,

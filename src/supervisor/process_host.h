@@ -55,6 +55,8 @@ struct ProcessHostOptions {
   std::optional<std::string> shim;
   // The limit of open files for processes; by default the one that is in force now.
   std::optional<std::uint64_t> files_soft = std::nullopt;
+  // The daemon before is this very process: nobody has to be searched for who was left behind.
+  bool is_next_image = false;
 };
 
 // A process that was started by another daemon, or by an earlier image of this one: ReplicaRecord.
