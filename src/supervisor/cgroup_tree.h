@@ -29,6 +29,8 @@ class CgroupBase {
   CgroupBase& operator=(const CgroupBase&) = delete;
 
   [[nodiscard]] const std::string& folder() const { return folder_; }
+  // The descriptor whose lock says that the group is a living daemon's; -1: there is none.
+  [[nodiscard]] int lock() const { return lock_.get(); }
   // Makes a group in it, and it again when somebody tidied it away. An old one of that name must be empty.
   Result<std::string> make_group(const std::string& name);
   void remove_group(const std::string& folder);

@@ -144,6 +144,7 @@ class Daemon {
   std::vector<std::pair<std::string, Fd>> systemd_fds_;
   std::set<InstanceId> stored_output_;  // what the service manager kept of it
   Fd lock_;
+  std::vector<Fd> group_locks_;  // that the image before held: of groups whose processes live on
   ReadSpec first_;
   std::shared_ptr<const spec::Spec> spec_;
   uv_loop_t loop_{};
@@ -201,6 +202,7 @@ Status Daemon::open_spec() {
   if (Status made = make_folders(options_.state_dir, state_folder_mode); !made) return made;
   if (options_.handover) {
     lock_ = std::move(options_.handover->lock);
+    group_locks_ = std::move(options_.handover->group_locks);
     return Unit{};
   }
   auto lock = lock_state_folder(options_.state_dir);
@@ -326,6 +328,10 @@ DaemonHandover Daemon::own_handover(const UpgradeRequest& request) const {
   handover.started = engine_->started();
   handover.files_soft = engine_->instances().host().files_soft();
   handover.lock.reset(::fcntl(lock_.get(), F_DUPFD_CLOEXEC, 0));
+  for (const int lock : engine_->instances().host().locks())
+    handover.group_locks.emplace_back(::fcntl(lock, F_DUPFD_CLOEXEC, 0));
+  for (const Fd& lock : group_locks_)
+    handover.group_locks.emplace_back(::fcntl(lock.get(), F_DUPFD_CLOEXEC, 0));
   BoundSocket control = control_->listening_socket();
   handover.control = std::move(control.fd);
   handover.control_device = control.device;

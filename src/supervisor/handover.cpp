@@ -274,6 +274,8 @@ DaemonHandover read_body(Reader& reader, const json::object& object) {
   handover.started = Instant(Nanos(reader.whole(object, "started_ns")));
   handover.paused_since = Instant(Nanos(reader.whole(object, "paused_since_ns")));
   handover.lock = reader.descriptor(object, "lock");
+  for (const json::value& lock : reader.array(object, "group_locks"))
+    handover.group_locks.push_back(reader.descriptor(&lock, "group_locks"));
   handover.control = reader.descriptor(object, "control");
   handover.files_soft = static_cast<std::uint64_t>(reader.whole(object, "files_soft"));
   handover.control_device = static_cast<dev_t>(reader.whole(object, "control_device"));
@@ -319,23 +321,26 @@ std::string encode_handover(const DaemonHandover& handover, const lb::Handover& 
                          {"tls_connections", losses.tls_connections},
                          {"tls_tunnels", losses.tls_tunnels},
                          {"upstreams", losses.upstreams}}}};
-  const json::object root{{"from", to_hex(handover.from)},
-                          {"id", to_hex(handover.id)},
-                          {"started_ns", nanos_of(handover.started)},
-                          {"paused_since_ns", nanos_of(handover.paused_since)},
-                          {"lock", handover.lock.get()},
-                          {"control", handover.control.get()},
-                          {"files_soft", handover.files_soft},
-                          {"control_device", handover.control_device},
-                          {"control_inode", handover.control_inode},
-                          {"systemd_fds", std::move(named)},
-                          {"traffic", std::move(traffic)}};
+  const json::object root{
+      {"from", to_hex(handover.from)},
+      {"id", to_hex(handover.id)},
+      {"started_ns", nanos_of(handover.started)},
+      {"paused_since_ns", nanos_of(handover.paused_since)},
+      {"lock", handover.lock.get()},
+      {"group_locks", list(handover.group_locks, [](const Fd& lock) { return lock.get(); })},
+      {"control", handover.control.get()},
+      {"files_soft", handover.files_soft},
+      {"control_device", handover.control_device},
+      {"control_inode", handover.control_inode},
+      {"systemd_fds", std::move(named)},
+      {"traffic", std::move(traffic)}};
   const std::string body = json::serialize(root) + "\n";
   return header_of(body) + "\n" + body;
 }
 
 std::vector<int> descriptors_of(const DaemonHandover& handover, const lb::Handover& traffic) {
   std::vector<int> numbers{handover.lock.get(), handover.control.get()};
+  for (const Fd& lock : handover.group_locks) numbers.push_back(lock.get());
   for (const auto& [name, fd] : handover.systemd_fds) numbers.push_back(fd.get());
   for (const lb::HandedListener& listener : traffic.listeners) {
     for (const Fd& socket : listener.sockets) numbers.push_back(socket.get());

@@ -25,6 +25,7 @@ struct DaemonHandover {
   Instant started{};             // of the daemon: the uptime goes on
   Instant paused_since{};        // no request has begun since
   Fd lock;                       // of the state folder
+  std::vector<Fd> group_locks;   // of the groups of its processes
   Fd control;                    // listens on the control socket
   std::uint64_t files_soft = 0;  // the limit of open files that the first image was started with
   dev_t control_device = 0;

@@ -63,7 +63,8 @@ Instances::Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::f
             ProcessHostOptions{.end_with_daemon = config_.end_with_daemon,
                                .cgroup_parent = std::nullopt,
                                .shim = std::nullopt,
-                               .files_soft = config_.files_soft},
+                               .files_soft = config_.files_soft,
+                               .is_next_image = config_.files_soft.has_value()},
             ProcessHooks{
                 .on_started =
                     [this](InstanceId id, int pid) {

@@ -133,7 +133,7 @@ void ProcessHost::Impl::choose_containment() {
     containment_text = "cgroup";
     return;
   }
-  end_leftovers_by_token();
+  if (!options.is_next_image) end_leftovers_by_token();
   world.tokens = std::make_unique<TokenScanner>(world.loop);
   const bool unwanted = options.cgroup_parent && options.cgroup_parent->empty();
   containment_text = fmt::format("session+subreaper+token ({})",
@@ -207,7 +207,9 @@ void ProcessHost::Impl::end_leftovers(const DaemonLife& life) {
       CgroupBase::take(folder, false)->end_others(groups);
     }
   }
-  if (!life.token.empty()) end_tokens(life.token, adopted_tokens);
+  // In a group of its own each was found by that, also one whose start was under way.
+  const bool all_found = options.is_next_image && world.cgroups != nullptr;
+  if (!life.token.empty() && !all_found) end_tokens(life.token, adopted_tokens);
 }
 
 ProcessPipes ProcessHost::Impl::start(InstanceId id, const ReplicaId& replica, const ProcessOrder& order,
@@ -393,6 +395,16 @@ void ProcessHost::run_command(InstanceId instance, const ProcessOrder& order, Mi
 void ProcessHost::run_own_command(const ProcessOrder& order, Millis timeout,
                                   std::function<void(CommandResult)> done) {
   impl_->run_own_command(order, timeout, std::move(done));
+}
+
+std::vector<int> ProcessHost::locks() const {
+  std::vector<int> locks;
+  const auto add = [&locks](const CgroupBase& base) {
+    if (base.lock() >= 0) locks.push_back(base.lock());
+  };
+  if (impl_->world.cgroups) add(*impl_->world.cgroups);
+  for (const auto& base : impl_->world.old_cgroups) add(*base);
+  return locks;
 }
 
 std::uint64_t ProcessHost::files_soft() const {

@@ -55,6 +55,8 @@ struct ProcessHostOptions {
   std::optional<std::string> shim;
   // The limit of open files for processes; by default the one that is in force now.
   std::optional<std::uint64_t> files_soft = std::nullopt;
+  // The daemon before is this very process: nobody has to be searched for who was left behind.
+  bool is_next_image = false;
 };
 
 // A process that was started by another daemon, or by an earlier image of this one: ReplicaRecord.
@@ -122,6 +124,8 @@ class ProcessHost {
   void run_own_command(const ProcessOrder& order, Millis timeout, std::function<void(CommandResult)> done);
   // The limit of open files that muster was started with.
   [[nodiscard]] std::uint64_t files_soft() const;
+  // Descriptors whose locks keep other daemons from the groups of its processes.
+  [[nodiscard]] std::vector<int> locks() const;
 
   // Whether the process belongs to the instance's tree now (cgroup membership, or session/token/ancestry).
   [[nodiscard]] bool owns(InstanceId instance, int pid) const;

@@ -27,6 +27,7 @@ DaemonHandover sample() {
   handover.paused_since = Instant(18s);
   handover.lock = some_descriptor();
   handover.control = some_descriptor();
+  handover.group_locks.push_back(some_descriptor());
   handover.files_soft = 1024;
   handover.control_device = 7;
   handover.control_inode = 1U << 31U;
@@ -74,13 +75,14 @@ TEST(Handover, IsTheSameOnTheOtherSide) {
   EXPECT_EQ(after.value().traffic.clients[0].unread, "GET / HT");
   EXPECT_EQ(*after.value().traffic.clients[0].proxy_header, std::string("\0\r\n\xff", 4));
   EXPECT_EQ(after.value().traffic.tunnels[0].to_replica, std::string("\0\x80", 2));
-  EXPECT_EQ(descriptors_of(after.value(), after.value().traffic).size(), 8U);
+  EXPECT_EQ(descriptors_of(after.value(), after.value().traffic).size(), 9U);
   for (const int fd : descriptors_of(after.value(), after.value().traffic)) EXPECT_TRUE(is_open(fd));
   // Two owners of each: one of them lets go.
   for (const int fd : descriptors_of(before, before.traffic)) EXPECT_TRUE(is_open(fd));
-  for (Fd* fd : {&before.lock, &before.control, &before.systemd_fds[0].second, &before.traffic.clients[0].fd,
-                 &before.traffic.tunnels[0].client, &before.traffic.tunnels[0].replica,
-                 &before.traffic.listeners[0].sockets[0], &before.traffic.listeners[0].sockets[1]})
+  for (Fd* fd :
+       {&before.lock, &before.control, &before.group_locks[0], &before.systemd_fds[0].second,
+        &before.traffic.clients[0].fd, &before.traffic.tunnels[0].client, &before.traffic.tunnels[0].replica,
+        &before.traffic.listeners[0].sockets[0], &before.traffic.listeners[0].sockets[1]})
     static_cast<void>(fd->release());
 }
 
