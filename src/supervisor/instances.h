@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/fd.h"
 #include "base/ids.h"
 #include "supervisor/accounts.h"
 #include "supervisor/action.h"
@@ -60,6 +61,7 @@ class Instances {
     ReplicaId replica;
     std::shared_ptr<const spec::App> app;
     LaunchContext context;
+    std::vector<Fd> locks;  // of its volumes; its processes hold them too
   };
   std::optional<SpawnFailed> prepare(const Spawn& spawn, Instance& instance);
   void gone(InstanceId id);
