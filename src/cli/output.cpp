@@ -2,9 +2,12 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <string>
 
 #include "fmt/core.h"
+#include "supervisor/text.h"
 
 namespace muster::cli {
 
@@ -22,7 +25,14 @@ void print(std::string_view text) {
 }
 
 void complain(std::string_view text) {
-  fmt::print(stderr, "muster: {}\n", text);
+  // Errors of a spec are several lines; what else is in them may be anybody's.
+  std::string lines;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    lines += (at == 0 ? "" : "\n") + supervisor::escape_for_terminal(text.substr(at, end - at));
+    at = end + 1;
+  }
+  fmt::print(stderr, "muster: {}\n", lines);
 }
 
 int fail(const Error& error) {

@@ -18,6 +18,7 @@
 #include "base/fd.h"
 #include "base/late.h"
 #include "base/limits.h"
+#include "base/local_peer.h"
 #include "fmt/core.h"
 #include "health/status_line.h"
 
@@ -158,6 +159,12 @@ struct Prober::Run {
   }
 
   void connected() {
+    if (!probe.socket.empty() && !is_of_folder_owner(fd.get(), probe.socket.c_str())) {
+      return finish(Outcome{.code = ProbeCode::error,
+                            .sentence = place_of(probe) + " is of another user than its folder",
+                            .output = {},
+                            .address = {}});
+    }
     const std::string address = v6 ? "::1" : "127.0.0.1";
     if (probe.veto) {
       if (auto outcome = probe.veto(address)) return finish(std::move(*outcome));

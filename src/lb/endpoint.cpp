@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/local_peer.h"
 #include "lb/io.h"
 #include "lb/pick.h"
 #include "lb/worker.h"
@@ -110,6 +111,10 @@ bool is_connected_to_itself(const Socket& socket, const SocketAddress& peer) {
 }  // namespace
 
 namespace {
+const char* path_of(const SocketAddress& local) {
+  return static_cast<const char*>(reinterpret_cast<const sockaddr_un*>(local.raw())->sun_path);
+}
+
 // 0 or errno. A unix socket's connect(2) does not wait: EAGAIN says that its queue of connections is full, and no event
 // follows when it is not.
 Task<int> connect_now(Loop& loop, const Fd& fd, const SocketAddress& to, Millis limit) {
@@ -144,6 +149,10 @@ Task<std::unique_ptr<Upstream>> LocalEndpoint::connect(Millis limit, ConnectFail
   const bool is_local = address_->is_local();
   if (!is_local) tune_tcp(fd.get(), address_->is_loopback());
   const int failed = co_await connect_now(worker_.loop(), fd, *address_, limit);
+  if (failed == 0 && is_local && !is_of_folder_owner(fd.get(), path_of(*address_))) {
+    failure.why = "the socket is of another user than its folder";
+    co_return nullptr;
+  }
   if (failed == 0) {
     Socket socket(worker_.loop(), std::move(fd),
                   is_local ? Socket::Kind::connected_local : Socket::Kind::connected);

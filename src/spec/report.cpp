@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "fmt/core.h"
 #include "spec/guard.h"
+#include "spec/secrets.h"
 #include "spec/utf8.h"
 
 namespace muster::spec {
@@ -14,6 +15,7 @@ namespace {
 // Of a longer line only the part around the place is kept: one line may hold the whole file.
 constexpr std::size_t line_bytes_max = 240;
 constexpr std::size_t context_chars = 80;
+constexpr std::size_t masked_bytes_max = 64U << 10U;
 
 // A sentence that quotes a key of a megabyte.
 constexpr std::size_t message_bytes_max = 2000;
@@ -126,13 +128,16 @@ void Report::fill_line(Diagnostic& diagnostic, Mark at) {
   std::string_view line = std::string_view(file.text).substr(file.lines[index]);
   line = line.substr(0, line.find('\n'));
   if (line.ends_with('\r')) line.remove_suffix(1);
+  // Before it is cut, while the names are there.
+  std::string masked = line.size() <= masked_bytes_max ? mask_secrets(line, true) : std::string(line);
+  line = masked;
   if (line.size() > line_bytes_max) {
     const int first = std::max(1, at.column - static_cast<int>(context_chars));
     line = line.substr(offset_of(line, first));
     line = line.substr(0, offset_of(line, static_cast<int>(2 * context_chars)));
     diagnostic.line_starts_at = first;
   }
-  diagnostic.source_line = std::string(line);
+  diagnostic.source_line = masked.size() <= masked_bytes_max ? std::string(line) : mask_secrets(line, true);
 }
 
 std::vector<Diagnostic> Report::finish() {

@@ -93,6 +93,7 @@ ShimOrder shim_order(const ProcessOrder& order) {
   out.no_new_privs = order.no_new_privs;
   out.files_max = order.files_max;
   out.core_bytes_max = order.core_bytes_max;
+  out.kept = order.kept;
   return out;
 }
 

@@ -83,12 +83,18 @@ int ControlConnection::fd() const {
 void ControlConnection::serve(Peer peer) {
   peer_ = std::move(peer);
   served_ = true;
+  number_ = ++host_->served;
   arm(host_->times.request);
   read_on();
 }
 
 void ControlConnection::turn_away(int status, std::string_view text) {
   say_error(status, text);
+}
+
+void ControlConnection::give_way() {
+  served_ = false;
+  say_error(503, too_many_clients);
 }
 
 // --- in ------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@
 
 namespace muster::supervisor {
 
+inline constexpr char too_many_clients[] = "too many clients are connected";
+
 class ControlConnection : public std::enable_shared_from_this<ControlConnection> {
  public:
   // What all connections of a server share.
@@ -23,6 +25,7 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
     ControlHandler handler;
     ControlTimes times;
     std::function<void(ControlConnection&)> on_closed;  // once; null when the server is gone
+    std::uint64_t served = 0;
     std::array<char, 16U << 10U> scratch{};
   };
 
@@ -33,7 +36,12 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   void serve(Peer peer);
   void turn_away(int status, std::string_view text);  // an answer without a question, then the end
   void close();                                       // at once, and nobody is told
+  // Told that another client needs its place more.
+  void give_way();
   [[nodiscard]] bool is_served() const { return served_; }
+  [[nodiscard]] bool is_waiting() const { return served_ && phase_ == Phase::reading; }  // for its request
+  [[nodiscard]] uid_t uid() const { return peer_.uid; }
+  [[nodiscard]] std::uint64_t number() const { return number_; }  // in the order of those that are served
 
   // For replies; `serial` says of which request. Calls for an earlier one do nothing.
   void send(std::uint64_t serial, int status, std::string body);
@@ -78,6 +86,7 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   uv_timer_t timer_{};
   Phase phase_ = Phase::reading;
   bool served_ = false;
+  std::uint64_t number_ = 0;
   Peer peer_;
   ControlRequestReader reader_;
   ControlRequestReader::State seen_ = ControlRequestReader::State::between;  // what the timer runs for

@@ -5,7 +5,9 @@
 #include <uv.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
+#include <utility>
 
 #include "base/check.h"
 #include "base/limits.h"
@@ -48,6 +50,8 @@ class Server final : public ControlServer {
   void drop_listener();
   void on_connection();
   [[nodiscard]] std::size_t served() const;
+  [[nodiscard]] bool may_linger() const;
+  bool make_room();
 
   uv_loop_t* loop_;
   ControlServerOptions options_;
@@ -108,19 +112,46 @@ std::size_t Server::served() const {
   return static_cast<std::size_t>(count);
 }
 
+// Those that are turned away stay for a moment to read why; when there are too many of them too, without a word.
+bool Server::may_linger() const {
+  return connections_.size() - served() < limits::control_clients_max;
+}
+
+// Who has asked nothing yet, or half a question, gives way: clients that stall must not keep one out that has something
+// to say. Of the user who has most of them, the one that has been there longest.
+bool Server::make_room() {
+  std::map<uid_t, std::size_t> waiting;
+  for (const auto& connection : connections_)
+    if (connection->is_waiting()) ++waiting[connection->uid()];
+  std::shared_ptr<ControlConnection> chosen;
+  for (const auto& connection : connections_) {
+    if (!connection->is_waiting()) continue;
+    const auto rank = [&](const ControlConnection& of) { return std::pair(waiting[of.uid()], ~of.number()); };
+    if (!chosen || rank(*connection) > rank(*chosen)) chosen = connection;
+  }
+  if (!chosen) return false;
+  if (may_linger()) {
+    chosen->give_way();
+  } else {
+    connections_.erase(chosen);
+    chosen->close();
+  }
+  return true;
+}
+
 void Server::on_connection() {
   const auto connection = ControlConnection::accept(reinterpret_cast<uv_stream_t*>(listener_), host_);
   if (!connection) return;
-  const std::size_t count = served();
-  // Those that are turned away stay for a moment to read why; when there are too many of them too, without a word.
-  if (connections_.size() - count >= limits::control_clients_max) return connection->close();
-  connections_.insert(connection);
   auto peer = peer_of(connection->fd());
-  if (!peer || !is_allowed(peer.value(), geteuid(), options_.group))
-    return connection->turn_away(403, "this socket is for root, the daemon's own user and its group");
-  if (count >= limits::control_clients_max)
-    return connection->turn_away(503, "too many clients are connected");
-  connection->serve(std::move(peer).value());
+  const bool allowed = peer && is_allowed(peer.value(), geteuid(), options_.group);
+  if (allowed && (served() < limits::control_clients_max || make_room())) {
+    connections_.insert(connection);
+    return connection->serve(std::move(peer).value());
+  }
+  if (!may_linger()) return connection->close();
+  connections_.insert(connection);
+  if (allowed) return connection->turn_away(503, too_many_clients);
+  connection->turn_away(403, "this socket is for root, the daemon's own user and its group");
 }
 
 }  // namespace

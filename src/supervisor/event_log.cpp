@@ -14,6 +14,13 @@ void cut(std::string& text, std::size_t most) {
   text.resize(most);
 }
 
+// What is said of an app may have words of the app in it: a line feed there must not begin a line in muster's name.
+std::string on_one_line(const std::string& text) {
+  std::string made;
+  for (const char letter : text) made += letter == '\n' ? std::string("\\x0a") : std::string(1, letter);
+  return made;
+}
+
 }  // namespace
 
 std::string_view to_string(Severity severity) {
@@ -50,6 +57,7 @@ std::string to_json_line(const LoggedEvent& event) {
 }
 
 const LoggedEvent& EventLog::add(Note note, WallTime time) {
+  if (!note.app.empty() && note.text.find('\n') != std::string::npos) note.text = on_one_line(note.text);
   cut(note.text, limits::event_text_bytes_max);
   ring_.push_back({next_seq_++, time, std::move(note)});
   if (ring_.size() > capacity_) ring_.pop_front();

@@ -81,8 +81,10 @@ void Planner::on(const SpawnFailed& event) {
   --slot.starts;
   if (place.app->of_job) --world_.jobs.at(slot.replica.app).runs.at(slot.replica.ordinal).tries;
   if (event.kind == SpawnFailure::port_busy) {
-    slot.port_busy = true;
-    return not_our_turn(slot, "port-busy", event.sentence, limits::listen_check_every);
+    const bool volume = event.sentence.starts_with("volume ");  // the one that says which
+    slot.port_busy = !volume;
+    return not_our_turn(slot, volume ? "volume-busy" : "port-busy", event.sentence,
+                        limits::listen_check_every);
   }
   ++slot.shortages;
   not_our_turn(slot, "spawn-failed", event.sentence, backoff_pause(shortage, slot.shortages + 1));

@@ -9,8 +9,8 @@
 
 namespace muster::supervisor {
 
-// mkdir -p: `mode` (before the umask) for the folders that are made, those that exist are left as they are. The
-// error names the folder that could not be made.
+// mkdir -p of an absolute path, see safe_path.h: `mode` (before the umask) for the folders that are made, those that
+// exist are left as they are. The error names the folder that could not be made.
 Status make_folders(const std::string& path, mode_t mode);
 
 }  // namespace muster::supervisor

@@ -111,8 +111,12 @@ std::optional<SpawnFailed> Instances::prepare(const Spawn& spawn, Instance& inst
   }
   context.ports = std::move(ports.value());
   auto volumes = prepare_volumes(config_.state_dir, spawn.replica, app);
-  if (!volumes) return failed(spawn, SpawnFailure::resources, volumes.error().message);
-  context.volumes = std::move(volumes.value());
+  if (!volumes) {
+    const bool busy = volumes.error().errno_value == EWOULDBLOCK;
+    return failed(spawn, busy ? SpawnFailure::port_busy : SpawnFailure::resources, volumes.error().message);
+  }
+  context.volumes = std::move(volumes.value().paths);
+  instance.locks = std::move(volumes.value().locks);
   const auto account = accounts_.find(app.user, std::chrono::steady_clock::now());
   if (!account) return failed(spawn, SpawnFailure::exec, fmt::format("no such user: {}", app.user));
   context.account = account->info;
@@ -224,7 +228,8 @@ void Instances::start(const Spawn& spawn) {
     gone(spawn.instance);
     return emit_(std::move(*failure));
   }
-  const ProcessOrder order = main_order(*spawn.app, instance.context);
+  ProcessOrder order = main_order(*spawn.app, instance.context);
+  for (const Fd& lock : instance.locks) order.kept.push_back(lock.get());
   write_down(spawn, instance.context);
   OutputPipes output = config_.output != nullptr ? config_.output->make(spawn.instance) : OutputPipes{};
   // Before it can write: from its first byte on it is known whose output that is, whenever muster may be killed.

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "supervisor/folders.h"
 #include "supervisor/log_files.h"
 #include "supervisor/log_journal.h"
+#include "supervisor/safe_path.h"
 
 namespace muster::supervisor {
 namespace {
@@ -22,11 +22,12 @@ std::string live_path(const std::string& folder, const std::string& stem) {
 }
 
 // O_NONBLOCK and the look at the type: a FIFO of that name must not hold up the loop.
-Result<Fd> open_log(const std::string& folder, const std::string& path) {
+Result<Fd> open_log(const std::string& folder, const std::string& stem) {
+  const std::string path = live_path(folder, stem);
   constexpr int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
-  Fd file(open(path.c_str(), flags, 0640));
-  if (!file && errno == ENOENT && make_folders(folder, 0750).ok())
-    file.reset(open(path.c_str(), flags, 0640));
+  const auto opened = open_or_make_folder(folder, 0750);
+  if (!opened) return opened.error();
+  Fd file(openat(opened.value().get(), log_file_name(stem, 0).c_str(), flags, 0640));
   if (!file) return system_error("open " + path, errno);
   struct stat info {};
   if (fstat(file.get(), &info) != 0) return system_error("fstat " + path, errno);
@@ -99,7 +100,7 @@ LogFileNews LogWriter::write(const LineBatch& batch, const spec::LogOptions& opt
 bool LogWriter::ensure_open(Now now, LogFileNews& news) {
   if (file_) return true;
   if (failing_ && now.mono < retry_at_) return false;
-  auto opened = open_log(*folder_, live_path(*folder_, stem_));
+  auto opened = open_log(*folder_, stem_);
   if (!opened) {
     fail("open", opened.error().errno_value, 0, now, news);
     return false;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "boost/json.hpp"
+#include "spec/secrets.h"
 #include "supervisor/json_text.h"
 #include "supervisor/plan.h"
 #include "supervisor/text.h"
@@ -51,9 +52,14 @@ bool is_secret(const std::string& key) {
   return named && is_secret_name(key.substr(key.find('.') + 1));
 }
 
+bool is_command(const std::string& key) {
+  return key == "run" || key == "stop.exec" || key.ends_with(".cmd");
+}
+
 json::value value_of(const std::string& key, const std::optional<std::string>& value) {
   if (!value) return nullptr;
-  return is_secret(key) ? json::value(masked) : json::value(escape_for_terminal(*value));
+  if (is_secret(key)) return json::value(masked);
+  return json::value(escape_for_terminal(is_command(key) ? spec::mask_secrets(*value, false) : *value));
 }
 
 json::array fields_json(const std::vector<spec::FieldChange>& changes) {

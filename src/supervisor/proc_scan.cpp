@@ -11,6 +11,7 @@
 #include <csignal>
 
 #include "base/fd.h"
+#include "supervisor/text.h"
 
 namespace muster::supervisor {
 namespace {
@@ -66,6 +67,14 @@ std::optional<std::vector<ProcStat>> read_processes() {
   closedir(folder);
   if (!complete) return std::nullopt;
   return processes;
+}
+
+std::string process_name(int pid) {
+  auto name = read_small_file(of(pid, "comm"), 64);
+  if (!name) return {};
+  std::string text = std::move(name).value();
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return escape_for_terminal(text);  // a process gives itself any name
 }
 
 bool is_shortage(int error_number) {

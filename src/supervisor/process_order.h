@@ -19,6 +19,7 @@ struct ProcessOrder {
   bool no_new_privs = false;
   std::optional<std::uint64_t> files_max;  // RLIMIT_NOFILE, both; none: the limits muster was started with
   std::optional<std::uint64_t> core_bytes_max;  // RLIMIT_CORE
+  std::vector<int> kept;  // descriptors of ours that the process keeps open: the locks of its volumes
 };
 
 }  // namespace muster::supervisor

@@ -60,6 +60,8 @@ struct ShimImage {
   std::uint32_t gid;
   std::uint32_t umask;
   std::int32_t nice;
+  std::uint32_t kept;  // array of descriptors that stay open in the app
+  std::uint32_t kept_count;
   std::uint64_t files_soft;  // RLIMIT_NOFILE, soft, where has_files_max is not set
   std::uint64_t files_max;
   std::uint64_t core_bytes_max;
@@ -77,6 +79,10 @@ struct ShimImage {
   std::uint8_t end_with_parent;
   std::uint8_t unused;
 };
+
+// Kept descriptors are numbered upwards to this, or to the app's own limit where that is lower: above the numbers that
+// scripts and sd_listen_fds(3) choose by hand and below those that select(2) cannot take.
+inline constexpr std::uint64_t kept_fds_below = 1024;
 
 // Both sides are of the same build, or the order is refused.
 consteval std::uint32_t shim_magic(const char* version) {

@@ -163,6 +163,8 @@ std::string encode(const ShimOrder& order) {
   image.out_fd = order.out_fd;
   image.err_fd = order.err_fd;
   image.cgroup_procs_fd = order.cgroup_procs_fd;
+  image.kept = out.numbers({order.kept.begin(), order.kept.end()});
+  image.kept_count = static_cast<std::uint32_t>(order.kept.size());
   return out.take(image);
 }
 

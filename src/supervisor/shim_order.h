@@ -38,6 +38,7 @@ struct ShimOrder {
   std::int32_t report_fd = -1;
   std::int32_t out_fd = -1;
   std::int32_t err_fd = -1;
+  std::vector<std::int32_t> kept;  // stay open in the process
   std::int32_t cgroup_procs_fd =
       -1;  // to be joined by the shim; -1: it was born in its cgroup, or there is none
   bool operator==(const ShimOrder&) const = default;

@@ -48,6 +48,7 @@ class Shim {
   void set_streams() {
     for (std::int32_t* fd : {&image_.report_fd, &image_.out_fd, &image_.err_fd, &image_.cgroup_procs_fd})
       if (*fd >= 0) *fd = moved_up(*fd);
+    for (std::uint32_t i = 0; i < image_.kept_count; ++i) kept()[i] = moved_up(kept()[i]);
     const int null = opened("/dev/null", O_RDONLY);
     if (null < 0) fail(ShimStep::streams, null);
     const int high = moved_up(null);
@@ -130,6 +131,25 @@ class Shim {
     mark_each_descriptor();
   }
 
+  // What the app keeps open without having asked for it goes where it disturbs least.
+  void keep_descriptors() {
+    const std::uint32_t count = image_.kept_count;
+    if (count == 0) return;
+    rlimit64 files{};
+    must(ShimStep::descriptors, raw_call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, raw_address(&files)));
+    const std::uint64_t end = files.rlim_cur < kept_fds_below ? files.rlim_cur : kept_fds_below;
+    const long first = end > count + 3U ? static_cast<long>(end - count) : 3;
+    bool all_below = image_.report_fd < first;
+    for (std::uint32_t i = 0; i < count; ++i) all_below = all_below && kept()[i] < first;
+    // Leftovers of the daemon's table, which end at exec: out of the way now.
+    if (all_below) raw_call(SYS_close_range, first, ~0U, 0);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const long put = raw_call(SYS_fcntl, kept()[i], F_DUPFD, first);
+      // No number left below a tiny limit: then where it is.
+      if (put < 0) must(ShimStep::descriptors, raw_call(SYS_fcntl, kept()[i], F_SETFD, 0));
+    }
+  }
+
   void reset_signals() {
     // struct sigaction of the kernel, all zero: SIG_DFL. KILL and STOP refuse.
     constexpr int signals = 64;
@@ -158,6 +178,9 @@ class Shim {
   void say_ready() { say(image_.report_fd, &shim_ready, 1); }
 
  private:
+  [[nodiscard]] std::int32_t* kept() const {
+    return reinterpret_cast<std::int32_t*>(at(image_, image_.kept));
+  }
   [[noreturn]] static void end() {
     for (;;) raw_call(SYS_exit_group, exit_of_failed_shim);
   }
@@ -260,9 +283,10 @@ class Shim {
 bool is_sound(const ShimImage& image, std::uint64_t size) {
   if (image.magic != expected_magic || image.bytes != size || image.argc == 0) return false;
   if (string_at(image, image.bytes - 1)[0] != 0) return false;  // so every string ends
-  for (const std::uint32_t offset :
-       {image.argv, image.envp, image.search_path, image.dir, image.user, image.group, image.groups})
+  for (const std::uint32_t offset : {image.argv, image.envp, image.search_path, image.dir, image.user,
+                                     image.group, image.groups, image.kept})
     if (offset >= size) return false;
+  if (image.kept_count > (size - image.kept) / sizeof(std::int32_t)) return false;
   return true;
 }
 
@@ -302,6 +326,7 @@ void carry_out(ShimImage& image, const std::uint32_t* groups, std::uint32_t grou
   shim.set_privileges();
   shim.enter_dir();
   shim.mark_descriptors();
+  shim.keep_descriptors();
   // Said while all signals are still blocked: one that waits already ends the app, not its start.
   shim.say_ready();
   shim.reset_signals();

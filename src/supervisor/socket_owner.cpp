@@ -109,12 +109,7 @@ Inodes sockets_of(int pid, const Inodes& wanted) {
 
 std::optional<SocketHolder> holder_if(int pid, const Inodes& wanted) {
   if (sockets_of(pid, wanted).empty()) return std::nullopt;
-  SocketHolder holder{pid, ""};
-  if (auto name = read_small_file(fmt::format("/proc/{}/comm", pid), 64)) {
-    holder.name = std::move(name).value();
-    while (!holder.name.empty() && holder.name.back() == '\n') holder.name.pop_back();
-  }
-  return holder;
+  return SocketHolder{pid, process_name(pid)};
 }
 
 // Whether a bind to 127.0.0.1 would collide with it. A listener on "::" usually takes IPv4 as well.

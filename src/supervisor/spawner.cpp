@@ -46,6 +46,8 @@ struct Errand {
   const char* path = nullptr;
   std::array<char*, 4> argv{};
   std::array<int, 5> inherited{-1, -1, -1, -1, -1};
+  const int* kept = nullptr;
+  std::size_t kept_count = 0;
   int report_fd = -1;
 };
 
@@ -56,6 +58,7 @@ MUSTER_BARE int run_errand(void* raw) {
     // Our descriptor table is a copy: the parent's flags stay as they are.
     if (fd >= 0) syscall(SYS_fcntl, fd, F_SETFD, 0);
   }
+  for (std::size_t i = 0; i < errand.kept_count; ++i) syscall(SYS_fcntl, errand.kept[i], F_SETFD, 0);
   char* environment = nullptr;
   syscall(SYS_execve, errand.path, errand.argv.data(), &environment);
   const int error = errno;
@@ -223,6 +226,8 @@ Result<Spawned> spawn_once(const ShimOrder& order, int cgroup_fd, bool with_clon
   errand.argv = {name.data(), flag.data(), fd_number.data(), nullptr};
   errand.inherited = {memfd.value().get(), order.report_fd, order.out_fd, order.err_fd,
                       order.cgroup_procs_fd};
+  errand.kept = order.kept.data();
+  errand.kept_count = order.kept.size();
   errand.report_fd = order.report_fd;
   const Born born = with_clone3 ? born_by_clone3(errand, cgroup_fd) : born_by_clone(errand);
   if (born.pid < 0) return system_error("fork", born.error);

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "fmt/core.h"
+#include "supervisor/file_trust.h"
 
 namespace muster::supervisor {
 
@@ -60,10 +61,12 @@ Result<spec::Spec> only_apps(spec::Spec spec, const std::vector<std::string>& na
 
 ReadSpec SpecSource::read() const {
   ReadSpec read;
-  const spec::World world = spec::real_world(environment_);
+  spec::World world = spec::real_world(environment_);
   spec::Options options;
   options.mode = mode_ == RunMode::up ? spec::Mode::up : spec::Mode::daemon;
   options.root = geteuid() == 0;
+  const bool strict = options.root && mode_ == RunMode::daemon;
+  if (strict) world.read_file = without_planted_links(std::move(world.read_file));
   options.run_folder = run_dir_;
   spec::Loaded loaded = spec::load(path_, world, options);
   for (const spec::Diagnostic& diagnostic : loaded.diagnostics) {
@@ -73,6 +76,19 @@ ReadSpec SpecSource::read() const {
   }
   read.code = loaded.exit_code;
   if (!loaded.spec) return read;
+  if (const auto untrusted = options.root ? untrusted_file_of(*loaded.spec) : std::nullopt) {
+    if (strict) {
+      read.error = fmt::format(
+          "error: {}; root runs only what is root's: chown root and chmod go-w it, or run `muster up`, or "
+          "muster "
+          "as another user",
+          *untrusted);
+      read.code = ExitCode::not_permitted;
+      return read;
+    }
+    read.warnings +=
+        fmt::format("{}warning: {}, and is run as root", read.warnings.empty() ? "" : "\n", *untrusted);
+  }
   auto chosen = only_apps(std::move(*loaded.spec), only_apps_);
   if (!chosen) {
     read.error = chosen.error().message;
@@ -85,7 +101,9 @@ ReadSpec SpecSource::read() const {
 
 Result<std::vector<std::pair<std::string, std::string>>> SpecSource::env_files_of(
     const spec::App& app) const {
-  return spec::read_env_files(app, spec::real_world(environment_).read_file);
+  spec::ReadFile read = spec::real_world(environment_).read_file;
+  const bool strict = geteuid() == 0 && mode_ == RunMode::daemon;
+  return spec::read_env_files(app, strict ? without_planted_links(std::move(read)) : std::move(read));
 }
 
 }  // namespace muster::supervisor

@@ -168,6 +168,11 @@ def two_daemons_on_one_state_folder() -> None:
         check(second.returncode not in (0, 130), f"the second daemon exits {second.returncode}")
         contains(second.stdout + second.stderr, str(daemon.pid), "the second daemon names the first's pid")
         equal(stack.pids(), before, "pids after the second daemon")
+        (stack.folder / "other").symlink_to(stack.folder / ".muster")
+        third = stack.run("up", "--socket", str(stack.folder / "run" / "third"), "--state-dir", "other", code=None)
+        check(third.returncode not in (0, 130), f"the daemon in a link to the folder exits {third.returncode}")
+        contains(third.stdout + third.stderr, str(daemon.pid), "the daemon in a link to the folder names the first's pid")
+        equal(stack.pids(), before, "pids after the third daemon")
 
 
 if __name__ == "__main__":

@@ -145,6 +145,25 @@ TEST(Prober, ASocketIsLookedAtLikeAPort) {
   EXPECT_THAT(server.request(), HasSubstr("GET /healthz HTTP/1.1\r\nHost: localhost\r\n"));
 }
 
+// Its user may put a link into the folder, to a socket that answers muster more than it.
+TEST(Prober, ASocketOfAnotherUserThanItsFolderIsNotAsked) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root: gives a folder to another user";
+  Probing probing;
+  const testing_support::TempFolder folder;
+  const testing_support::TempFolder mighty;
+  const Fd listening = listen_at(mighty.path() + "/sock");
+  NetworkProbe probe;
+  probe.socket = folder.path() + "/sock";
+  probe.timeout = Millis{15000};
+  ASSERT_EQ(::symlink((mighty.path() + "/sock").c_str(), probe.socket.c_str()), 0);
+  EXPECT_EQ(probing.run(probe).code, ProbeCode::ok);
+  constexpr uid_t nobody = 65534;
+  ASSERT_EQ(::chown(folder.path().c_str(), nobody, static_cast<gid_t>(-1)), 0);
+  const Outcome outcome = probing.run(probe);
+  EXPECT_EQ(outcome.code, ProbeCode::error);
+  EXPECT_EQ(outcome.sentence, "the socket " + probe.socket + " is of another user than its folder");
+}
+
 TEST(Prober, APrefaceComesFirst) {
   Probing probing;
   auto listening = listen_on();

@@ -4,6 +4,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <thread>
 
 #include "http_pair.h"
@@ -38,6 +39,24 @@ TEST(ReplicaSocket, CarriesRequestsOverOneConnection) {
   }
   EXPECT_EQ(replica.connections(), 1);
   EXPECT_TRUE(rig.wait_in_flight(InstanceId{1}, 0));
+}
+
+// The app's user may put a link there, to a socket that answers muster more than it.
+TEST(ReplicaSocket, OfAnotherUserThanItsFolderGetsNothing) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root: gives a folder to another user";
+  SocketRig rig;
+  const testing_support::TempFolder mighty;
+  std::atomic<bool> heard = false;
+  Replica replica([&](Wire& wire) { heard = heard || !wire.some().value_or("").empty(); },
+                  mighty.path() + "/sock");
+  ASSERT_EQ(symlink((mighty.path() + "/sock").c_str(), rig.path.c_str()), 0);
+  constexpr uid_t nobody = 65534;
+  ASSERT_EQ(chown(rig.folder.path().c_str(), nobody, static_cast<gid_t>(-1)), 0);
+  rig.publish();
+  const auto answer = rig.get();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->status, 502);
+  EXPECT_FALSE(heard);
 }
 
 TEST(ReplicaSocket, CarriesALargeAnswer) {

@@ -382,6 +382,23 @@ TEST_F(ControlServerTest, FiveHundredIdleClientsAreTurnedAwayButSixtyFour) {
   }));
 }
 
+// Whoever has something to say gets a place among any number of those that begin and do not end.
+TEST_F(ControlServerTest, WhoStallsGivesWay) {
+  serve_echo();
+  std::vector<std::unique_ptr<ControlClient>> stalled;
+  for (std::size_t i = 0; i < 3 * limits::control_clients_max; ++i) {
+    stalled.push_back(std::make_unique<ControlClient>(loop, path()));
+    if (!stalled.back()->connected()) stalled.pop_back();  // the backlog is full for a moment
+    if (!stalled.empty()) stalled.back()->send("GET /stalled HTT");
+    loop.turn();
+  }
+  for (int i = 0; i < 20; ++i) {
+    ControlClient client(loop, path());
+    client.send(get_a);
+    ASSERT_TRUE(client.receives("\"/a\"")) << client.received();
+  }
+}
+
 TEST_F(ControlServerTest, EndsWithClientsInEveryState) {
   Reply kept;
   serve([&](const ControlRequest& request, const Reply& reply) {

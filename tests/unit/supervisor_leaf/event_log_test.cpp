@@ -50,6 +50,17 @@ TEST(EventLog, LongTextsAreCutBetweenCharacters) {
   EXPECT_EQ(log.add(note(text), {}).note.text, text);
 }
 
+TEST(EventLog, WhatIsSaidOfAnAppIsOneLine) {
+  EventLog log;
+  Note note;
+  note.app = "web";
+  note.text = "said: a\n2026-01-01T00:00:00.000Z error forged";
+  EXPECT_EQ(log.add(note, WallTime{}).note.text, "said: a\\x0a2026-01-01T00:00:00.000Z error forged");
+  note.app = "";
+  note.text = "muster.toml:1:1: error\n  line";
+  EXPECT_EQ(log.add(note, WallTime{}).note.text, note.text) << "the errors of a spec are lines";
+}
+
 TEST(EventLog, WakesOnceUntilEverythingIsTaken) {
   EventLog log;
   int woken = 0;

@@ -18,6 +18,18 @@ PersistentState sample() {
   web.held_ordinals = {0, 3};
   web.drained_ordinals = {2};
   web.failures = {{0, 7}, {1000, 2147483647}};
+  web.file_revision = 4294967294U;
+  web.undone = true;
+  web.autoscaled = 5;
+  spec::App before;
+  before.name = "web";
+  before.run = {spec::Template("./web")};
+  web.history = {PastRevision{.number = Revision{7},
+                              .app = std::make_shared<const spec::App>(before),
+                              .since = WallTime{} + Millis{1'767'000'000'000},
+                              .was_ready = true,
+                              .failure = "not ready within 10m",
+                              .admitted = false}};
   state.apps["db"];
   PersistentJob& nightly = state.jobs["nightly"];
   nightly.schedule = "30 2 * * *";

@@ -69,6 +69,81 @@ TEST_F(StateFileTest, ADamagedFileFallsBackToThePrevious) {
   }
 }
 
+// As much as a daemon with all that can be remembered writes.
+PersistentState rich_state() {
+  PersistentState state = state_of(9);
+  PersistentApp& web = state.apps["web"];
+  web.held_ordinals = {0, 3};
+  web.drained_ordinals = {2};
+  web.scale = ScaleHold{6, 4};
+  web.paused = true;
+  web.failures = {{0, 7}};
+  web.file_revision = 8;
+  web.history = {PastRevision{.number = Revision{8},
+                              .app = std::make_shared<const spec::App>(),
+                              .since = WallTime{} + Millis{1'767'000'000'000},
+                              .was_ready = true,
+                              .failure = "not ready within 10m"}};
+  PersistentJob& nightly = state.jobs["nightly"];
+  nightly.schedule = "30 2 * * *";
+  nightly.next = WallTime{} + Millis{1'767'225'600'000};
+  nightly.last = JobEnd{.exit = {.status = {.code = 3, .signal = std::nullopt},
+                                 .reason = "exited with status 3",
+                                 .at = WallTime{} + Millis{1'767'000'000'000}},
+                        .ok = false};
+  return state;
+}
+
+// Damage of any kind: the state before, or none, and a word about it; never a third one.
+class DamagedState : public StateFileTest {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(save_state(path, before_).ok());
+    ASSERT_TRUE(save_state(path, rich_state()).ok());
+    whole_ = read_file(path);
+    previous_ = read_file(path + ".prev");
+  }
+  void expect_previous(const std::string& damaged, const std::string& what) {
+    write_file(path, damaged);
+    const LoadedState loaded = load_state(path);
+    EXPECT_EQ(loaded.from, LoadedState::From::previous) << what;
+    EXPECT_EQ(encode_state(loaded.state), encode_state(before_)) << what;
+    EXPECT_EQ(loaded.warnings.size(), 1U) << what;
+  }
+  void expect_nothing(const std::string& damaged, const std::string& what) {
+    write_file(path, damaged);
+    write_file(path + ".prev", damaged);
+    const LoadedState loaded = load_state(path);
+    EXPECT_EQ(loaded.from, LoadedState::From::nothing) << what;
+    EXPECT_EQ(encode_state(loaded.state), encode_state(PersistentState{})) << what;
+    EXPECT_EQ(loaded.warnings.size(), 2U) << what;
+  }
+  [[nodiscard]] std::string flipped(std::size_t byte, unsigned bit) const {
+    std::string damaged = whole_;
+    damaged[byte] = static_cast<char>(static_cast<unsigned char>(damaged[byte]) ^ (1U << bit));
+    return damaged;
+  }
+  std::string whole_;
+  std::string previous_;
+  PersistentState before_ = state_of(1);
+};
+
+TEST_F(DamagedState, CutAtAnyByte) {
+  for (std::size_t size = 0; size < whole_.size(); ++size)
+    expect_previous(whole_.substr(0, size), "cut at " + std::to_string(size));
+  for (std::size_t size = 0; size < whole_.size(); size += 13)
+    expect_nothing(whole_.substr(0, size), "both cut at " + std::to_string(size));
+}
+
+TEST_F(DamagedState, WithAnyBitFlipped) {
+  for (std::size_t byte = 0; byte < whole_.size(); ++byte) {
+    for (unsigned bit = 0; bit < 8; ++bit)
+      expect_previous(flipped(byte, bit), "byte " + std::to_string(byte) + " bit " + std::to_string(bit));
+  }
+  for (std::size_t byte = 0; byte < whole_.size(); byte += 13)
+    expect_nothing(flipped(byte, byte % 8), "both, byte " + std::to_string(byte));
+}
+
 TEST_F(StateFileTest, AMissingFileFallsBackToThePrevious) {
   ASSERT_TRUE(save_state(path, state_of(1)).ok());
   ASSERT_TRUE(save_state(path, state_of(2)).ok());

@@ -86,6 +86,32 @@ TEST_P(CleanStart, DescriptorsAreTheStandardOnes) {
   EXPECT_EQ(rig.run(order_of({"cat"})).status.code, 0);  // end of file at once
 }
 
+// The locks of volumes: at the end of the numbers that an app can have, in place of nothing else.
+TEST_P(CleanStart, KeptDescriptorsComeLast) {
+  const Fd stray(open("/dev/null", O_RDWR));
+  const Fd high(fcntl(stray.get(), F_DUPFD, 1022));  // inherited if the shim were careless
+  const Fd first(open("/dev/zero", O_RDONLY | O_CLOEXEC));
+  const Fd second(open("/dev/full", O_RDONLY | O_CLOEXEC));
+  HostRig rig;
+  ProcessOrder order = order_of({"ls", "/proc/self/fd"});
+  order.kept = {first.get(), second.get()};
+  order.files_max = 2000;
+  EXPECT_EQ(rig.run(order).out, "0\n1\n1022\n1023\n2\n3\n");
+  order.files_max = 77;
+  EXPECT_EQ(rig.run(order).out, "0\n1\n2\n3\n75\n76\n");
+  order.argv = {"readlink", "/proc/self/fd/75", "/proc/self/fd/76"};
+  EXPECT_EQ(rig.run(order).out, "/dev/zero\n/dev/full\n");
+  for (const int files_max : {4, 5, 6, 8, 12}) {
+    order.argv = {"true"};
+    order.files_max = files_max;
+    order.kept = {first.get()};
+    const Seen& seen = rig.run(order);
+    EXPECT_EQ(seen.sentence, "") << files_max;
+    EXPECT_TRUE(seen.has("started")) << files_max;
+  }
+  EXPECT_NE(fcntl(first.get(), F_GETFD) & FD_CLOEXEC, 0);  // ours is as it was
+}
+
 TEST_P(CleanStart, OutputsBlockAndAreTwoPipes) {
   HostRig rig;
   const Seen& seen =

@@ -19,43 +19,6 @@ namespace {
 using testing::ElementsAre;
 using testing::SizeIs;
 
-// A host in a process of its own, and the numbers that its replica printed.
-struct Victim {
-  Victim(const std::string& kind, const std::string& script, std::size_t numbers, const char* user = "") {
-    std::array<int, 2> ends{};
-    EXPECT_EQ(pipe(ends.data()), 0);
-    const std::string self = std::filesystem::read_symlink("/proc/self/exe");
-    pid = fork();
-    if (pid == 0) {
-      dup2(ends[1], STDOUT_FILENO);
-      execl(self.c_str(), self.c_str(), victim_flag, kind.c_str(), script.c_str(), user, nullptr);
-      _exit(127);
-    }
-    close(ends[1]);
-    const Fd out(ends[0]);
-    std::string text;
-    std::array<char, 256> piece{};
-    while (parse_pids(text).size() < numbers || !text.ends_with('\n')) {
-      const ssize_t got = read(out.get(), piece.data(), piece.size());
-      if (got <= 0) break;
-      text.append(piece.data(), static_cast<std::size_t>(got));
-    }
-    printed = parse_pids(text);
-  }
-  void kill_it() const {
-    kill(pid, SIGKILL);
-    waitpid(pid, nullptr, 0);
-  }
-  pid_t pid = 0;
-  std::vector<int> printed;
-};
-
-bool dies(int pid) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (alive(pid) && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(Millis(5));
-  return !alive(pid);
-}
-
 class Crash : public testing::TestWithParam<bool> {
  protected:
   void SetUp() override {

@@ -1,15 +1,23 @@
 #include "host_rig.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
+#include "supervisor/proc_files.h"
 #include "supervisor/proc_scan.h"
+#include "supervisor/volume_lock.h"
 
 namespace muster::supervisor {
 namespace {
@@ -193,10 +201,52 @@ std::size_t open_descriptors() {
   return count;
 }
 
-int victim_main(const std::string& kind, const std::string& script, const std::string& user) {
+Victim::Victim(const std::string& kind, const std::string& script, std::size_t numbers, const char* user,
+               const std::string& folder) {
+  std::array<int, 2> ends{};
+  if (pipe(ends.data()) != 0) std::abort();
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe");
+  pid = fork();
+  if (pid == 0) {
+    dup2(ends[1], STDOUT_FILENO);
+    execl(self.c_str(), self.c_str(), victim_flag, kind.c_str(), script.c_str(), user, folder.c_str(),
+          nullptr);
+    _exit(127);
+  }
+  close(ends[1]);
+  const Fd out(ends[0]);
+  std::string text;
+  std::array<char, 256> piece{};
+  while (parse_pids(text).size() < numbers || !text.ends_with('\n')) {
+    const ssize_t got = read(out.get(), piece.data(), piece.size());
+    if (got <= 0) break;
+    text.append(piece.data(), static_cast<std::size_t>(got));
+  }
+  printed = parse_pids(text);
+}
+
+void Victim::kill_it() const {
+  kill(pid, SIGKILL);
+  waitpid(pid, nullptr, 0);
+}
+
+bool dies(int pid) {
+  const auto end = std::chrono::steady_clock::now() + deadline;
+  while (alive(pid) && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(Millis(5));
+  return !alive(pid);
+}
+
+int victim_main(const std::string& kind, const std::string& script, const std::string& user,
+                const std::string& folder) {
   HostRig rig(kind == "token" ? by_token() : ProcessHostOptions{});
   ProcessOrder order = shell_order(script);
   order.user = user;
+  Fd lock;
+  if (!folder.empty()) {
+    const Fd opened(open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    lock = lock_volume(opened.get(), "data").value();
+    order.kept = {lock.get()};
+  }
   const InstanceId id = rig.start(order);
   std::size_t printed = 0;
   for (;;) {
@@ -205,6 +255,17 @@ int victim_main(const std::string& kind, const std::string& script, const std::s
     if (write(STDOUT_FILENO, out.data() + printed, out.size() - printed) < 0) return 1;
     printed = out.size();
   }
+}
+
+int without_main(int capability, const std::string& user, const std::string& group) {
+  if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) return 1;
+  HostRig rig(by_token());
+  ProcessOrder order = order_of({"id"});
+  order.user = user;
+  order.group = group;
+  const Seen& seen = rig.run(order);
+  const std::string text = seen.sentence + "\n" + seen.out;
+  return write(STDOUT_FILENO, text.data(), text.size()) < 0 ? 1 : 0;
 }
 
 }  // namespace muster::supervisor

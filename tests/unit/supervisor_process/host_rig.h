@@ -73,8 +73,25 @@ bool cgroups_possible();
 std::vector<int> own_zombies();
 std::size_t open_descriptors();
 
-// A process that hosts one replica until it is killed: `--victim cgroup|token SCRIPT [USER]`. Prints what the script prints.
+// A process that hosts one replica until it is killed: `--victim cgroup|token SCRIPT [USER [FOLDER]]`. Prints what the script prints; holds the volume
+// FOLDER/data.
 inline constexpr char victim_flag[] = "--victim";
-int victim_main(const std::string& kind, const std::string& script, const std::string& user);
+int victim_main(const std::string& kind, const std::string& script, const std::string& user,
+                const std::string& folder);
+
+// A process without that capability(7), also for what it starts, that starts `id` as the user and group:
+// `--without NUMBER USER GROUP`. Prints the failure and what `id` said.
+inline constexpr char without_flag[] = "--without";
+int without_main(int capability, const std::string& user, const std::string& group);
+
+// A victim, and the numbers that its replica printed.
+struct Victim {
+  Victim(const std::string& kind, const std::string& script, std::size_t numbers, const char* user = "",
+         const std::string& folder = "");
+  void kill_it() const;
+  pid_t pid = 0;
+  std::vector<int> printed;
+};
+bool dies(int pid);  // within 20 s
 
 }  // namespace muster::supervisor

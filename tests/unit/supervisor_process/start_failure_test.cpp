@@ -2,10 +2,13 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 
@@ -76,6 +79,30 @@ TEST_P(StartFailure, NoSuchUserOrGroup) {
   order.user = "";
   order.group = "no-such-group";
   EXPECT_EQ(fail(order).sentence, "group \"no-such-group\": no such group");
+}
+
+// What a host prints that has lost this capability before it starts `id` as another.
+std::string without(int capability, const std::string& user, const std::string& group) {
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe");
+  const std::string line =
+      "'" + self + "' " + without_flag + " " + std::to_string(capability) + " '" + user + "' '" + group + "'";
+  FILE* const pipe = popen(line.c_str(), "re");
+  if (pipe == nullptr) return "popen";
+  std::string text;
+  std::array<char, 512> piece{};
+  while (const std::size_t got = fread(piece.data(), 1, piece.size(), pipe)) text.append(piece.data(), got);
+  pclose(pipe);
+  return text;
+}
+
+// Groups first, then the group, the user last; what fails on the way ends the start, nothing runs half changed.
+TEST(PrivilegeDrop, AStepThatFailsEndsTheStart) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root may change the user";
+  EXPECT_EQ(without(CAP_SETGID, "nobody", ""), "groups of user \"nobody\": Operation not permitted\n");
+  EXPECT_EQ(without(CAP_SETGID, "", "daemon"),
+            "changing to the group of user \"\": Operation not permitted\n");
+  EXPECT_EQ(without(CAP_SETUID, "nobody", ""), "changing to user \"nobody\": Operation not permitted\n");
+  EXPECT_THAT(without(CAP_SYS_TIME, "nobody", ""), StartsWith("\nuid=65534(nobody)"));
 }
 
 TEST_P(StartFailure, ProgramThatIsNone) {
