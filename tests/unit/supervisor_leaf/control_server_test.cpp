@@ -20,7 +20,7 @@ class ControlServerTest : public testing::Test {
     ControlServerOptions options;
     options.path = path();
     options.times = times;
-    auto listening = ControlServer::listen(loop.get(), options, std::move(handler));
+    auto listening = ControlServer::listen(loop.get(), std::move(options), std::move(handler));
     ASSERT_TRUE(listening.ok()) << listening.error().message;
     server = std::move(listening).value();
   }
