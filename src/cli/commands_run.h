@@ -53,7 +53,8 @@ int run_version(const Context& context);
 // simulate_command.cpp; takes the words after the command, as it has no row in the table yet
 int run_simulate(const std::vector<std::string>& words, std::vector<std::string> environment);
 // Without a result as if the service had ended in order.
-int run_end_leftovers(const std::vector<std::string>& words, const std::optional<std::string>& service_result);
+int run_end_leftovers(const std::vector<std::string>& words,
+                      const std::optional<std::string>& service_result);
 // completion.cpp
 int run_completion(const Context& context);
 // doctor.cpp, demo.cpp

@@ -276,7 +276,8 @@ constexpr std::array table{
     KeyRow{Section::daemon, "watch_spec", "bool", "true in `up`, false in `daemon`",
            "A saved change takes effect by itself."},
     KeyRow{Section::daemon, "on_crash", "\"keep\", \"stop\"", "\"keep\"; \"stop\" in `up`",
-           "What becomes of the replicas when muster itself dies: the next daemon takes them over, or they end with "
+           "What becomes of the replicas when muster itself dies: the next daemon takes them over, or they "
+           "end with "
            "it. Counts from the next start of the daemon."},
     KeyRow{Section::daemon, "metrics", "address", "off", "Where metrics are served.", later},
     KeyRow{Section::daemon, "dashboard", "address", "off", "Where the dashboard is served.", later},

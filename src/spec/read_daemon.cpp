@@ -51,7 +51,8 @@ DaemonDraft read_daemon(const Reader& reader, const Node* node) {
     } else if (key == "watch_spec") {
       if (const auto flag = reader.boolean(value)) daemon.watch_spec = *flag;
     } else if (key == "on_crash") {
-      if (const auto word = reader.word(value, {"stop", "keep"})) daemon.on_crash = static_cast<OnCrash>(*word);
+      if (const auto word = reader.word(value, {"stop", "keep"}))
+        daemon.on_crash = static_cast<OnCrash>(*word);
     }
   });
   return draft;

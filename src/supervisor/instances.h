@@ -77,7 +77,7 @@ class Instances {
     std::shared_ptr<const spec::App> app;
     LaunchContext context;
     std::optional<std::vector<std::string>> environment;  // of one that was taken over: what it had then
-    std::vector<Fd> locks;  // of its volumes; its processes hold them too
+    std::vector<Fd> locks;                                // of its volumes; its processes hold them too
   };
   std::optional<SpawnFailed> prepare(const Spawn& spawn, Instance& instance);
   void attach(const Spawn& spawn, Fd out, Fd err);

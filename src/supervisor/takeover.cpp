@@ -16,13 +16,15 @@ PersistentState with_living(PersistentState state, const std::vector<LivingProce
     const auto [at, added] = state.apps.try_emplace(process.replica.app);
     PersistentApp& app = at->second;
     const bool newer = added || raw(process.revision) > std::max(app.revision, app.file_revision);
-    const bool known = std::ranges::any_of(
-        app.history, [&](const PastRevision& past) { return past.number == process.revision; });
-    if (!known)
+    const auto past = std::ranges::find(app.history, process.revision, &PastRevision::number);
+    if (past == app.history.end()) {
       app.history.push_back({.number = process.revision,
                              .app = process.app,
                              .since = process.started,
                              .was_ready = process.mark.was_ready});
+    } else {
+      past->admitted = true;  // else it would not run
+    }
     if (!newer) continue;
     app.revision = app.file_revision = raw(process.revision);
     app.revision_hash = fingerprint(spec::revision_text(*process.app));

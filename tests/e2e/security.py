@@ -71,7 +71,8 @@ class Stalled:
     """Clients that begin a request and go on with a byte now and then; one that is shut out comes again."""
 
     def __init__(self, path: str, count: int) -> None:
-        self.path, self.clients = path, [self._new() for _ in range(count)]
+        self.path = path
+        self.clients = [self._new() for _ in range(count)]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 

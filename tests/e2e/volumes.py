@@ -39,7 +39,7 @@ def a_volume_has_one_tenant() -> None:
         tenant = first.pids()["db/0"]
         sleeper = wait_for("the tenant's stray", lambda: [pid for pid in procs.descendants(os.getpid())
                                                          if "1111" in procs.describe({pid})])[0]
-        contains(sorted(os.listdir(disk)), [".0.lock", "0"], "the disk")
+        equal(sorted(os.listdir(disk)), [".0.lock", "0"], "the disk")
         equal(os.listdir(pathlib.Path(disk) / "0"), [], "what the app sees in its volume")
         limit = min(1024, resource_of(sleeper))
         equal(sorted(int(fd) for fd in os.listdir(f"/proc/{sleeper}/fd")), [0, 1, 2, limit - 1], "descriptors of a process with a volume")

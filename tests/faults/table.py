@@ -401,7 +401,7 @@ def full_disk_of_the_volumes() -> Seen:
     with running() as host:
         before = host.pids()
         with Load(host.ports.listen(0), keep=1, fresh=1, pause=0.01) as load:
-            host.fail("mkdir ENOSPC path=<DIR>/.muster/volumes")
+            host.fail("mkdir,mkdirat ENOSPC path=<DIR>/.muster/volumes")
             host.run("scale", "web=3", "--no-wait")
             host.in_state("web/2", "backoff")
             contains(host.one("web/2")["reason"], "No space left", "the reason")

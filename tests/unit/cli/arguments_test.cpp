@@ -68,6 +68,7 @@ std::string value_for(FlagKey key) {
       return "table";
     case FlagKey::timeout:
     case FlagKey::since:
+    case FlagKey::grace:
       return "5m";
     case FlagKey::tail:
       return "7";

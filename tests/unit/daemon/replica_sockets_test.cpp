@@ -57,8 +57,25 @@ TEST(ReplicaSockets, NothingIsLeftAtTheEnd) {
     const auto path = sockets.open(InstanceId{7}, web_2, ::geteuid(), ::getegid());
     ASSERT_TRUE(path.ok());
     std::ofstream(path.value()) << "left";
+    sockets.close(InstanceId{7});
   }
   EXPECT_FALSE(fs::exists(folder.path() + "/run"));
+}
+
+TEST(ReplicaSockets, OfAProcessThatOutlivesTheDaemonIsKept) {
+  const TempFolder folder;
+  std::string path;
+  {
+    ReplicaSockets sockets(folder.path() + "/run");
+    path = sockets.open(InstanceId{7}, web_2, ::geteuid(), ::getegid()).value();
+    std::ofstream(path) << "in use";
+  }
+  ReplicaSockets next(folder.path() + "/run");
+  next.keep(InstanceId{7}, path);
+  ASSERT_TRUE(next.open(InstanceId{8}, web_2, ::geteuid(), ::getegid()).ok());
+  EXPECT_TRUE(fs::exists(path));
+  next.close(InstanceId{7});
+  EXPECT_FALSE(fs::exists(path));
 }
 
 TEST(ReplicaSockets, AFolderThatOthersCanWriteToIsRefused) {

@@ -81,7 +81,9 @@ TEST(StateLock, OfManyAtOnceOneHasItAndTheOthersNameIt) {
     }
     EXPECT_NE(owner, 0) << round;
     for (const std::string& text : texts) {
-      if (text != "mine") EXPECT_THAT(text, HasSubstr("(pid " + std::to_string(owner) + ")")) << round;
+      if (text != "mine") {
+        EXPECT_THAT(text, HasSubstr("(pid " + std::to_string(owner) + ")")) << round;
+      }
     }
     for (const pid_t pid : pids) {
       ::kill(pid, SIGKILL);

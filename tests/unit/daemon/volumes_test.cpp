@@ -134,13 +134,15 @@ class PlantedLinks : public testing::Test {
     const auto made = prepare_volumes(state_.path(), replica, app_);
     return made ? Error{.message = "made"} : made.error();
   }
-  spec::App app_ =
-      app_with_volume(spec::Volume{.key = "data", .name = "data", .mode = 0700, .path = own() + "/pg"});
 
  private:
   TempFolder state_;
-  TempFolder disk_;
+  TempFolder disk_;  // before what has its path
   uid_t nobody_ = 0;
+
+ protected:
+  spec::App app_ =
+      app_with_volume(spec::Volume{.key = "data", .name = "data", .mode = 0700, .path = own() + "/pg"});
 };
 
 TEST_F(PlantedLinks, InTheWayToAVolumeAreNotFollowed) {

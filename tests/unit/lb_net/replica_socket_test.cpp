@@ -55,7 +55,7 @@ TEST(ReplicaSocket, OfAnotherUserThanItsFolderGetsNothing) {
   rig.publish();
   const auto answer = rig.get();
   ASSERT_TRUE(answer);
-  EXPECT_EQ(answer->status, 502);
+  EXPECT_EQ(answer->status(), 502);
   EXPECT_FALSE(heard);
 }
 

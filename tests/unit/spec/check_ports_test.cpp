@@ -59,7 +59,7 @@ TEST(Daemon, EveryKeyReachesTheModel) {
   const Spec spec = good(
       "[daemon]\nthreads=3\nport_range='1000-2000'\nlog_level='warn'\nlog_budget='5MiB'\nwatch_spec=true\non_"
       "crash='stop'");
-  EXPECT_EQ(spec.daemon, (Daemon{3, 1000, 2000, LogLevel::warn, 5242880, true}));
+  EXPECT_EQ(spec.daemon, (Daemon{3, 1000, 2000, LogLevel::warn, 5242880, true, OnCrash::stop}));
   EXPECT_EQ(good("").daemon, Daemon{});
   EXPECT_TRUE(good("", up).daemon.watch_spec);
   EXPECT_FALSE(good("[daemon]\nwatch_spec=false\nthreads='auto'", up).daemon.watch_spec);
@@ -68,11 +68,11 @@ TEST(Daemon, EveryKeyReachesTheModel) {
 TEST(Daemon, WrongValues) {
   EXPECT_THAT(
       complaints("[daemon]\nthreads=0\nport_range='5-1'\nlog_level='trace'\nlog_budget='1KiB'\nwatch_spec=1\n"
-                 "on_crash='keep'\nmetrics='127.0.0.1:1'\ndashboard=1\nthread=1"),
+                 "on_crash='restart'\nmetrics='127.0.0.1:1'\ndashboard=1\nthread=1"),
       ElementsAre("2:9 0 is not in 1..1024", "3:12 '5-1' is no range of ports | write \"20000-29999\"",
                   "4:11 'trace' is not one of \"debug\", \"info\", \"warn\", \"error\"",
                   "5:12 the logs need room for 1MiB", "6:12 expected true or false, found an integer",
-                  "7:10 'keep' is not in this version", "8:1 'metrics' is not in this version",
+                  "7:10 'restart' is not one of \"stop\", \"keep\"", "8:1 'metrics' is not in this version",
                   "9:1 'dashboard' is not in this version",
                   "10:1 unknown key 'thread' | did you mean 'threads'?"));
 }

@@ -139,13 +139,14 @@ TEST(ControlSocket, AForeignUserIsRefused) {
   ControlServerOptions options;
   options.path = folder / "s";
   options.group = gid_t{4242};
-  auto server = ControlServer::listen(
-      loop.get(), std::move(options), [](const ControlRequest&, const auto& reply) { reply->send(200, "{}"); });
+  auto server =
+      ControlServer::listen(loop.get(), std::move(options),
+                            [](const ControlRequest&, const auto& reply) { reply->send(200, "{}"); });
   ASSERT_TRUE(server.ok());
   EXPECT_EQ(status_seen_by(folder / "s", nobody, nobody, {}, loop), 98) << "the file's mode keeps it out";
   EXPECT_EQ(status_seen_by(folder / "s", nobody, nobody, {7, 4242}, loop), 20) << "a supplementary group";
   EXPECT_EQ(status_seen_by(folder / "s", nobody, 4242, {}, loop), 20) << "the primary group";
-  ASSERT_EQ(chmod(options.path.c_str(), 0666), 0);  // somebody opens the file: then the credentials count
+  ASSERT_EQ(chmod((folder / "s").c_str(), 0666), 0);  // somebody opens the file: then the credentials count
   EXPECT_EQ(status_seen_by(folder / "s", nobody, nobody, {7}, loop), 43);
   EXPECT_EQ(status_seen_by(folder / "s", 0, 0, {}, loop), 20);
   std::vector<gid_t> many;

@@ -131,8 +131,8 @@ TEST(StateCodec, SaysWhatIsWrong) {
            Case{sealed(
                     "{\"apps\":{},\"jobs\":{\"a\":{\"schedule\":\"\",\"timezone\":\"\",\"next_ms\":-1}}}\n"),
                 "'next_ms' is not a number"},
-           Case{sealed("{\"apps\":{},\"jobs\":{\"a\":{\"schedule\":\"\",\"timezone\":\"\",\"last\":{\"ok\":1}"
-                       "}}}\n"),
+           Case{sealed("{\"apps\":{},\"jobs\":{\"a\":{\"schedule\":\"\",\"timezone\":\"\",\"last\":{\"ok\":1,"
+                       "\"reason\":\"\",\"at_ms\":0}}}}\n"),
                 "the last end: 'ok' is not true or false"},
            Case{replaced("\"revision\":1", "\"revision\":0"),
                 "'revision' is not a number from 1 to 4294967295"},
