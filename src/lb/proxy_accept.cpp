@@ -51,7 +51,11 @@ Taken take_header(Worker& worker, const Socket& socket, std::size_t& seen, Proxy
   const ProxyVerdict verdict = parse_proxy_header({scratch.data(), there});
   if (verdict.state == ProxyState::bad) return Taken::none;
   if (verdict.state == ProxyState::need_more) {
-    if (there > 0 && there == seen && has_ended(socket.fd())) return Taken::none;
+    if (there > 0 && has_ended(socket.fd())) {
+      // All that came with the end is there now: its edge has been seen, and there will be no other.
+      if (peek(socket.fd(), scratch) == got) return Taken::none;
+      return take_header(worker, socket, seen, addresses);
+    }
     seen = there;
     socket.blocked(Direction::read);
     return Taken::nothing_yet;

@@ -79,7 +79,7 @@ AppWorld& Planner::home_of(const LivingProcess& process) {
     app.revision_text = spec::revision_text(*process.app);
     app.removed = true;
   }
-  app.gate_open = true;
+  if (!app.before || app.before->number != app.revision) app.gate_open = true;
   return app;
 }
 
@@ -96,7 +96,10 @@ void Planner::take_over(const LivingProcess& process) {
   tenant.revision = same_text ? app.revision : process.revision;
   // A number that a lost state gave away again is not this process' own.
   if (!same_text && tenant.revision == app.revision) tenant.outdated = true;
-  tenant.outdated = tenant.outdated || process.mark.outdated;
+  // It may have said so while nobody listened, and says it once.
+  const bool says_once = process.app->health.notify || process.app->health.log;
+  const bool unheard = says_once && !process.mark.was_ready && !process.run;
+  tenant.outdated = tenant.outdated || process.mark.outdated || unheard;
   tenant.app =
       same_text ? app.app : std::make_shared<const spec::App>(with_settings_of(*app.file, *process.app));
   tenant.started = true;
