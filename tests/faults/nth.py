@@ -90,7 +90,8 @@ def descriptors(pid: int) -> "collections.Counter[str]":
             continue
         target = re.sub(r":\[\d+\]$", "", target)
         target = "/dev/null" if target == "/" else target  # libuv's spare descriptor, after it was used
-        found[re.sub(rf"muster-{pid}\b(-\d+)?|/tmp/[^/]+", "…", target)] += 1
+        target = re.sub(r"/output/\d+\.", "/output/N.", target)
+        found[re.sub(rf"muster-{pid}\b(-\d+)?|muster-[0-9a-f]+\.run|/tmp/[^/]+", "…", target)] += 1
     return found
 
 

@@ -171,7 +171,7 @@ stops_when_hung() {
   mapfile -t old < <(replicas)
   local hung
   hung=$(main_pid)
-  while kill -STOP "$hung" 2>/dev/null; do pause; done &  # again and again: the manager's SIGTERM comes with SIGCONT
+  while kill -STOP "$hung" 2>/dev/null; do :; done &  # again and again: the manager's SIGTERM comes with SIGCONT
   timeout 60 systemctl stop muster.service
   wait $!
   check "the stop timed out ($(property Result))" [ "$(property Result)" = timeout ]
