@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 
 #include "base/check.h"
 #include "base/limits.h"
@@ -46,7 +47,12 @@ void store_in_order(std::uint32_t& to, std::uint32_t value) {
 
 std::uint64_t random_bits() {
   std::uint64_t bits = 0;
-  MUSTER_CHECK(getrandom(&bits, sizeof bits, 0) == sizeof bits);
+  if (getrandom(&bits, sizeof bits, 0) != sizeof bits) {
+    // It need not be secret, only another one than the last daemon's.
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    bits = static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'007U + static_cast<std::uint64_t>(now.tv_nsec);
+  }
   return bits | 1U;
 }
 
