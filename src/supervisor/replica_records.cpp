@@ -40,8 +40,10 @@ Status replace_file(const std::string& path, std::string_view text) {
     unlink(temporary.c_str());
     return written;
   }
-  if (rename(temporary.c_str(), path.c_str()) != 0) return system_error("rename " + temporary, errno);
-  return Unit{};
+  if (rename(temporary.c_str(), path.c_str()) == 0) return Unit{};
+  const int error = errno;
+  unlink(temporary.c_str());
+  return system_error("rename " + temporary, error);
 }
 
 // Over the same bytes in one go, so that a reader finds the old line or the new one.

@@ -77,7 +77,7 @@ void keep_previous(const std::string& path) {
   unlink(link_path.c_str());
   const std::string previous = path + ".prev";
   if (link(path.c_str(), link_path.c_str()) == 0) {
-    rename(link_path.c_str(), previous.c_str());
+    if (rename(link_path.c_str(), previous.c_str()) != 0) unlink(link_path.c_str());
   } else if (errno != ENOENT) {  // no hard links here: the moment without a current file is what .prev is for
     rename(path.c_str(), previous.c_str());
   }
@@ -87,7 +87,11 @@ Status write_state(const std::string& path, std::string_view text) {
   const std::string temporary = path + ".tmp";
   if (Status written = write_synced(temporary, text); !written) return written;
   keep_previous(path);
-  if (rename(temporary.c_str(), path.c_str()) != 0) return system_error("rename " + temporary, errno);
+  if (rename(temporary.c_str(), path.c_str()) != 0) {
+    const int error = errno;
+    unlink(temporary.c_str());
+    return system_error("rename " + temporary, error);
+  }
   return sync_folder_of(path);
 }
 
