@@ -178,7 +178,12 @@ class Stack:
         return self.until(ident, lambda row: row["state"] == state, f"is {state}")
 
     def event(self, what: str, holds: typing.Callable[[Status], object], **filters: str) -> Status:
-        return wait_for(f"event: {what}", lambda: next((e for e in self.events(**filters) if holds(e)), None))
+        def found() -> Status | None:
+            with contextlib.suppress(OSError):  # the daemon becomes its next image at this very moment
+                return next((e for e in self.events(**filters) if holds(e)), None)
+            return None
+
+        return wait_for(f"event: {what}", found)
 
     # --- the end
 
