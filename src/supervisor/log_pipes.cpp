@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <deque>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "base/check.h"
@@ -28,7 +29,7 @@ namespace {
 constexpr std::size_t read_bytes = 64U << 10U;          // a pipe's usual capacity: one read empties it
 constexpr std::size_t read_bytes_matching = 4U << 10U;  // a regex costs about a microsecond per byte
 constexpr std::size_t finish_bytes_max = 1U << 20U;     // the largest pipe an ordinary user can make
-constexpr int read_errors_max = 100;                    // then it is given up
+constexpr std::chrono::seconds read_errors_for{5};      // then it is given up
 constexpr std::chrono::milliseconds rest_pause{1000};   // then an incomplete line is shown as it is
 constexpr std::uint64_t budget_every_ms = 30'000;
 
@@ -59,7 +60,7 @@ struct Pipe {
   InstanceId instance{};
   Stream stream = Stream::out;
   bool queued = false;
-  int errors = 0;  // of reads, in a row
+  std::optional<Instant> failing_since;  // to read
   // Reopened, and nobody has been seen at its other end: poll(2) does not tell of the end of a FIFO that nobody wrote to
   // since it was opened, so it is read until it is empty or at its end.
   bool unseen = false;
@@ -416,12 +417,15 @@ long Logs::Impl::read_once(Pipe& pipe, std::size_t most, Now now) {
     pipe.unseen = false;
     return 0;
   }
-  if (got < 0 && ++pipe.errors < read_errors_max) return 0;  // it is readable still, and asked again
+  if (got < 0) {
+    if (!pipe.failing_since) pipe.failing_since = now.mono;
+    if (now.mono - *pipe.failing_since < read_errors_for) return 0;  // it is readable still, and asked again
+  }
   if (got <= 0) {
     close_pipe(pipe, now);
     return -1;
   }
-  pipe.errors = 0;
+  pipe.failing_since.reset();
   const std::string_view bytes =
       pipe.journaled ? journal->buffer() : std::string_view(scratch.data(), static_cast<std::size_t>(got));
   take_bytes(pipe, bytes, now);
