@@ -34,8 +34,7 @@ TEST_PACKAGES=(
   mmdebstrap systemd-container     # boot a real systemd for tests/systemd (root only)
 )
 CHECK_PACKAGES=(clang clang-tidy clang-format)
-ASAN_PACKAGES=()                   # g++ brings libasan and libubsan
-TSAN_PACKAGES=(clang libclang-rt-14-dev)
+SANITIZER_PACKAGES=(clang libclang-rt-14-dev)
 
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -85,10 +84,12 @@ install_packages() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" </dev/null
 }
 
-configure() {  # configure PRESET TESTING(ON/OFF)
+configure() {  # configure PRESET TESTING(ON/OFF) CMAKE_ARGUMENT…
   local launcher=""
   if command -v ccache >/dev/null; then launcher=ccache; fi
-  cmake --preset "$1" -DBUILD_TESTING="$2" \
+  # Precompiled headers are cached under these two conditions only.
+  if [[ $launcher == ccache ]]; then export CCACHE_SLOPPINESS=pch_defines,time_macros; fi
+  cmake --preset "$1" -DBUILD_TESTING="$2" "${@:3}" \
     -DCMAKE_C_COMPILER_LAUNCHER="$launcher" -DCMAKE_CXX_COMPILER_LAUNCHER="$launcher"
 }
 
@@ -108,7 +109,7 @@ run_suite() {  # run_suite PRESET CTEST_ARGUMENT…: the last thing it prints is
 }
 
 check_sources() {
-  configure dev ON >/dev/null
+  configure dev ON -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON >/dev/null
   mapfile -t sources < <(find src tests -name '*.cpp' -o -name '*.h' | sort)
   say "clang-format over ${#sources[@]} files"
   clang-format --dry-run --Werror "${sources[@]}"
@@ -131,8 +132,7 @@ main() {
   local packages=("${BUILD_PACKAGES[@]}")
   if [[ $what =~ ^(test|check|asan|tsan)$ ]]; then packages+=("${TEST_PACKAGES[@]}" clang-format); fi
   if [[ $what == check || $long == 1 ]]; then packages+=("${CHECK_PACKAGES[@]}"); fi
-  if [[ $what == asan || $long == 1 ]]; then packages+=("${ASAN_PACKAGES[@]}"); fi
-  if [[ $what == tsan || $long == 1 ]]; then packages+=("${TSAN_PACKAGES[@]}"); fi
+  if [[ $what =~ ^[at]san$ || $long == 1 ]]; then packages+=("${SANITIZER_PACKAGES[@]}"); fi
   timed packages install_packages "${packages[@]}"
 
   case $what in

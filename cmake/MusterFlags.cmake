@@ -22,9 +22,10 @@ endforeach()
 
 set(MUSTER_SANITIZE "" CACHE STRING "address (with undefined) or thread: set by the presets asan and tsan")
 if(MUSTER_SANITIZE STREQUAL "address")
-  # g++ 12 with sanitizers takes variables inside of std::regex for uninitialized.
+  # g++ 12 with sanitizers takes variables inside of std::regex for uninitialized; clang 14 cannot put its check of a
+  # called function's type in front of a coroutine.
   target_compile_options(muster_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-    $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> $<$<CXX_COMPILER_ID:Clang>:-fno-sanitize=function>)
   target_link_options(muster_flags INTERFACE -fsanitize=address,undefined)
 elseif(MUSTER_SANITIZE STREQUAL "thread")
   target_compile_options(muster_flags INTERFACE -fsanitize=thread -fno-omit-frame-pointer)
@@ -38,8 +39,15 @@ else()
   target_link_options(muster_flags INTERFACE -static-libstdc++ -static-libgcc)
 endif()
 
+# What nearly every file includes, parsed once: a third of the time of a whole build. The files still name what they
+# use: `./setup.sh check` compiles them without this (CMAKE_DISABLE_PRECOMPILE_HEADERS).
+add_library(muster_headers OBJECT ${CMAKE_CURRENT_LIST_DIR}/headers.cpp)
+target_link_libraries(muster_headers PRIVATE muster_flags)
+target_precompile_headers(muster_headers PRIVATE ${CMAKE_CURRENT_LIST_DIR}/headers.h)
+
 # A module of ours: muster_module(NAME sources...) makes the static library muster_NAME.
 function(muster_module name)
   add_library(muster_${name} STATIC ${ARGN})
   target_link_libraries(muster_${name} PUBLIC muster_flags)
+  target_precompile_headers(muster_${name} REUSE_FROM muster_headers)
 endfunction()

@@ -202,9 +202,11 @@ void Child::adopt(const AdoptOrder& order) {
 std::optional<ExitStatus> Child::status_of_stranger() {
   if (!has_ended(pidfd_.get())) return std::nullopt;
   if (auto status = status_by_pidfd(pidfd_.get())) return status;
-  constexpr int looks_max = 20;
+  constexpr Millis patience{100};
   constexpr Millis look_again{5};
-  if (++status_looks_ > looks_max) return ExitStatus{};
+  const Instant now = std::chrono::steady_clock::now();
+  if (!status_due_) status_due_ = now + patience;
+  if (now >= *status_due_) return ExitStatus{};
   exit_poll_.close();
   if (!status_timer_.open()) status_timer_ = UvTimer(world_.loop, [this] { reap(); });
   status_timer_.start(look_again);

@@ -96,7 +96,7 @@ class Child {
   std::string failure_sentence_;
   bool by_small_shim_ = false;
   bool stranger_ = false;  // no child of ours: its parent hears of its end
-  int status_looks_ = 0;
+  std::optional<Instant> status_due_;  // of an adopted process that nobody reaps: then its status is unknown
   UvTimer status_timer_;
   bool started_ = false;
   bool reaped_ = false;

@@ -1,6 +1,7 @@
 #include "supervisor/control_connection.h"
 
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <utility>
@@ -78,6 +79,11 @@ std::shared_ptr<ControlConnection> ControlConnection::accept(uv_stream_t* listen
 int ControlConnection::fd() const {
   uv_os_fd_t fd = -1;
   return uv_fileno(reinterpret_cast<const uv_handle_t*>(&pipe_), &fd) == 0 ? fd : -1;
+}
+
+bool ControlConnection::has_unread() const {
+  int bytes = 0;
+  return ioctl(fd(), FIONREAD, &bytes) == 0 && bytes > 0;
 }
 
 void ControlConnection::serve(Peer peer) {

@@ -39,6 +39,8 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   // Told that another client needs its place more.
   void give_way();
   [[nodiscard]] bool is_served() const { return served_; }
+  // It has sent something that was not looked at yet.
+  [[nodiscard]] bool has_unread() const;
   [[nodiscard]] bool is_waiting() const { return served_ && phase_ == Phase::reading; }  // for its request
   [[nodiscard]] uid_t uid() const { return peer_.uid; }
   [[nodiscard]] std::uint64_t number() const { return number_; }  // in the order of those that are served

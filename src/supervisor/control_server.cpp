@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "supervisor/control_connection.h"
 #include "supervisor/control_socket.h"
+#include "supervisor/uv_handles.h"
 
 namespace muster::supervisor {
 namespace {
@@ -49,6 +50,8 @@ class Server final : public ControlServer {
   Status listen_on(BoundSocket bound);
   void drop_listener();
   void on_connection();
+  void take_connection();
+  [[nodiscard]] bool must_read_first() const;
   [[nodiscard]] std::size_t served() const;
   [[nodiscard]] bool may_linger() const;
   bool make_room();
@@ -57,7 +60,8 @@ class Server final : public ControlServer {
   ControlServerOptions options_;
   std::shared_ptr<ControlConnection::Host> host_;
   uv_pipe_t* listener_ = nullptr;
-  BoundSocket bound_;  // its descriptor belongs to listener_
+  UvTimer read_first_;  // while a connection waits to be accepted
+  BoundSocket bound_;   // its descriptor belongs to listener_
   std::set<std::shared_ptr<ControlConnection>> connections_;
 };
 
@@ -101,6 +105,7 @@ Status Server::listen_on(BoundSocket bound) {
 
 void Server::drop_listener() {
   if (!listener_) return;
+  read_first_.stop();
   listener_->data = nullptr;
   uv_close(reinterpret_cast<uv_handle_t*>(std::exchange(listener_, nullptr)),
            [](uv_handle_t* closed) { delete reinterpret_cast<uv_pipe_t*>(closed); });
@@ -125,7 +130,7 @@ bool Server::make_room() {
     if (connection->is_waiting()) ++waiting[connection->uid()];
   std::shared_ptr<ControlConnection> chosen;
   for (const auto& connection : connections_) {
-    if (!connection->is_waiting()) continue;
+    if (!connection->is_waiting() || connection->has_unread()) continue;
     const auto rank = [&](const ControlConnection& of) { return std::pair(waiting[of.uid()], ~of.number()); };
     if (!chosen || rank(*connection) > rank(*chosen)) chosen = connection;
   }
@@ -139,7 +144,30 @@ bool Server::make_room() {
   return true;
 }
 
+// All places are taken, and nobody can give way before what they have sent is read: many have come at once.
+bool Server::must_read_first() const {
+  if (served() < limits::control_clients_max) return false;
+  bool unread = false;
+  for (const auto& connection : connections_) {
+    if (!connection->is_waiting()) continue;
+    if (!connection->has_unread()) return false;
+    unread = true;
+  }
+  return unread;
+}
+
+// libuv offers no further one until this one is taken.
 void Server::on_connection() {
+  if (!must_read_first()) return take_connection();
+  if (!read_first_.open())
+    read_first_ = UvTimer(loop_, [this] {
+      if (listener_) on_connection();
+    });
+  // Not 0: libuv would call it again before it reads anything.
+  read_first_.start(std::chrono::milliseconds{1});
+}
+
+void Server::take_connection() {
   const auto connection = ControlConnection::accept(reinterpret_cast<uv_stream_t*>(listener_), host_);
   if (!connection) return;
   auto peer = peer_of(connection->fd());

@@ -56,8 +56,8 @@ def told(path: str, request: bytes) -> bytes:
     """What the daemon says to these bytes, to the end of the connection."""
     answer = b""
     with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)  # with a timeout a full backlog would be an error
         client.settimeout(20)
-        client.connect(path)
         with contextlib.suppress(ConnectionError):
             client.sendall(request)
             client.shutdown(socket.SHUT_WR)

@@ -6,7 +6,7 @@ namespace muster::sim {
 
 namespace {
 enum What { of_start, of_probe, of_swap };
-constexpr ReplicaId nobody{};
+const ReplicaId nobody{};
 
 bool is_calm(const Conduct& conduct) {
   const Conduct calm;

@@ -132,7 +132,6 @@ std::string changes(const spec::Spec& before, const spec::Spec& now) {
 }
 
 std::string conduct_words(const Conduct& conduct) {
-  const Conduct calm;
   std::string text;
   const auto add = [&text](const std::string& words) { text += (text.empty() ? "" : ", ") + words; };
   if (conduct.start_takes > 10ms) add("takes " + say_length(conduct.start_takes) + " to start");

@@ -32,6 +32,13 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
+def helps_a_sanitizer(pid: int) -> bool:
+    """A process that a sanitizer's runtime has started in whatever it watches; it ends a moment after that."""
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "llvm-symbolizer"
+    return False
+
+
 def alive(pid: int) -> bool:
     fields = _stat(pid)
     return bool(fields) and fields[0] != "Z"
@@ -81,7 +88,7 @@ def descendants(root: int) -> set[int]:
             if child not in found:
                 found.add(child)
                 stack.append(child)
-    return {pid for pid in found if alive(pid)}
+    return {pid for pid in found if alive(pid) and not helps_a_sanitizer(pid)}
 
 
 def keepers(root: int) -> set[int]:

@@ -399,6 +399,22 @@ TEST_F(ControlServerTest, WhoStallsGivesWay) {
   }
 }
 
+// … also among so many that come in the same moment.
+TEST_F(ControlServerTest, WhoHasAskedIsReadBeforeItGivesWay) {
+  serve_echo();
+  for (int i = 0; i < 5; ++i) {
+    ControlClient client(loop, path());
+    client.send(get_a);
+    std::vector<std::unique_ptr<ControlClient>> crowd;
+    for (std::size_t k = 0; k < 100; ++k) {
+      crowd.push_back(std::make_unique<ControlClient>(loop, path()));
+      ASSERT_TRUE(crowd.back()->connected());
+      crowd.back()->send("GET /stalled HTT");
+    }
+    EXPECT_TRUE(client.receives("\"/a\"")) << client.received();
+  }
+}
+
 TEST_F(ControlServerTest, EndsWithClientsInEveryState) {
   Reply kept;
   serve([&](const ControlRequest& request, const Reply& reply) {
