@@ -114,6 +114,11 @@ void Console::event(const supervisor::LoggedEvent& event) {
   add(text_.event(event));
 }
 
+void Console::settle(Millis limit) {
+  std::unique_lock lock(mutex_);
+  settled_.wait_for(lock, limit, [this] { return gone_ || (queue_.empty() && !writing_); });
+}
+
 void Console::add(std::string text) {
   {
     const std::lock_guard lock(mutex_);
@@ -133,14 +138,18 @@ void Console::write_queue() {
     std::string taken;
     {
       std::unique_lock lock(mutex_);
+      writing_ = false;
+      if (queue_.empty()) settled_.notify_all();
       wake_.wait(lock, [this] { return ending_ || !queue_.empty(); });
       if (queue_.empty()) return;
       taken.swap(queue_);
+      writing_ = true;
     }
     if (write_out(taken)) continue;
     const std::lock_guard lock(mutex_);
     gone_ = true;
     queue_.clear();
+    settled_.notify_all();
     return;
   }
 }

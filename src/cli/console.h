@@ -10,6 +10,7 @@
 #include <string_view>
 #include <thread>
 
+#include "base/time.h"
 #include "supervisor/event_log.h"
 #include "supervisor/log_line.h"
 
@@ -48,6 +49,8 @@ class Console {
 
   void line(const supervisor::LogLine& line);
   void event(const supervisor::LoggedEvent& event);
+  // Waits until all of it is written, or its reader has not taken it in time.
+  void settle(Millis limit);
 
  private:
   void add(std::string text);
@@ -59,8 +62,10 @@ class Console {
   ConsoleText text_;  // of the caller's thread
   std::mutex mutex_;
   std::condition_variable wake_;
+  std::condition_variable settled_;
   std::string queue_;
   std::uint64_t dropped_ = 0;
+  bool writing_ = false;
   bool ending_ = false;
   bool gone_ = false;  // nobody reads any more
   std::thread writer_;

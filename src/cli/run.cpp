@@ -78,8 +78,8 @@ int run_command(const Context& context) {
 
 int run(int argc, char** argv) {
   std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
-  if (words.size() == 2 && words.front() == supervisor::check_handover_flag)
-    return supervisor::check_handover_main(words.back());
+  if (!words.empty() && words.front() == supervisor::check_handover_flag)
+    return supervisor::check_handover_main({words.begin() + 1, words.end()}, environment_as_started());
   auto image = std::make_shared<const supervisor::StartImage>(supervisor::start_image(argc, argv));
   auto left = supervisor::take_handover();
   if (!left) return fail(left.error());

@@ -116,6 +116,7 @@ int run_up(const Context& context) {
   }
   options.value().on_line = [&console](const supervisor::LogLine& line) { console->line(line); };
   options.value().on_event = [&console](const supervisor::LoggedEvent& event) { console->event(event); };
+  options.value().settle_output = [&console](Millis limit) { console->settle(limit); };
   return supervisor::run_daemon(std::move(options).value());
 }
 

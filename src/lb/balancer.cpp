@@ -47,6 +47,7 @@ struct Balancer::Impl {
   void forget_gone();
   Result<std::shared_ptr<BoundAddress>> open(const spec::BindAddress& bind);
   std::vector<std::shared_ptr<HandedShare>> share_out();
+  void close_handed();
   [[nodiscard]] bool in_rotation(InstanceId instance) const;
   template <typename Letter>
   void post_to_all(Letter letter) {
@@ -66,7 +67,8 @@ struct Balancer::Impl {
   std::map<std::string, std::shared_ptr<RoundRobin>> cursors;
   std::map<InstanceId, std::shared_ptr<SharedInstance>> instances;
   std::shared_ptr<const Publication> published;
-  std::optional<Handover> handed;                    // until the first publish()
+  std::optional<Handover> handed;                    // as long as it has sockets that may be asked for
+  bool is_shared = false;                            // its connections are with the threads
   std::vector<std::shared_ptr<BoundAddress>> taken;  // of it: nobody may close them before
   bool stopped = false;
 };
@@ -228,10 +230,16 @@ std::vector<std::shared_ptr<HandedShare>> Balancer::Impl::share_out() {
   }
   for (HandedClient& client : handed->clients)
     shares[next++ % shares.size()]->clients.push_back(std::move(client));
+  handed->tunnels.clear();
+  handed->clients.clear();
+  is_shared = true;
+  return shares;
+}
+
+void Balancer::Impl::close_handed() {
   for (HandedListener& listener : handed->listeners) drop(std::move(listener));
   handed.reset();
   taken.clear();
-  return shares;
 }
 
 Result<PreparedListeners> Balancer::prepare(const std::vector<spec::Listener>& listeners) {
@@ -262,7 +270,8 @@ bool Balancer::has_lost(const std::string& path) const {
   return address && address->has_lost_file();
 }
 
-void Balancer::publish(std::shared_ptr<const Snapshot> snapshot, PreparedListeners prepared) {
+void Balancer::publish(std::shared_ptr<const Snapshot> snapshot, PreparedListeners prepared,
+                       HandedSockets unused) {
   if (impl_->stopped) return;
   const SnapshotVersion version = snapshot->version;
   if (prepared.impl_) {
@@ -271,7 +280,7 @@ void Balancer::publish(std::shared_ptr<const Snapshot> snapshot, PreparedListene
   std::shared_ptr<const Publication> publication = impl_->make_publication(std::move(snapshot));
   impl_->published = publication;
   prepared = {};  // the publication holds the addresses now
-  if (impl_->handed) {
+  if (impl_->handed && !impl_->is_shared) {
     const auto in_use = impl_->meet([this, version] {
       // What was taken over has its places on all threads by now.
       impl_->post_to_all([](Worker& worker) { worker.resume(); });
@@ -291,6 +300,7 @@ void Balancer::publish(std::shared_ptr<const Snapshot> snapshot, PreparedListene
       in_use->arrive();
     });
   }
+  if (impl_->handed && unused == HandedSockets::close) impl_->close_handed();
   impl_->forget_gone();
 }
 
@@ -388,6 +398,7 @@ Handover Balancer::give_up() {
     std::ranges::move(part.tunnels, std::back_inserter(all.tunnels));
     all.losses += part.losses;
   }
+  if (impl_->published) all.pools = impl_->published->snapshot->pools;
   for (const auto& [text, weak] : impl_->addresses) {
     if (const auto address = weak.lock()) all.listeners.push_back(address->give_up());
   }

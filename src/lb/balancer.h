@@ -25,14 +25,6 @@
 
 namespace muster::lb {
 
-// The replicas of one app that are ready and in rotation, by ordinal. May be empty: requests wait in the
-// queue.
-struct Pool {
-  std::string app;
-  std::vector<Endpoint> endpoints;
-  bool paused = false;  // requests and connections wait in the queue all the same
-};
-
 // The whole routing at one moment, complete and const once it is published.
 struct Snapshot {
   SnapshotVersion version{};
@@ -71,8 +63,8 @@ struct Options {
   // Listening sockets of the service manager by name (`systemd:NAME`): borrowed, duplicated when used.
   std::vector<std::pair<std::string, int>> systemd_fds;
   Callbacks callbacks;
-  // What another balancer gave up. The first snapshot that is published takes the sockets and connections of its
-  // listeners, before anything new is accepted; the rest is closed.
+  // What another balancer gave up. The first snapshot that is published takes the connections of its listeners, before
+  // anything new is accepted; the other connections are closed.
   std::optional<Handover> handover = std::nullopt;
 };
 
@@ -130,6 +122,9 @@ struct Stats {
   std::vector<InstanceStats> instances;  // in rotation, or still with something in flight
 };
 
+// The sockets of a handover that nobody has prepared until then.
+enum class HandedSockets : std::uint8_t { close, keep };
+
 class Balancer {
  public:
   // Starts the threads (all signals blocked in them). Fails when the host has no descriptors or threads left.
@@ -152,7 +147,8 @@ class Balancer {
   // certificates must have been prepared, here or earlier (one that was not is not served). Addresses that no listener
   // names any more are closed after a last round of accept; their requests in flight finish. Answered by
   // on_snapshot_in_use.
-  void publish(std::shared_ptr<const Snapshot> snapshot, PreparedListeners prepared = {});
+  void publish(std::shared_ptr<const Snapshot> snapshot, PreparedListeners prepared = {},
+               HandedSockets unused = HandedSockets::close);
 
   // Ask once a snapshot without the instance is in use. Answered by on_idle, at once for an instance never
   // seen.

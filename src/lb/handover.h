@@ -27,6 +27,14 @@ struct Endpoint {
   int ordinal = 0;
 };
 
+// The replicas of one app that are ready and in rotation, by ordinal. May be empty: requests wait in the
+// queue.
+struct Pool {
+  std::string app;
+  std::vector<Endpoint> endpoints;
+  bool paused = false;  // requests and connections wait in the queue all the same
+};
+
 // Listening sockets of one address: they are found again by the text of the address.
 struct HandedListener {
   std::string bind;
@@ -93,6 +101,7 @@ struct Handover {
   std::vector<HandedClient> clients;
   std::vector<HandedTunnel> tunnels;
   HandoverLosses losses;
+  std::vector<Pool> pools;  // of the snapshot that was in force
 };
 
 }  // namespace muster::lb

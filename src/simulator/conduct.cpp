@@ -20,6 +20,8 @@ constexpr std::array rows{
     StartFaultRow{StartFault::no_memory, "ENOMEM", SpawnFailure::resources, "clone: Cannot allocate memory"},
     StartFaultRow{StartFault::no_volume, "no-volume", SpawnFailure::resources,
                   "mkdir volumes: No space left on device"},
+    StartFaultRow{StartFault::volume_busy, "volume-busy", SpawnFailure::volume_busy,
+                  "volume data of db/0 is held by pid 812 (postgres)"},
     StartFaultRow{StartFault::no_log, "no-log", SpawnFailure::resources, "mkdir log: Read-only file system"},
 };
 }  // namespace

@@ -13,7 +13,16 @@ namespace muster::sim {
 using namespace std::chrono_literals;
 
 // What a start can meet.
-enum class StartFault { no_program, no_access, no_format, no_processes, no_memory, no_volume, no_log };
+enum class StartFault {
+  no_program,
+  no_access,
+  no_format,
+  no_processes,
+  no_memory,
+  no_volume,
+  volume_busy,
+  no_log
+};
 
 struct StartFaultRow {
   StartFault fault;

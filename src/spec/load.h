@@ -47,6 +47,8 @@ struct Options {
   bool root = false;  // the daemon's uid is 0: `daemon` then insists on `user`
   std::string run_folder =
       {};  // where local ports are; empty: not known, and their paths' length is not checked
+  // False: the files of `tls` are not read, and what is made of it has no certificate. For whoever is in a hurry.
+  bool certificates = true;
 };
 
 struct Loaded {

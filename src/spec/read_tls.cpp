@@ -23,7 +23,7 @@ class TlsReader {
     });
     if (!certs_ || !keys_) {
       missing(node.at);
-    } else {
+    } else if (reader_.options().certificates) {
       pairs();
     }
     if (!good_) return nullptr;
@@ -77,7 +77,7 @@ class TlsReader {
   void client_ca(const Node& value) {
     auto path = reader_.path(value);
     good_ = good_ && path;
-    if (!path) return;
+    if (!path || !reader_.options().certificates) return;
     if (auto found = certificates_of({std::move(*path), value.at})) tls_.client_ca = std::move(*found);
   }
 

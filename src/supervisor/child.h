@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "base/time.h"
 #include "supervisor/cgroup_tree.h"
 #include "supervisor/credential_cache.h"
 #include "supervisor/process_host.h"
@@ -95,8 +96,8 @@ class Child {
   std::optional<ShimFailure> failure_;
   std::string failure_sentence_;
   bool by_small_shim_ = false;
-  bool stranger_ = false;  // no child of ours: its parent hears of its end
-  std::optional<Instant> status_due_;  // of an adopted process that nobody reaps: then its status is unknown
+  bool stranger_ = false;            // no child of ours: its parent hears of its end
+  std::optional<Instant> end_seen_;  // of a stranger whose status is waited for
   UvTimer status_timer_;
   bool started_ = false;
   bool reaped_ = false;

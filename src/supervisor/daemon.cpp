@@ -1,6 +1,7 @@
 #include "supervisor/daemon.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -37,6 +38,7 @@
 #include "supervisor/upgrade.h"
 #include "supervisor/uv_refusals.h"
 #include "supervisor/version.h"
+#include "supervisor/write_file.h"
 
 namespace muster::supervisor {
 
@@ -47,8 +49,10 @@ constexpr Millis own_debounce{50};     // nobody reaches a listener whose file i
 constexpr Millis watch_debounce{300};  // `watch`: a build writes many files
 constexpr Millis stop_grace{2000};     // of the traffic threads, once every replica has stopped
 constexpr std::uint64_t extend_every_ms = 5'000;
-constexpr Millis extend_by{30'000};         // TimeoutStopSec, pushed on while the ordered stop goes on
-constexpr Millis store_answer_max{500};     // of the service manager
+constexpr Millis extend_by{30'000};      // TimeoutStopSec, pushed on while the ordered stop goes on
+constexpr Millis store_answer_max{500};  // of the service manager
+constexpr Millis output_settles{500};    // of `up`, before an upgrade; its reader may be slow
+constexpr Millis output_settles_in_pause{5};
 constexpr mode_t state_folder_mode = 0711;  // the apps' users pass through to their volumes
 
 template <typename Handle>
@@ -57,6 +61,20 @@ void close_handle(Handle* handle) {
   handle->data = nullptr;
   uv_close(reinterpret_cast<uv_handle_t*>(handle),
            [](uv_handle_t* closed) { delete reinterpret_cast<Handle*>(closed); });
+}
+
+// By a thread of libuv's pool.
+void close_at_leisure(uv_loop_t* loop, Fd fd) {
+  auto* const request = new uv_fs_t{};
+  const auto done = [](uv_fs_t* closed) {
+    uv_fs_req_cleanup(closed);
+    delete closed;
+  };
+  if (uv_fs_close(loop, request, fd.get(), done) == 0) {
+    static_cast<void>(fd.release());
+  } else {
+    done(request);
+  }
 }
 
 spec::LogLevel level_of(Severity severity) {
@@ -106,9 +124,13 @@ class Daemon {
   int run();
 
  private:
+  Status read_first(bool certificates);
   Status open_spec();
   std::vector<std::string> open_records(EngineConfig& config);
-  Status open_engine();
+  Status open_as_first_image();
+  Status open_as_next_image();
+  Result<std::unique_ptr<Traffic>> open_traffic(std::optional<lb::Handover> handover);
+  Status open_engine(std::unique_ptr<Traffic> traffic);
   std::unique_ptr<OutputKeeper> make_keeper(OutputFifos& fifos, std::function<void(std::string)> warn);
   Status open_control();
   void open_signals();
@@ -131,7 +153,8 @@ class Daemon {
   void close_all();
   void open_upgrade();
   [[nodiscard]] DaemonHandover own_handover(const UpgradeRequest& request) const;
-  [[nodiscard]] Result<std::string> write_question() const;
+  [[nodiscard]] Result<HandoverQuestion> write_question() const;
+  Status open_listeners_of_file();
   [[nodiscard]] Status may_upgrade() const;
   void upgrade(UpgradeRequest request, const std::function<void(const Error&)>& failed);
   Error become_next(const UpgradeRequest& request, Instant paused_since, const lb::Handover& traffic);
@@ -184,7 +207,10 @@ Status Daemon::start() {
   }
   stored_output_ = take_stored_output(systemd_fds_);
   if (Status opened = open_spec(); !opened) return opened;
-  if (Status opened = open_engine(); !opened) return opened;
+  if (Status opened = open_loop(&loop_); !opened) return opened;
+  loop_open_ = true;
+  if (Status opened = options_.handover ? open_as_next_image() : open_as_first_image(); !opened)
+    return opened;
   if (Status opened = open_control(); !opened) return opened;
   open_signals();
   if (options_.handover) allow_signals();
@@ -194,10 +220,33 @@ Status Daemon::start() {
   return used;
 }
 
+Status Daemon::open_as_first_image() {
+  if (Status opened = start_pool(&loop_); !opened) return opened;
+  auto traffic = open_traffic(std::nullopt);
+  if (!traffic) return std::move(traffic.error());
+  return open_engine(std::move(traffic.value()));
+}
+
+// The clients of the image before are served as soon as may be: whatever follows holds nobody up.
+Status Daemon::open_as_next_image() {
+  handed_ = handover_sentence(options_.handover->traffic);
+  raise_descriptor_limit();  // the first numbers are taken by what was handed over
+  auto traffic = open_traffic(std::move(options_.handover->traffic));
+  if (!traffic) return std::move(traffic.error());
+  if (Status gone_on = traffic.value()->go_on(first_.spec); !gone_on) return gone_on;
+  if (Status read = read_first(true); !read) return read;
+  if (Status opened = start_pool(&loop_); !opened) return opened;
+  return open_engine(std::move(traffic.value()));
+}
+
+Status Daemon::read_first(bool certificates) {
+  first_ = certificates ? source_.read() : source_.read_without_certificates();
+  if (certificates && !first_.warnings.empty()) log_warn(first_.warnings);
+  return first_.spec ? Status(Unit{}) : Error{.message = first_.error, .code = first_.code};
+}
+
 Status Daemon::open_spec() {
-  first_ = source_.read();
-  if (!first_.warnings.empty()) log_warn(first_.warnings);
-  if (!first_.spec) return Error{.message = first_.error, .code = first_.code};
+  if (Status read = read_first(!options_.handover); !read) return read;
   set_own_log_level(first_.spec->daemon.log_level);
   if (Status made = make_folders(options_.state_dir, state_folder_mode); !made) return made;
   if (options_.handover) {
@@ -245,9 +294,28 @@ std::unique_ptr<OutputKeeper> Daemon::make_keeper(OutputFifos& fifos, std::funct
   return keep_by_process(&loop_, fifos, std::move(warn));
 }
 
-Status Daemon::open_engine() {
-  if (Status opened = open_loop(&loop_); !opened) return opened;
-  loop_open_ = true;
+// What comes of its threads is told in a turn of the loop: the engine is there by then.
+Result<std::unique_ptr<Traffic>> Daemon::open_traffic(std::optional<lb::Handover> handover) {
+  std::vector<std::pair<std::string, int>> borrowed;
+  for (const auto& [name, fd] : systemd_fds_) borrowed.emplace_back(name, fd.get());
+  const int asked = options_.threads.value_or(first_.spec->daemon.threads);
+  return Traffic::start(
+      &loop_, asked > 0 ? asked : cores(), std::move(borrowed),
+      TrafficHooks{.emit = [this](Event event) { engine_->emit(std::move(event)); },
+                   .on_upstream_failed =
+                       [this](InstanceId instance, std::string text) {
+                         engine_->upstream_failed(instance, std::move(text));
+                       },
+                   .on_pong = [this](std::uint64_t) { sd_.watchdog(); },
+                   .on_access_lines =
+                       [this](const lb::AccessLines& lines) {
+                         engine_->logs().write_access_log(lines.listener, lines.bytes, lines.lost);
+                       },
+                   .on_access_logs_flushed = [this] { engine_->logs().reopen_access_logs(); }},
+      std::move(handover));
+}
+
+Status Daemon::open_engine(std::unique_ptr<Traffic> traffic) {
   LoadedState restored = load_state(state_path());
   EngineConfig config;
   config.planner.mode = options_.mode;
@@ -263,26 +331,19 @@ Status Daemon::open_engine() {
   config.logs.budget_bytes = first_.spec->daemon.log_budget_bytes;
   config.state_path = state_path();
   if (options_.handover) {
-    handed_ = handover_sentence(options_.handover->traffic);
     config.started = options_.handover->started;
     config.instances.files_soft = options_.handover->files_soft;
-    raise_descriptor_limit();  // the first numbers are taken by what was handed over
-    config.traffic = std::move(options_.handover->traffic);
   }
   if (!config.instances.end_with_daemon || !stored_output_.empty())
     config.make_keeper = [this](OutputFifos& fifos, std::function<void(std::string)> warn) {
       return make_keeper(fifos, std::move(warn));
     };
-  std::vector<std::pair<std::string, int>> borrowed;
-  for (const auto& [name, fd] : systemd_fds_) borrowed.emplace_back(name, fd.get());
-  const int asked = options_.threads.value_or(first_.spec->daemon.threads);
   auto engine = Engine::create(
-      &loop_, std::move(config), asked > 0 ? asked : cores(), std::move(borrowed),
+      &loop_, std::move(config), std::move(traffic),
       EngineHooks{
           .on_event = [this](const LoggedEvent& event) { on_event(event); },
           .on_command_done = [this](const CommandDone& done) { api_->command_done(done); },
           .on_exit = [this](const ExitDaemon& exit) { on_exit(exit); },
-          .on_pong = [this](std::uint64_t) { sd_.watchdog(); },
           .on_drift_files = [this](std::vector<std::string> files) { follow_drift(std::move(files)); }});
   if (!engine) return std::move(engine.error());
   engine_ = std::move(engine.value());
@@ -299,20 +360,23 @@ Status Daemon::open_engine() {
 
 void Daemon::open_upgrade() {
   upgrade_ = std::make_unique<Upgrade>(
-      &loop_, engine_->traffic(), options_.image.path, options_.spec_path,
+      &loop_, engine_->traffic(), options_.image.path,
       UpgradeHooks{
           .write_question = [this] { return write_question(); },
           .run =
               [this](std::vector<std::string> argv, Millis limit, std::function<void(CommandResult)> done) {
                 engine_->instances().run_own_command(std::move(argv), limit, std::move(done));
               },
+          .open_listeners = [this] { return open_listeners_of_file(); },
           .on_agreed =
               [this](const std::string& version) {
                 engine_->note(Severity::info, "upgrade",
                               fmt::format("from muster {} to {}", version_text, version));
                 engine_->save_state();
                 static_cast<void>(engine_->flush_state());  // so that it need not be done in the pause
+                ::malloc_trim(0);                           // nor execve(2) give it back to the kernel there
                 api_->tell_of_upgrade();
+                if (options_.settle_output) options_.settle_output(output_settles);
               },
           .become =
               [this](const UpgradeRequest& request, Instant paused_since, const lb::Handover& traffic) {
@@ -338,19 +402,31 @@ DaemonHandover Daemon::own_handover(const UpgradeRequest& request) const {
   handover.control_inode = control.inode;
   for (const auto& [name, fd] : systemd_fds_)
     handover.systemd_fds.emplace_back(name, Fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)));
+  // The last one to close it waits for the kernel's readers of all watches: some 15 ms.
+  if (folder_watches_->descriptor() >= 0)
+    handover.slow_to_close.emplace_back(::fcntl(folder_watches_->descriptor(), F_DUPFD_CLOEXEC, 0));
   return handover;
 }
 
 // As it would be left now, with the state behind it.
-Result<std::string> Daemon::write_question() const {
+Result<HandoverQuestion> Daemon::write_question() const {
   const std::string path = options_.state_dir + "/upgrade.question";
   const std::string text =
       encode_handover(own_handover({}), {}) + encode_state(engine_->planner().persistent());
-  const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file) return system_error(path, errno);
-  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-    return system_error(path, errno);
-  return path;
+  if (const Status written = write_file(path, text, Synced::no); !written) return written.error();
+  return HandoverQuestion{.file = path,
+                          .mode = options_.mode,
+                          .spec_path = options_.spec_path,
+                          .run_dir = options_.run_dir,
+                          .only_apps = options_.only_apps};
+}
+
+// The next image would end if it could not do so. A spec that only that one understands it has to open by itself.
+Status Daemon::open_listeners_of_file() {
+  const ReadSpec read = source_.read();
+  if (read.spec) return engine_->traffic().prepare(read.spec);
+  if (read.code == ExitCode::bad_spec) return Unit{};
+  return Error{.message = read.error, .code = read.code};
 }
 
 // What the upgrade cannot carry is a reason against it, before anything has changed.
@@ -371,6 +447,7 @@ void Daemon::upgrade(UpgradeRequest request, const std::function<void(const Erro
 
 Error Daemon::become_next(const UpgradeRequest& request, Instant paused_since, const lb::Handover& traffic) {
   if (const Status saved = engine_->flush_state(); !saved) return saved.error();
+  if (options_.settle_output) options_.settle_output(output_settles_in_pause);
   DaemonHandover handover = own_handover(request);
   handover.paused_since = paused_since;
   sd_.reloading("upgrading");
@@ -382,8 +459,8 @@ Error Daemon::become_next(const UpgradeRequest& request, Instant paused_since, c
 // The first look of whoever asked for it.
 void Daemon::tell_upgraded() {
   if (!options_.handover) return;
-  const std::chrono::duration<double, std::milli> pause =
-      std::chrono::steady_clock::now() - options_.handover->paused_since;
+  const Instant gone_on = engine_->traffic().gone_on().value_or(std::chrono::steady_clock::now());
+  const std::chrono::duration<double, std::milli> pause = gone_on - options_.handover->paused_since;
   const std::string message =
       fmt::format("upgraded from muster {} to {}; {}; requests were held for {:.1f} ms",
                   options_.handover->from, version_text, handed_, pause.count());
@@ -393,6 +470,7 @@ void Daemon::tell_upgraded() {
                                                              {"to", version_text},
                                                              {"message", message},
                                                              {"pause_ms", pause.count()}});
+  for (Fd& fd : options_.handover->slow_to_close) close_at_leisure(&loop_, std::move(fd));
   options_.handover.reset();
 }
 

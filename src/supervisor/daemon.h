@@ -29,6 +29,8 @@ struct DaemonOptions {
   // `up` only: called on the control thread for each line of output and each event; must not block for long.
   std::function<void(const LogLine&)> on_line;
   std::function<void(const LoggedEvent&)> on_event;
+  // Before an upgrade: what these two were given is to be written out, as far as its reader takes it in time.
+  std::function<void(Millis limit)> settle_output = {};
 };
 
 // Exit code: 0 or 1; 64…77 when it could not start (said on standard error); 130, 143, 129 in `up` after INT, TERM,

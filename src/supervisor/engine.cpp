@@ -47,26 +47,11 @@ Engine::Engine(uv_loop_s* loop, EngineConfig config, EngineHooks hooks)
         if (!finished_) meter_load();
       }) {}
 
-Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig config, int threads,
-                                               std::vector<std::pair<std::string, int>> systemd_fds,
-                                               EngineHooks hooks) {
+Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig config,
+                                               std::unique_ptr<Traffic> traffic, EngineHooks hooks) {
   std::unique_ptr<Engine> engine(new Engine(loop, std::move(config), std::move(hooks)));
   Engine* self = engine.get();
-  auto traffic = Traffic::start(
-      loop, threads, std::move(systemd_fds),
-      TrafficHooks{
-          .emit = [self](Event event) { self->emit(std::move(event)); },
-          .on_upstream_failed = [self](InstanceId id,
-                                       std::string text) { self->upstream_failures_[id] = std::move(text); },
-          .on_pong = [self](std::uint64_t token) { self->hooks_.on_pong(token); },
-          .on_access_lines =
-              [self](const lb::AccessLines& lines) {
-                self->logs_->write_access_log(lines.listener, lines.bytes, lines.lost);
-              },
-          .on_access_logs_flushed = [self] { self->logs_->reopen_access_logs(); }},
-      std::exchange(self->config_.traffic, std::nullopt));
-  if (!traffic) return std::move(traffic.error());
-  self->traffic_ = std::move(traffic.value());
+  self->traffic_ = std::move(traffic);
   self->open_output();
   self->logs_ = std::make_unique<Logs>(
       loop, self->config_.logs,

@@ -32,8 +32,7 @@ struct EngineConfig {
   InstancesConfig instances;
   LogsConfig logs;
   std::string state_path;
-  std::optional<lb::Handover> traffic = std::nullopt;  // that an earlier image left
-  std::optional<Instant> started = std::nullopt;       // of that
+  std::optional<Instant> started = std::nullopt;  // of an earlier image
   // What processes are written down in for another daemon; null: nobody takes over.
   std::unique_ptr<ReplicaRecords> records = {};
   std::vector<ReplicaRecord> living = {};  // to be taken over, as the planner is told
@@ -47,7 +46,6 @@ struct EngineHooks {
   std::function<void(const LoggedEvent&)> on_event;
   std::function<void(const CommandDone&)> on_command_done;
   std::function<void(const ExitDaemon&)> on_exit;
-  std::function<void(std::uint64_t)> on_pong;
   // Changes of these files are a reason to look_for_drift().
   std::function<void(std::vector<std::string>)> on_drift_files;
 };
@@ -57,9 +55,8 @@ Now clock_now();
 class Engine {
  public:
   // The loop must run once more after the destructor.
-  static Result<std::unique_ptr<Engine>> create(uv_loop_s* loop, EngineConfig config, int threads,
-                                                std::vector<std::pair<std::string, int>> systemd_fds,
-                                                EngineHooks hooks);
+  static Result<std::unique_ptr<Engine>> create(uv_loop_s* loop, EngineConfig config,
+                                                std::unique_ptr<Traffic> traffic, EngineHooks hooks);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -78,6 +75,9 @@ class Engine {
   [[nodiscard]] Instant started() const { return started_; }
   [[nodiscard]] const std::map<InstanceId, std::string>& upstream_failures() const {
     return upstream_failures_;
+  }
+  void upstream_failed(InstanceId instance, std::string text) {
+    upstream_failures_[instance] = std::move(text);
   }
   // CPU since the last call (at least usage_window apart, else since the one before), memory now.
   std::map<InstanceId, UsageView> usage();

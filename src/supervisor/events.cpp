@@ -80,14 +80,17 @@ void Planner::on(const SpawnFailed& event) {
   if (event.kind == SpawnFailure::exec || leaving || of_old) return;
   --slot.starts;
   if (place.app->of_job) --world_.jobs.at(slot.replica.app).runs.at(slot.replica.ordinal).tries;
-  if (event.kind == SpawnFailure::port_busy) {
-    const bool volume = event.sentence.starts_with("volume ");  // the one that says which
-    slot.port_busy = !volume;
-    return not_our_turn(slot, volume ? "volume-busy" : "port-busy", event.sentence,
-                        limits::listen_check_every);
+  switch (event.kind) {
+    case SpawnFailure::port_busy:
+      slot.port_busy = true;
+      return not_our_turn(slot, "port-busy", event.sentence, limits::listen_check_every);
+    case SpawnFailure::volume_busy:
+      return not_our_turn(slot, "volume-busy", event.sentence, limits::listen_check_every);
+    case SpawnFailure::exec:
+    case SpawnFailure::resources:
+      ++slot.shortages;
+      return not_our_turn(slot, "spawn-failed", event.sentence, backoff_pause(shortage, slot.shortages + 1));
   }
-  ++slot.shortages;
-  not_our_turn(slot, "spawn-failed", event.sentence, backoff_pause(shortage, slot.shortages + 1));
 }
 
 void Planner::on(const ProcessExited& event) {

@@ -57,6 +57,8 @@ class FolderWatches {
   FolderWatches& operator=(const FolderWatches&) = delete;
 
   [[nodiscard]] uv_loop_t* loop() const { return loop_; }
+  // Of inotify(7); -1 as long as nothing was to be watched.
+  [[nodiscard]] int descriptor() const { return inotify_.get(); }
   // Error: "cannot watch /x: No space left on device (fs.inotify.max_user_watches is reached)", with the errno; ENOENT
   // and ENOTDIR where there is no folder.
   Result<FolderWatch> watch(const std::string& folder, FolderWatch::Hook hook);

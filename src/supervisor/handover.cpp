@@ -2,27 +2,25 @@
 
 #include <fmt/format.h>
 
-#include <boost/crc.hpp>
 #include <boost/json.hpp>
 #include <charconv>
 #include <limits>
 #include <set>
+
+#include "supervisor/sealed_text.h"
 
 namespace muster::supervisor {
 namespace {
 
 namespace json = boost::json;
 
-constexpr std::string_view magic = R"({"muster_handover":)";
+constexpr Seal handover_seal{
+    .kind = "muster_handover",
+    .what = "a handover of muster",
+    .version = handover_version,
+    .bytes_max = std::numeric_limits<std::size_t>::max()};  // as much as its connections have left
 constexpr std::int64_t whole_max = std::numeric_limits<std::int64_t>::max();
 constexpr int first_fd = 3;
-
-std::string header_of(std::string_view body) {
-  boost::crc_32_type crc;
-  crc.process_bytes(body.data(), body.size());
-  return fmt::format(R"({}{},"crc32":"{:08x}","bytes":{}}})", magic, handover_version, crc.checksum(),
-                     body.size());
-}
 
 // Bytes of anybody's: JSON knows only UTF-8.
 std::string to_hex(std::string_view bytes) {
@@ -39,6 +37,17 @@ std::string to_hex(std::string_view bytes) {
 
 std::int64_t nanos_of(Instant instant) {
   return std::chrono::duration_cast<Nanos>(instant.time_since_epoch()).count();
+}
+
+template <typename Item, typename Convert>
+json::array list(const std::vector<Item>& items, Convert convert) {
+  json::array array;
+  for (const Item& item : items) array.emplace_back(convert(item));
+  return array;
+}
+
+json::array descriptors_to_json(const std::vector<Fd>& fds) {
+  return list(fds, [](const Fd& fd) { return fd.get(); });
 }
 
 json::object peer_to_json(const lb::Peer& peer) {
@@ -63,9 +72,9 @@ json::object record_to_json(const lb::TunnelRecord& record) {
 }
 
 json::object listener_to_json(const lb::HandedListener& listener) {
-  json::array sockets;
-  for (const Fd& socket : listener.sockets) sockets.emplace_back(socket.get());
-  return {{"bind", to_hex(listener.bind)}, {"sockets", std::move(sockets)}, {"file", listener.file}};
+  return {{"bind", to_hex(listener.bind)},
+          {"sockets", descriptors_to_json(listener.sockets)},
+          {"file", listener.file}};
 }
 
 json::object client_to_json(const lb::HandedClient& client) {
@@ -79,22 +88,31 @@ json::object client_to_json(const lb::HandedClient& client) {
   return object;
 }
 
-json::object tunnel_to_json(const lb::HandedTunnel& tunnel) {
-  const lb::Endpoint& endpoint = tunnel.endpoint;
-  return {{"client", tunnel.client.get()},         {"replica", tunnel.replica.get()},
-          {"bind", to_hex(tunnel.bind)},           {"address", peer_to_json(tunnel.address)},
-          {"instance", raw(endpoint.instance)},    {"label", to_hex(endpoint.label)},
-          {"at", to_hex(endpoint.address)},        {"port", endpoint.port},
-          {"ordinal", endpoint.ordinal},           {"to_replica", to_hex(tunnel.to_replica)},
-          {"to_client", to_hex(tunnel.to_client)}, {"client_ended", tunnel.client_ended},
-          {"replica_ended", tunnel.replica_ended}, {"record", record_to_json(tunnel.record)}};
+json::object endpoint_to_json(const lb::Endpoint& endpoint) {
+  return {{"instance", raw(endpoint.instance)},
+          {"label", to_hex(endpoint.label)},
+          {"at", to_hex(endpoint.address)},
+          {"port", endpoint.port},
+          {"ordinal", endpoint.ordinal}};
 }
 
-template <typename Item, typename Convert>
-json::array list(const std::vector<Item>& items, Convert convert) {
-  json::array array;
-  for (const Item& item : items) array.emplace_back(convert(item));
-  return array;
+json::object tunnel_to_json(const lb::HandedTunnel& tunnel) {
+  return {{"client", tunnel.client.get()},
+          {"replica", tunnel.replica.get()},
+          {"bind", to_hex(tunnel.bind)},
+          {"address", peer_to_json(tunnel.address)},
+          {"endpoint", endpoint_to_json(tunnel.endpoint)},
+          {"to_replica", to_hex(tunnel.to_replica)},
+          {"to_client", to_hex(tunnel.to_client)},
+          {"client_ended", tunnel.client_ended},
+          {"replica_ended", tunnel.replica_ended},
+          {"record", record_to_json(tunnel.record)}};
+}
+
+json::object pool_to_json(const lb::Pool& pool) {
+  return {{"app", to_hex(pool.app)},
+          {"paused", pool.paused},
+          {"endpoints", list(pool.endpoints, endpoint_to_json)}};
 }
 
 // Reads what is there and remembers the first thing that is not as it must be.
@@ -165,6 +183,11 @@ class Reader {
     }
     return descriptors_ == Descriptors::owned ? Fd(static_cast<int>(number)) : Fd();
   }
+  std::vector<Fd> descriptors(const json::object& of, std::string_view key) {
+    std::vector<Fd> fds;
+    for (const json::value& value : array(of, key)) fds.push_back(descriptor(&value, key));
+    return fds;
+  }
 
  private:
   const Descriptors descriptors_;
@@ -209,9 +232,8 @@ lb::TunnelRecord read_record(Reader& reader, const json::object& of) {
 lb::HandedListener read_listener(Reader& reader, const json::object& object) {
   lb::HandedListener listener;
   listener.bind = reader.bytes(object, "bind");
-  const json::array& sockets = reader.array(object, "sockets");
-  if (sockets.empty()) reader.fail("'sockets' is empty");
-  for (const json::value& socket : sockets) listener.sockets.push_back(reader.descriptor(&socket, "sockets"));
+  listener.sockets = reader.descriptors(object, "sockets");
+  if (listener.sockets.empty()) reader.fail("'sockets' is empty");
   listener.file = static_cast<ino_t>(reader.whole(object, "file"));
   return listener;
 }
@@ -228,17 +250,28 @@ lb::HandedClient read_client(Reader& reader, const json::object& object) {
   return client;
 }
 
+lb::Endpoint read_endpoint(Reader& reader, const json::object& object) {
+  return {.instance = InstanceId{static_cast<std::uint64_t>(reader.whole(object, "instance"))},
+          .label = reader.bytes(object, "label"),
+          .address = reader.bytes(object, "at"),
+          .port = static_cast<std::uint16_t>(reader.whole(object, "port", 65535)),
+          .ordinal = static_cast<int>(reader.whole(object, "ordinal", 1'000'000))};
+}
+
+lb::Pool read_pool(Reader& reader, const json::object& object) {
+  lb::Pool pool{.app = reader.bytes(object, "app"), .endpoints = {}, .paused = reader.flag(object, "paused")};
+  for (const json::value& entry : reader.array(object, "endpoints"))
+    pool.endpoints.push_back(read_endpoint(reader, reader.object(&entry, "endpoints")));
+  return pool;
+}
+
 lb::HandedTunnel read_tunnel(Reader& reader, const json::object& object) {
   lb::HandedTunnel tunnel;
   tunnel.client = reader.descriptor(object, "client");
   tunnel.replica = reader.descriptor(object, "replica");
   tunnel.bind = reader.bytes(object, "bind");
   tunnel.address = read_peer(reader, object);
-  tunnel.endpoint.instance = InstanceId{static_cast<std::uint64_t>(reader.whole(object, "instance"))};
-  tunnel.endpoint.label = reader.bytes(object, "label");
-  tunnel.endpoint.address = reader.bytes(object, "at");
-  tunnel.endpoint.port = static_cast<std::uint16_t>(reader.whole(object, "port", 65535));
-  tunnel.endpoint.ordinal = static_cast<int>(reader.whole(object, "ordinal", 1'000'000));
+  tunnel.endpoint = read_endpoint(reader, reader.object(object.if_contains("endpoint"), "endpoint"));
   tunnel.to_replica = reader.bytes(object, "to_replica");
   tunnel.to_client = reader.bytes(object, "to_client");
   tunnel.client_ended = reader.flag(object, "client_ended");
@@ -256,6 +289,8 @@ lb::Handover read_traffic(Reader& reader, const json::object& of) {
     traffic.clients.push_back(read_client(reader, reader.object(&entry, "clients")));
   for (const json::value& entry : reader.array(object, "tunnels"))
     traffic.tunnels.push_back(read_tunnel(reader, reader.object(&entry, "tunnels")));
+  for (const json::value& entry : reader.array(object, "pools"))
+    traffic.pools.push_back(read_pool(reader, reader.object(&entry, "pools")));
   const json::object& closed = reader.object(object.if_contains("closed"), "closed");
   const auto count = [&](std::string_view key) {
     return static_cast<std::uint64_t>(reader.whole(closed, key));
@@ -274,8 +309,7 @@ DaemonHandover read_body(Reader& reader, const json::object& object) {
   handover.started = Instant(Nanos(reader.whole(object, "started_ns")));
   handover.paused_since = Instant(Nanos(reader.whole(object, "paused_since_ns")));
   handover.lock = reader.descriptor(object, "lock");
-  for (const json::value& lock : reader.array(object, "group_locks"))
-    handover.group_locks.push_back(reader.descriptor(&lock, "group_locks"));
+  handover.group_locks = reader.descriptors(object, "group_locks");
   handover.control = reader.descriptor(object, "control");
   handover.files_soft = static_cast<std::uint64_t>(reader.whole(object, "files_soft"));
   handover.control_device = static_cast<dev_t>(reader.whole(object, "control_device"));
@@ -285,21 +319,13 @@ DaemonHandover read_body(Reader& reader, const json::object& object) {
     std::string name = reader.bytes(named, "name");
     handover.systemd_fds.emplace_back(std::move(name), reader.descriptor(named, "fd"));
   }
+  handover.slow_to_close = reader.descriptors(object, "slow_to_close");
   handover.traffic = read_traffic(reader, object);
   return handover;
 }
 
 Error damaged(std::string what) {
   return {"is damaged: " + std::move(what), ExitCode::failed, 0};
-}
-
-std::optional<int> version_of(std::string_view header) {
-  if (!header.starts_with(magic)) return std::nullopt;
-  header.remove_prefix(magic.size());
-  int version = 0;
-  const auto [end, error] = std::from_chars(header.data(), header.data() + header.size(), version);
-  if (error != std::errc{} || end == header.data() + header.size() || *end != ',') return std::nullopt;
-  return version;
 }
 
 std::string counted(std::uint64_t count, std::string_view one, std::string_view many) {
@@ -316,31 +342,32 @@ std::string encode_handover(const DaemonHandover& handover, const lb::Handover& 
   json::object traffic{{"listeners", list(handed.listeners, listener_to_json)},
                        {"clients", list(handed.clients, client_to_json)},
                        {"tunnels", list(handed.tunnels, tunnel_to_json)},
+                       {"pools", list(handed.pools, pool_to_json)},
                        {"closed",
                         {{"requests", losses.requests},
                          {"tls_connections", losses.tls_connections},
                          {"tls_tunnels", losses.tls_tunnels},
                          {"upstreams", losses.upstreams}}}};
-  const json::object root{
-      {"from", to_hex(handover.from)},
-      {"id", to_hex(handover.id)},
-      {"started_ns", nanos_of(handover.started)},
-      {"paused_since_ns", nanos_of(handover.paused_since)},
-      {"lock", handover.lock.get()},
-      {"group_locks", list(handover.group_locks, [](const Fd& lock) { return lock.get(); })},
-      {"control", handover.control.get()},
-      {"files_soft", handover.files_soft},
-      {"control_device", handover.control_device},
-      {"control_inode", handover.control_inode},
-      {"systemd_fds", std::move(named)},
-      {"traffic", std::move(traffic)}};
-  const std::string body = json::serialize(root) + "\n";
-  return header_of(body) + "\n" + body;
+  const json::object root{{"from", to_hex(handover.from)},
+                          {"id", to_hex(handover.id)},
+                          {"started_ns", nanos_of(handover.started)},
+                          {"paused_since_ns", nanos_of(handover.paused_since)},
+                          {"lock", handover.lock.get()},
+                          {"group_locks", descriptors_to_json(handover.group_locks)},
+                          {"control", handover.control.get()},
+                          {"files_soft", handover.files_soft},
+                          {"control_device", handover.control_device},
+                          {"control_inode", handover.control_inode},
+                          {"systemd_fds", std::move(named)},
+                          {"slow_to_close", descriptors_to_json(handover.slow_to_close)},
+                          {"traffic", std::move(traffic)}};
+  return seal(handover_seal, json::serialize(root) + "\n");
 }
 
 std::vector<int> descriptors_of(const DaemonHandover& handover, const lb::Handover& traffic) {
   std::vector<int> numbers{handover.lock.get(), handover.control.get()};
   for (const Fd& lock : handover.group_locks) numbers.push_back(lock.get());
+  for (const Fd& fd : handover.slow_to_close) numbers.push_back(fd.get());
   for (const auto& [name, fd] : handover.systemd_fds) numbers.push_back(fd.get());
   for (const lb::HandedListener& listener : traffic.listeners) {
     for (const Fd& socket : listener.sockets) numbers.push_back(socket.get());
@@ -354,18 +381,10 @@ std::vector<int> descriptors_of(const DaemonHandover& handover, const lb::Handov
 }
 
 Result<DaemonHandover> decode_handover(std::string_view text, Descriptors descriptors) {
-  const std::size_t end = text.find('\n');
-  if (end == std::string_view::npos) return damaged(text.empty() ? "it is empty" : "it is cut off");
-  const std::string_view header = text.substr(0, end);
-  const std::string_view body = text.substr(end + 1);
-  const auto version = version_of(header);
-  if (!version) return damaged("it does not begin as a handover of muster");
-  if (*version != handover_version)
-    return Error{.message = fmt::format("was written by another muster (handover {}; this one takes {})",
-                                        *version, handover_version)};
-  if (header != header_of(body)) return damaged("the checksum does not match");
+  const auto body = unseal(handover_seal, text);
+  if (!body) return body.error();
   boost::system::error_code problem;
-  const json::value value = json::parse(body, problem);
+  const json::value value = json::parse(json::string_view(body.value()), problem);
   if (problem || !value.is_object()) return damaged("it is no JSON object");
   // Nobody's descriptor is closed by a text that is wrong: they are owned once all of it has been read.
   Reader first(Descriptors::numbers_only);

@@ -1,5 +1,5 @@
-// What the daemon leaves to its next image over execve(2), as text and back: two lines of JSON like the state file
-// (version, checksum and length, then the rest), with descriptors by number. Pure.
+// What the daemon leaves to its next image over execve(2), as sealed text and back, with descriptors by number.
+// Pure.
 #pragma once
 
 #include <sys/types.h>
@@ -31,6 +31,8 @@ struct DaemonHandover {
   dev_t control_device = 0;
   ino_t control_inode = 0;
   std::vector<std::pair<std::string, Fd>> systemd_fds;  // of the service manager, by name
+  // Closing it takes the kernel long, also at execve(2): done once there is time.
+  std::vector<Fd> slow_to_close;
   lb::Handover traffic;
 };
 

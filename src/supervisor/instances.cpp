@@ -113,7 +113,7 @@ std::optional<SpawnFailed> Instances::prepare(const Spawn& spawn, Instance& inst
   auto volumes = prepare_volumes(config_.state_dir, spawn.replica, app);
   if (!volumes) {
     const bool busy = volumes.error().errno_value == EWOULDBLOCK;
-    return failed(spawn, busy ? SpawnFailure::port_busy : SpawnFailure::resources, volumes.error().message);
+    return failed(spawn, busy ? SpawnFailure::volume_busy : SpawnFailure::resources, volumes.error().message);
   }
   context.volumes = std::move(volumes.value().paths);
   instance.locks = std::move(volumes.value().locks);

@@ -15,6 +15,7 @@
 #include <cstdlib>
 
 #include "fmt/core.h"
+#include "supervisor/spec_source.h"
 #include "supervisor/state_codec.h"
 #include "supervisor/text.h"
 #include "supervisor/version.h"
@@ -23,6 +24,8 @@ namespace muster::supervisor {
 namespace {
 
 constexpr std::string_view takes = " takes this handover\n";
+constexpr char mode_up[] = "up";
+constexpr char mode_daemon[] = "daemon";
 
 std::string current_folder() {
   std::array<char, PATH_MAX> folder{};
@@ -149,24 +152,58 @@ Result<std::optional<DaemonHandover>> take_handover() {
   return std::optional<DaemonHandover>(std::move(handover).value());
 }
 
-int check_handover_main(const std::string& path) {
-  const auto refuse = [](const std::string& why) {
-    std::fputs((why + "\n").c_str(), stdout);
-    return 1;
-  };
+std::vector<std::string> question_words(const std::string& binary, const HandoverQuestion& question) {
+  std::vector<std::string> words{binary,
+                                 check_handover_flag,
+                                 question.file,
+                                 question.mode == RunMode::up ? mode_up : mode_daemon,
+                                 question.spec_path,
+                                 question.run_dir};
+  words.insert(words.end(), question.only_apps.begin(), question.only_apps.end());
+  return words;
+}
+
+namespace {
+std::optional<HandoverQuestion> question_of(const std::vector<std::string>& words) {
+  if (words.size() < 4 || (words[1] != mode_up && words[1] != mode_daemon)) return std::nullopt;
+  return HandoverQuestion{.file = words[0],
+                          .mode = words[1] == mode_up ? RunMode::up : RunMode::daemon,
+                          .spec_path = words[2],
+                          .run_dir = words[3],
+                          .only_apps = {words.begin() + 4, words.end()}};
+}
+
+Status check_state(const std::string& path) {
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return refuse(system_error(path, errno).message);
+  if (!file) return system_error(path, errno);
   const auto text = read_all(file.get());
-  if (!text) return refuse(text.error().message);
+  if (!text) return text.error();
   // The handover is two lines, the state what follows.
   std::size_t end = text.value().find('\n');
   if (end != std::string::npos) end = text.value().find('\n', end + 1);
-  if (end == std::string::npos) return refuse("the handover is damaged: it is cut off");
+  if (end == std::string::npos) return Error{.message = "the handover is damaged: it is cut off"};
   const std::string_view all = text.value();
   const auto handover = decode_handover(all.substr(0, end + 1), Descriptors::numbers_only);
-  if (!handover) return refuse("the handover " + handover.error().message);
+  if (!handover) return Error{.message = "the handover " + handover.error().message};
   const auto state = decode_state(all.substr(end + 1));
-  if (!state) return refuse("the state " + state.error().message);
+  if (!state) return Error{.message = "the state " + state.error().message};
+  return Unit{};
+}
+}  // namespace
+
+int check_handover_main(const std::vector<std::string>& words, std::vector<std::string> environment) {
+  const auto refuse = [](const std::string& why, ExitCode code) {
+    std::fputs((why + "\n").c_str(), stdout);
+    return static_cast<int>(code);
+  };
+  const auto question = question_of(words);
+  if (!question) return refuse("the question is not one that it knows", ExitCode::failed);
+  if (const Status state = check_state(question->file); !state)
+    return refuse(state.error().message, ExitCode::failed);
+  const ReadSpec read = SpecSource(question->spec_path, question->mode, std::move(environment),
+                                   question->only_apps, question->run_dir)
+                            .read();
+  if (!read.spec) return refuse(read.error, read.code);
   std::fputs(fmt::format("muster {}{}", version_text, takes).c_str(), stdout);
   return std::fflush(stdout) == 0 ? 0 : 1;
 }
@@ -184,8 +221,14 @@ Result<std::string> verdict_of(const std::string& path, const CommandResult& res
   if (exited_well)
     return Error{.message = fmt::format("{} is not a muster that knows how to take over: it said {}", path,
                                         first_line.empty() ? "nothing" : "\"" + first_line + "\"")};
-  return Error{.message = fmt::format("{} refuses: {}{}", path, result.sentence,
-                                      first_line.empty() ? "" : ": " + first_line)};
+  const Error refused{.message = fmt::format("{} refuses: {}{}", path, result.sentence,
+                                             first_line.empty() ? "" : ": " + first_line)};
+  if (!result.status || result.status->signal || result.status->code == 1) return refused;
+  for (const ExitCode code : {ExitCode::bad_spec, ExitCode::no_spec, ExitCode::not_permitted}) {
+    if (result.status->code != static_cast<int>(code)) continue;
+    return Error{.message = fmt::format("{} does not take the spec:\n{}", path, output), .code = code};
+  }
+  return refused;
 }
 
 Error become(const StartImage& image, std::vector<std::string> environment, const DaemonHandover& handover,

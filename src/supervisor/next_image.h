@@ -10,11 +10,13 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "supervisor/handover.h"
+#include "supervisor/planner.h"
 #include "supervisor/process_host.h"
 
 namespace muster::supervisor {
 
-// `muster --check-handover FILE`: whether this build takes the handover in FILE, and the state behind it.
+// `muster --check-handover FILE up|daemon SPEC RUN_DIR APP…`: whether this build takes the handover in FILE, the state
+// behind it, and the spec as that role would.
 inline constexpr char check_handover_flag[] = "--check-handover";
 inline constexpr char handover_variable[] = "MUSTER_HANDOVER";  // the number of a memfd
 
@@ -30,10 +32,19 @@ StartImage start_image(int argc, char** argv);
 // What a first image left, taken out of the environment; none: this is a first start.
 Result<std::optional<DaemonHandover>> take_handover();
 
-// The exit code and, on standard output, what take_handover() of this build will do about the file.
-int check_handover_main(const std::string& path);
+struct HandoverQuestion {
+  std::string file;
+  RunMode mode = RunMode::daemon;
+  std::string spec_path;
+  std::string run_dir;
+  std::vector<std::string> only_apps = {};
+};
+std::vector<std::string> question_words(const std::string& binary, const HandoverQuestion& question);
 
-// What `--check-handover` answered. The value is the version of the binary.
+// `words` behind the flag. The exit code and, on standard output, what a next image of this build would do about it.
+int check_handover_main(const std::vector<std::string>& words, std::vector<std::string> environment);
+
+// What `--check-handover` answered. The value is the version of the binary; the error's code is its own.
 Result<std::string> verdict_of(const std::string& path, const CommandResult& result);
 
 // Becomes the binary at image.path. Returns only when that failed, with everything as it was.

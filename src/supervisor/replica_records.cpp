@@ -14,6 +14,7 @@
 #include "fmt/core.h"
 #include "supervisor/folders.h"
 #include "supervisor/proc_scan.h"
+#include "supervisor/write_file.h"
 
 namespace muster::supervisor {
 namespace {
@@ -22,21 +23,9 @@ constexpr char life_name[] = "daemon";
 constexpr char mark_suffix[] = ".mark";
 constexpr mode_t folder_mode = 0700;
 
-Status write_whole(const std::string& path, std::string_view text) {
-  const Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file) return system_error("open " + path, errno);
-  while (!text.empty()) {
-    const ssize_t written = write(file.get(), text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return system_error("write " + path, written == 0 ? EIO : errno);
-    text.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return Unit{};
-}
-
 Status replace_file(const std::string& path, std::string_view text) {
   const std::string temporary = path + ".tmp";
-  if (Status written = write_whole(temporary, text); !written) {
+  if (Status written = write_file(temporary, text, Synced::no); !written) {
     unlink(temporary.c_str());
     return written;
   }

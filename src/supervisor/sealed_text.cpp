@@ -45,6 +45,9 @@ Result<std::string_view> unseal(const Seal& kind, std::string_view text) {
   if (*version > kind.version)
     return Error{.message = fmt::format("was written by a newer muster (version {}; this one knows {})",
                                         *version, kind.version)};
+  if (*version < kind.version)
+    return Error{.message = fmt::format("was written by an older muster (version {}; this one knows {})",
+                                        *version, kind.version)};
   if (header != header_of(kind, body)) return Error{.message = "is damaged: the checksum does not match"};
   return body;
 }

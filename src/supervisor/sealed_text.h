@@ -22,7 +22,7 @@ struct Seal {
 std::string seal(const Seal& kind, std::string_view body);
 
 // The body, a part of `text`. The error is a sentence without the file's name: "is damaged: the checksum does not
-// match", "was written by a newer muster (version 2; this one knows 1)".
+// match", "was written by a newer muster (version 2; this one knows 1)", or an older one.
 Result<std::string_view> unseal(const Seal& kind, std::string_view text);
 
 }  // namespace muster::supervisor

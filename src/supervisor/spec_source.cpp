@@ -59,7 +59,7 @@ Result<spec::Spec> only_apps(spec::Spec spec, const std::vector<std::string>& na
   return spec;
 }
 
-ReadSpec SpecSource::read() const {
+ReadSpec SpecSource::read(bool certificates) const {
   ReadSpec read;
   spec::World world = spec::real_world(environment_);
   spec::Options options;
@@ -68,6 +68,7 @@ ReadSpec SpecSource::read() const {
   const bool strict = options.root && mode_ == RunMode::daemon;
   if (strict) world.read_file = without_planted_links(std::move(world.read_file));
   options.run_folder = run_dir_;
+  options.certificates = certificates;
   spec::Loaded loaded = spec::load(path_, world, options);
   for (const spec::Diagnostic& diagnostic : loaded.diagnostics) {
     std::string& to = diagnostic.severity == spec::Diagnostic::Severity::error ? read.error : read.warnings;

@@ -34,13 +34,17 @@ class SpecSource {
         only_apps_(std::move(only_apps)),
         run_dir_(std::move(run_dir)) {}
 
-  [[nodiscard]] ReadSpec read() const;
+  [[nodiscard]] ReadSpec read() const { return read(true); }
+  // Sooner: as spec::Options::certificates.
+  [[nodiscard]] ReadSpec read_without_certificates() const { return read(false); }
   [[nodiscard]] const std::string& path() const { return path_; }
   // The app's env_files as they are now.
   [[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> env_files_of(
       const spec::App& app) const;
 
  private:
+  [[nodiscard]] ReadSpec read(bool certificates) const;
+
   std::string path_;
   RunMode mode_;
   std::vector<std::string> environment_;

@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "base/limits.h"
 #include "supervisor/state_codec.h"
+#include "supervisor/write_file.h"
 
 namespace muster::supervisor {
 namespace {
@@ -48,19 +49,6 @@ Result<PersistentState> load_one(const std::string& path) {
   return decode_state(text.value());
 }
 
-Status write_synced(const std::string& path, std::string_view text) {
-  const Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
-  if (!file) return system_error("open " + path, errno);
-  while (!text.empty()) {
-    const ssize_t written = write(file.get(), text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return system_error("write " + path, written == 0 ? EIO : errno);
-    text.remove_prefix(static_cast<std::size_t>(written));
-  }
-  if (fsync(file.get()) != 0) return system_error("fsync " + path, errno);
-  return Unit{};
-}
-
 Status sync_folder_of(const std::string& path) {
   const std::size_t slash = path.rfind('/');
   const std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
@@ -85,7 +73,7 @@ void keep_previous(const std::string& path) {
 
 Status write_state(const std::string& path, std::string_view text) {
   const std::string temporary = path + ".tmp";
-  if (Status written = write_synced(temporary, text); !written) return written;
+  if (Status written = write_file(temporary, text, Synced::yes); !written) return written;
   keep_previous(path);
   if (rename(temporary.c_str(), path.c_str()) != 0) {
     const int error = errno;

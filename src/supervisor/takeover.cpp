@@ -87,13 +87,13 @@ AppWorld& Planner::home_of(const LivingProcess& process) {
 void Planner::take_over(const LivingProcess& process) {
   AppWorld& app = home_of(process);
   Slot& slot = slot_of(app, process.replica.ordinal);
-  slot.starts = std::max(slot.starts, process.starts);
   set_idle(slot, Phase::waiting, "to be started");  // what it will be when this process is gone
   const bool same_text = process.run.has_value() || spec::revision_text(*process.app) == app.revision_text;
   Tenant tenant;
   tenant.id = process.instance;
   tenant.replica = process.replica;
   tenant.revision = same_text ? app.revision : process.revision;
+  if (tenant.revision == app.revision) slot.starts = std::max(slot.starts, process.starts);
   // A number that a lost state gave away again is not this process' own.
   if (!same_text && tenant.revision == app.revision) tenant.outdated = true;
   // It may have said so while nobody listened, and says it once.

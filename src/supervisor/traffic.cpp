@@ -4,12 +4,17 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include "base/check.h"
 #include "fmt/core.h"
 #include "supervisor/socket_owner.h"
 
 namespace muster::supervisor {
+
+namespace {
+constexpr SnapshotVersion handed_version{};  // the planner's begin behind it
+}
 
 Traffic::Traffic(uv_loop_s* loop, TrafficHooks hooks) : hooks_(std::move(hooks)), wake_(new uv_async_t{}) {
   MUSTER_CHECK(uv_async_init(loop, wake_, [](uv_async_t* handle) {
@@ -35,6 +40,7 @@ Result<std::unique_ptr<Traffic>> Traffic::start(uv_loop_s* loop, int threads,
   std::unique_ptr<Traffic> traffic(new Traffic(loop, std::move(hooks)));
   traffic->threads_ = threads;
   traffic->systemd_fds_ = std::move(systemd_fds);
+  if (handover) traffic->handed_pools_ = std::move(handover->pools);
   if (Status started = traffic->start_balancer(std::move(handover)); !started)
     return std::move(started).error();
   return traffic;
@@ -45,7 +51,11 @@ Status Traffic::start_balancer(std::optional<lb::Handover> handover) {
   Mailbox<UpstreamFailed>* failures = failures_.get();
   AccessQueue* access_lines = access_lines_.get();
   lb::Callbacks callbacks;
-  callbacks.on_snapshot_in_use = [mailbox](SnapshotVersion version) {
+  callbacks.on_snapshot_in_use = [mailbox, gone_on = &gone_on_](SnapshotVersion version) {
+    if (version == handed_version) {
+      const Nanos now = std::chrono::steady_clock::now().time_since_epoch();
+      return gone_on->store(now.count(), std::memory_order_release);
+    }
     // An acknowledgement that is lost would hold up a drain for ever; the mailbox is drained each loop turn.
     MUSTER_CHECK(mailbox->send(SnapshotInUse{.version = version}));
   };
@@ -90,8 +100,7 @@ Status Traffic::take_back(lb::Handover handover) {
   if (!published_) return Unit{};
   auto prepared = balancer_->prepare(published_->listeners);
   if (!prepared) return std::move(prepared).error();
-  prepared_ = lb::PreparedListeners{};  // of a spec that is not published yet: it is prepared anew
-  prepared_for_.reset();
+  forget_prepared();  // of a spec that is not published yet: it is prepared anew
   balancer_->publish(published_, std::move(prepared).value());
   for (const InstanceId instance : idle_asked_) balancer_->watch_idle(instance);
   return Unit{};
@@ -164,6 +173,29 @@ Status Traffic::prepare(const std::shared_ptr<const spec::Spec>& spec) {
   return Unit{};
 }
 
+void Traffic::forget_prepared() {
+  prepared_ = lb::PreparedListeners{};
+  prepared_for_.reset();
+}
+
+Status Traffic::go_on(const std::shared_ptr<const spec::Spec>& spec) {
+  auto snapshot = std::make_shared<lb::Snapshot>();
+  snapshot->version = handed_version;
+  std::ranges::copy_if(spec->listeners, std::back_inserter(snapshot->listeners),
+                       [](const spec::Listener& listener) { return listener.tls == nullptr; });
+  snapshot->pools = std::exchange(handed_pools_, {});
+  auto prepared = balancer_->prepare(snapshot->listeners);
+  if (!prepared) return with_holder(std::move(prepared.error()), *spec);
+  published_ = snapshot;
+  balancer_->publish(std::move(snapshot), std::move(prepared.value()), lb::HandedSockets::keep);
+  return Unit{};
+}
+
+std::optional<Instant> Traffic::gone_on() const {
+  const Nanos at{gone_on_.load(std::memory_order_acquire)};
+  return at == Nanos{0} ? std::nullopt : std::optional(Instant(at));
+}
+
 void Traffic::publish(const Publish& publish, bool leaving) {
   auto snapshot = std::make_shared<lb::Snapshot>();
   snapshot->version = publish.version;
@@ -189,8 +221,7 @@ void Traffic::publish(const Publish& publish, bool leaving) {
   lb::PreparedListeners taken;
   if (prepared_for_ == publish.spec) {
     taken = std::move(prepared_);
-    prepared_ = lb::PreparedListeners{};
-    prepared_for_.reset();
+    forget_prepared();
   }
   published_ = snapshot;
   balancer_->publish(std::move(snapshot), std::move(taken));

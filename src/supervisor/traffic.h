@@ -1,6 +1,7 @@
 // The balancer as the control thread sees it: what its threads call back comes out as events. For the control thread.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -41,9 +42,17 @@ class Traffic {
   Traffic(const Traffic&) = delete;
   Traffic& operator=(const Traffic&) = delete;
 
+  // With what an earlier image left: its replicas take traffic again by those listeners of `spec` that need no
+  // certificate, until the first publish(). All that the daemon does besides can wait then.
+  Status go_on(const std::shared_ptr<const spec::Spec>& spec);
+  // When the last of the threads did so; none yet.
+  [[nodiscard]] std::optional<Instant> gone_on() const;
+
   // Opens what the spec's listeners need beyond what is open, and keeps it for the publish() of that spec. An address
   // in use is an error that names the holder.
   Status prepare(const std::shared_ptr<const spec::Spec>& spec);
+  // What prepare() has opened and no publish() has taken is closed.
+  void forget_prepared();
   // A unix listener whose file at `path` is not its socket any more; prepare() opens it anew.
   [[nodiscard]] bool has_lost(const std::string& path) const { return balancer_->has_lost(path); }
   // `leaving`: listeners of an app without replicas are closed (the daemon is stopping).
@@ -92,6 +101,8 @@ class Traffic {
   std::unique_ptr<AccessQueue> access_lines_;
   int threads_ = 1;
   std::vector<std::pair<std::string, int>> systemd_fds_;
+  std::vector<lb::Pool> handed_pools_;
+  std::atomic<Nanos::rep> gone_on_{0};  // on the steady clock
   std::unique_ptr<lb::Balancer> balancer_;
   std::shared_ptr<const lb::Snapshot> published_;
   std::set<InstanceId> idle_asked_;  // and not answered

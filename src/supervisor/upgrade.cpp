@@ -2,9 +2,6 @@
 
 #include <unistd.h>
 
-#include "fmt/core.h"
-#include "supervisor/text.h"
-
 namespace muster::supervisor {
 
 namespace {
@@ -13,11 +10,9 @@ constexpr Millis patience{10};        // in which a moment without a request in 
 constexpr Millis between_tries{50};   // in which all goes on as always
 }  // namespace
 
-Upgrade::Upgrade(uv_loop_s* loop, Traffic& traffic, std::string binary, std::string spec_path,
-                 UpgradeHooks hooks)
+Upgrade::Upgrade(uv_loop_s* loop, Traffic& traffic, std::string binary, UpgradeHooks hooks)
     : traffic_(traffic),
       binary_(std::move(binary)),
-      spec_path_(std::move(spec_path)),
       hooks_(std::move(hooks)),
       next_try_(loop, [this] { try_pause(); }) {}
 
@@ -26,32 +21,20 @@ void Upgrade::begin(UpgradeRequest request, Done done) {
   done_ = std::move(done);
   const auto question = hooks_.write_question();
   if (!question) return fail(question.error());
-  ask({binary_, check_handover_flag, question.value()}, [this, file = question.value()](const auto& result) {
-    ::unlink(file.c_str());
-    const auto verdict = verdict_of(binary_, result);
-    if (!verdict) return fail(verdict.error());
-    version_ = verdict.value();
-    check_spec();
-  });
+  hooks_.run(question_words(binary_, question.value()), answer_limit,
+             [this, file = question.value().file](const CommandResult& answer) {
+               ::unlink(file.c_str());
+               on_answer(answer);
+             });
 }
 
-void Upgrade::ask(std::vector<std::string> argv, std::function<void(const CommandResult&)> then) {
-  hooks_.run(std::move(argv), answer_limit,
-             [then = std::move(then)](const CommandResult& result) { then(result); });
-}
-
-// It would not start with a spec that it does not take.
-void Upgrade::check_spec() {
-  ask({binary_, "check", "-f", spec_path_}, [this](const CommandResult& result) {
-    if (!result.status || result.status->code != 0) {
-      return fail(Error{.message = fmt::format("{} does not take {}: {}\n{}", binary_, spec_path_,
-                                               result.sentence, result.output),
-                        .code = ExitCode::bad_spec});
-    }
-    hooks_.on_agreed(version_);
-    deadline_ = std::chrono::steady_clock::now() + request_.grace;
-    try_pause();
-  });
+void Upgrade::on_answer(const CommandResult& answer) {
+  const auto version = verdict_of(binary_, answer);
+  if (!version) return fail(version.error());
+  if (const Status opened = hooks_.open_listeners(); !opened) return fail(opened.error());
+  hooks_.on_agreed(version.value());
+  deadline_ = std::chrono::steady_clock::now() + request_.grace;
+  try_pause();
 }
 
 void Upgrade::try_pause() {
@@ -78,6 +61,7 @@ void Upgrade::go() {
 }
 
 void Upgrade::fail(const Error& error) {
+  traffic_.forget_prepared();
   if (const Done done = std::exchange(done_, nullptr)) done(error);
 }
 

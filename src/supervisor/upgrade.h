@@ -18,11 +18,13 @@ struct UpgradeRequest {
 };
 
 struct UpgradeHooks {
-  // What the binary is to take, written to the file that is returned.
-  std::function<Result<std::string>()> write_question;
+  // What the binary is to take, written to the file that is named.
+  std::function<Result<HandoverQuestion>()> write_question;
   // A bounded command of the daemon's own.
   std::function<void(std::vector<std::string> argv, Millis limit, std::function<void(CommandResult)> done)>
       run;
+  // The listeners of the spec that the binary takes can be opened; what they need more than is open is open then.
+  std::function<Status()> open_listeners;
   std::function<void(const std::string& version)> on_agreed;  // it will be tried now
   // Becomes the next image, or returns why not.
   std::function<Error(const UpgradeRequest&, Instant paused_since, const lb::Handover&)> become;
@@ -32,15 +34,14 @@ class Upgrade {
  public:
   using Done = std::function<void(const Error&)>;  // only when it has failed
   // Both outlive this. The loop must run once more after the destructor.
-  Upgrade(uv_loop_s* loop, Traffic& traffic, std::string binary, std::string spec_path, UpgradeHooks hooks);
+  Upgrade(uv_loop_s* loop, Traffic& traffic, std::string binary, UpgradeHooks hooks);
 
   [[nodiscard]] bool under_way() const { return static_cast<bool>(done_); }
   // Not while one is under way.
   void begin(UpgradeRequest request, Done done);
 
  private:
-  void ask(std::vector<std::string> argv, std::function<void(const CommandResult&)> then);
-  void check_spec();
+  void on_answer(const CommandResult& answer);
   void try_pause();
   void on_quiesced(std::uint64_t in_flight);
   void go();
@@ -48,14 +49,12 @@ class Upgrade {
 
   Traffic& traffic_;
   const std::string binary_;
-  const std::string spec_path_;
   UpgradeHooks hooks_;
   UvTimer next_try_;
   UpgradeRequest request_;
   Done done_;
   Instant deadline_{};
   Instant paused_since_{};
-  std::string version_;
 };
 
 }  // namespace muster::supervisor

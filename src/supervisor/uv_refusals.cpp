@@ -42,13 +42,18 @@ Status open_loop(uv_loop_t* loop) {
   const AbortIsRefusal refusal;
   if (const int error = uv_loop_init(loop); error != 0)
     return Error{.message = std::string("the event loop cannot be opened: ") + uv_strerror(error)};
+  patient_epoll.store(uv_backend_fd(loop), std::memory_order_relaxed);
+  return Unit{};
+}
+
+Status start_pool(uv_loop_t* loop) {
+  const AbortIsRefusal refusal;
   // The first work that is queued starts the threads.
   static uv_work_t nothing;
   const int queued = uv_queue_work(
       loop, &nothing, [](uv_work_t*) {}, [](uv_work_t*, int) {});
   if (queued != 0)
     return Error{.message = std::string("the event loop cannot be opened: ") + uv_strerror(queued)};
-  patient_epoll.store(uv_backend_fd(loop), std::memory_order_relaxed);
   return Unit{};
 }
 

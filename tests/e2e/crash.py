@@ -12,7 +12,7 @@ import sys
 import time
 
 from lib import procs
-from lib.expect import check, contains, equal, wait_for
+from lib.expect import Failed, check, contains, equal, wait_for
 from lib.http import get
 from lib.scenario import main, scenario
 from lib.stack import Stack
@@ -147,15 +147,20 @@ def leftovers_are_ended_by_the_manager() -> None:
         no_clashes(stack)
 
 
+# As SPEC, with processes that come back at once, and a log that is full again and again.
+RESTLESS = SPEC.replace("replicas = ", 'restart = { backoff = "20ms", max_backoff = "500ms" }\nreplicas = ').replace(
+    "<DIR>/clashes\"", '<DIR>/clashes <DIR>/receipts"\nlog = { rotate = "16KiB", keep = 1000 }')
+
+
 def disturb(stack: Stack, luck: random.Random, turn: int) -> None:
-    """Something that starts, ends or replaces processes; nobody waits for it."""
-    what = luck.randrange(6)
+    """Something that starts, ends or replaces processes, or moves files; nobody waits for it."""
+    what = luck.randrange(7)
     with contextlib.suppress(subprocess.TimeoutExpired):
         if what == 0:
-            stack.write(SPEC.replace("replicas = 3", f'replicas = 3\nenv = {{ TURN = "{turn}" }}'))
+            stack.write(RESTLESS.replace("replicas = 3", f'replicas = 3\nenv = {{ TURN = "{turn}" }}'))
             stack.run("reload", "--no-wait", code=None)
         elif what == 1:
-            stack.write(SPEC.replace("[app.db]", f'[app.db]\nenv = {{ TURN = "{turn}" }}'))
+            stack.write(RESTLESS.replace("[app.db]", f'[app.db]\nenv = {{ TURN = "{turn}" }}'))
             stack.run("reload", "--no-wait", code=None)
         elif what == 2:
             stack.run("scale", f"web={luck.randrange(1, 5)}", "--no-wait", code=None)
@@ -163,6 +168,8 @@ def disturb(stack: Stack, luck: random.Random, turn: int) -> None:
             stack.run("restart", luck.choice(["db", "web"]), "--no-wait", code=None)
         elif what == 4:
             stack.run("stop" if luck.randrange(2) else "start", "db", "--no-wait", code=None)
+        elif what == 5:
+            os.kill(stack.daemon_process.pid, signal.SIGUSR1)  # type: ignore[union-attr]
         else:
             for pid in list(replicas_of(stack))[:1]:
                 procs.kill_quietly(pid)
@@ -180,27 +187,77 @@ def settled(stack: Stack) -> bool:
     return True
 
 
+def give_its_number_to(stack: Stack, luck: random.Random, stranger: int) -> None:
+    """While no daemon lives: a replica ends, and its record says the number of a process that has nothing to do with it."""
+    marks = sorted((stack.folder / ".muster/replicas").glob("*.mark"))
+    if not marks:
+        return
+    path = luck.choice(marks)
+    mark = json.loads(path.read_text())
+    procs.kill_quietly(mark["pid"])
+    path.write_text(json.dumps({**mark, "pid": stranger}, separators=(",", ":")).ljust(255) + "\n")
+
+
+def lines_of(stack: Stack) -> dict[str, list[int]]:
+    """What is in the files of db, by the process that said it, in the order of the files."""
+    found: dict[str, list[int]] = {}
+    for ordinal in (0, 1):
+        files = sorted((stack.folder / ".muster/log").glob(f"db-{ordinal}.log*"), key=lambda path: -int(path.name.partition(".log")[2].strip(".") or 0))
+        for path in files:
+            for name, number in re.findall(r" out (\d+-\d+) line (\d+)$", path.read_text(encoding="utf-8"), re.MULTILINE):
+                found.setdefault(name, []).append(int(number))
+    return found
+
+
+def no_line_is_lost(stack: Stack) -> int:
+    """Every line that a process of db has printed is there once, in its order; each counts a line before it prints it."""
+    found, all_lines = lines_of(stack), 0
+    for receipt in (stack.folder / "receipts").iterdir():
+        numbers = found.get(receipt.name, [])
+        equal(numbers, list(range(1, len(numbers) + 1)), f"the lines of {receipt.name}")
+        counted = int(receipt.read_text() or 0)
+        check(len(numbers) >= counted - 1, f"{receipt.name} has printed {counted} lines, and {len(numbers)} are there")
+        all_lines += len(numbers)
+    return all_lines
+
+
 def crash_again_and_again(times: int, seed: int) -> None:
     luck = random.Random(seed)
     slowest = 0.0
     with Stack() as stack:
-        stack.write(SPEC)
-        stack.daemon()
-        stack.ready("web", "db")
-        for turn in range(times):
-            disturb(stack, luck, turn)
-            time.sleep(luck.random() * luck.choice([0.02, 0.3]))  # the moment is the input
-            crash(stack)
-            began = time.monotonic()
+        stranger = subprocess.Popen(["sleep", "100000"], start_new_session=True)
+        try:
+            (stack.folder / "receipts").mkdir()
+            stack.write(RESTLESS)
             stack.daemon()
-            wait_for(f"turn {turn}: what is wanted runs", lambda: settled(stack), seconds=20)
-            slowest = max(slowest, time.monotonic() - began)
-            told = set(stack.pids().values())
-            strays = replicas_of(stack) - told
-            wait_for(f"turn {turn}: nobody else runs: {procs.describe(strays)}", lambda: not (replicas_of(stack) - set(stack.pids().values())), seconds=5)
-            no_clashes(stack)
-        stack.run("start", "db", code=None)
-    print(f"{times} crashes: settled again within {slowest:.2f} s")
+            stack.ready("web", "db")
+            for turn in range(times):
+                disturb(stack, luck, turn)
+                time.sleep(luck.random() * luck.choice([0.02, 0.3]))  # the moment is the input
+                crash(stack)
+                if luck.randrange(8) == 0:
+                    give_its_number_to(stack, luck, stranger.pid)
+                began = time.monotonic()
+                stack.daemon()
+                try:
+                    wait_for(f"turn {turn}: what is wanted runs", lambda: settled(stack), seconds=20)
+                except Failed:
+                    print("--- processes: " + procs.describe(replicas_of(stack)))
+                    raise
+                slowest = max(slowest, time.monotonic() - began)
+                told = set(stack.pids().values())
+                strays = replicas_of(stack) - told
+                wait_for(f"turn {turn}: nobody else runs: {procs.describe(strays)}", lambda: not (replicas_of(stack) - set(stack.pids().values())), seconds=5)
+                no_clashes(stack)
+                check(procs.alive(stranger.pid), f"turn {turn}: whoever has the number of a replica now was killed")
+            equal((stack.folder / "once").read_text().count("\n"), 1, "runs of an app that ends")
+            stack.run("down")
+            lines = no_line_is_lost(stack)
+            check(slowest < 10, f"what is wanted runs only {slowest:.1f} s after a crash")
+        finally:
+            stranger.kill()
+            stranger.wait()
+    print(f"{times} crashes: settled again within {slowest:.2f} s; {lines} lines, none lost or twice")
 
 
 @scenario

@@ -1,65 +1,7 @@
 #!/bin/bash
 # Runs as root inside the booted container: installs muster and checks it as a service. Prints one line per check; the
 # journal follows when one failed. Exit 0 when all hold.
-set -u
-FAILED=0
-SPEC=/etc/muster/muster.toml
-
-pass() { echo "ok    $*"; }
-fail() { echo "FAIL  $*"; FAILED=1; }
-check() {  # check WHAT COMMAND…
-  local what=$1
-  shift
-  if "$@"; then pass "$what"; else fail "$what"; fi
-}
-pause() { read -r -t 0.05 <> <(:) || true; }
-within() {  # within SECONDS COMMAND…: true as soon as the command is; false at the deadline
-  local deadline=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    if ((SECONDS >= deadline)); then return 1; fi
-    pause
-  done
-}
-not() { ! "$@"; }
-
-property() { systemctl show --property="$1" --value muster.service; }
-main_pid() { property MainPID; }
-# get [PORT]: the body that the listener answers with; empty when it does not.
-get() {
-  timeout 3 bash -c 'exec 3<>/dev/tcp/127.0.0.1/$0 || exit
-    printf "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" >&3; cat <&3' "${1:-80}" 2>/dev/null | tail -n 1
-}
-answers_with() { [[ $(get "${2:-80}") == *" $1 "* ]]; }
-# Every one of 8 answers carries the text, and both ordinals are among them.
-all_answer() {
-  local bodies
-  bodies=$(for _ in 1 2 3 4 5 6 7 8; do get; done)
-  [[ $(grep -c " $1 " <<<"$bodies") == 8 && $bodies == *web/0* && $bodies == *web/1* ]]
-}
-uid_of() { sed -n 's/^Uid:\t\([0-9]*\).*/\1/p' "/proc/$1/status" 2>/dev/null; }
-runs_as() { [[ $(uid_of "$2") == "$(id -u "$1")" ]]; }  # runs_as USER PID
-processes_of() {  # pids of a user
-  local dir
-  for dir in /proc/[0-9]*; do
-    if runs_as "$1" "${dir#/proc/}" 2>/dev/null; then echo "${dir#/proc/}"; fi
-  done
-}
-pgrep_in() {  # pids whose command line holds $1, without tools that a minimal system lacks
-  local dir
-  for dir in /proc/[0-9]*; do
-    if tr '\0' ' ' <"$dir/cmdline" 2>/dev/null | grep -q -- "$1"; then echo "${dir#/proc/}"; fi
-  done
-}
-replicas() { pgrep_in '^/opt/replica'; }
-gone() {  # gone PID…: not one of them runs, zombies aside
-  local pid
-  for pid in "$@"; do
-    if [[ -r /proc/$pid/stat && $(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -c1) != Z ]]; then return 1; fi
-  done
-}
-journal() { journalctl --sync 2>/dev/null; journalctl --unit=muster.service --output=cat --no-pager; }
-priorities() { journalctl --unit=muster.service --output=json --no-pager "_PID=$1" | grep -o '"PRIORITY":"[0-7]"' | sort -u; }
+. /test/lib.sh
 
 write_spec() {  # write_spec TEXT
   cat >$SPEC <<SPEC
@@ -76,14 +18,6 @@ run    = "/opt/replica {port} data"
 port   = 5440
 volume = "data"
 SPEC
-}
-
-install_muster() {
-  cp -r --no-preserve=ownership /test/payload/. /
-  systemd-sysusers
-  install -d /etc/systemd/system/muster.service.d
-  printf '[Service]\nWatchdogSec=3s\nTimeoutStopSec=8s\n' >/etc/systemd/system/muster.service.d/fast.conf
-  systemctl daemon-reload
 }
 
 starts() {
@@ -245,10 +179,4 @@ for part in starts replicas_are_clean reloads writes_the_journal survives_a_hang
   $part
   if [[ $part == starts && $FAILED == 1 ]]; then break; fi # everything after it builds on a running service
 done
-if [[ $FAILED == 1 ]]; then
-  echo "-- the journal"
-  journalctl --sync
-  journalctl --no-pager --output=short-precise --unit=muster.service --lines=200
-  journalctl --no-pager --output=short-precise --user-unit=muster.service --lines=50
-fi
-exit $FAILED
+finish

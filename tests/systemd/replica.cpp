@@ -1,17 +1,24 @@
 // A replica for the tests under systemd: an HTTP server of one thread that answers "APP/ORDINAL TEXT PID".
 //
 //   systemd_replica PORT TEXT [--leave-behind]
+//   systemd_replica tenant VOLUME RECEIPTS
 //
 // TERM prints "stopping" and ends it. --leave-behind first makes what a supervisor must not lose: a
 // grandchild in a session of its own that ignores TERM and whose parent is gone.
+//
+// tenant: prints "NAME line N" a hundred times a second, and has counted the line in RECEIPTS/NAME before it does. Who
+// finds another one in VOLUME appends a line to RECEIPTS/clashes.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <string>
 #include <string_view>
 
@@ -63,10 +70,44 @@ void answer(int client, const std::string& body) {
   ::close(client);
 }
 
+volatile std::sig_atomic_t asked_to_end = 0;
+
+int open_at(const std::string& path, int flags) {
+  const int fd = ::open(path.c_str(), flags | O_CREAT | O_CLOEXEC, 0600);
+  if (fd >= 0) return fd;
+  std::perror(path.c_str());
+  std::exit(1);
+}
+
+int be_a_tenant(const std::string& volume, const std::string& receipts) {
+  const int lock = open_at(volume + "/tenant", O_RDWR);
+  if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    const std::string line = volume + "\n";
+    (void)!::write(open_at(receipts + "/clashes", O_WRONLY | O_APPEND), line.data(), line.size());
+    return 3;
+  }
+  std::signal(SIGTERM, [](int) { asked_to_end = 1; });
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  const std::string name =
+      std::to_string(::getpid()) + "-" + std::to_string(now.tv_sec) + "-" + std::to_string(now.tv_nsec);
+  const int receipt = open_at(receipts + "/" + name, O_WRONLY);
+  for (long number = 1; asked_to_end == 0; ++number) {
+    const std::string count = std::to_string(number);
+    (void)!::pwrite(receipt, count.data(), count.size(), 0);
+    const std::string line = name + " line " + count + "\n";
+    (void)!::write(STDOUT_FILENO, line.data(), line.size());
+    constexpr timespec pause{.tv_sec = 0, .tv_nsec = 10'000'000};
+    ::nanosleep(&pause, nullptr);
+  }
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 3) return 64;
+  if (argc == 4 && std::string_view(argv[1]) == "tenant") return be_a_tenant(argv[2], argv[3]);
   if (argc > 3 && std::string_view(argv[3]) == "--leave-behind") leave_a_stray_behind();
   std::signal(SIGTERM, on_term);
   const int listener = listen_on(static_cast<in_port_t>(std::atoi(argv[1])));

@@ -102,7 +102,7 @@ def keepers(root: int) -> set[int]:
 
 
 def describe(pids: set[int]) -> str:
-    return ", ".join(f"{pid} ({command(pid)})" for pid in sorted(pids))
+    return ", ".join(f"{pid} {''.join(_stat(pid)[:1])} ({command(pid)})" for pid in sorted(pids))
 
 
 def status(pid: int) -> dict[str, str]:

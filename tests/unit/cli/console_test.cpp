@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <array>
@@ -124,6 +125,26 @@ TEST(Console, ASlowReaderCostsLinesAndNotTheCaller) {
   }
   EXPECT_THAT(got, testing::ContainsRegex("muster \\| [0-9]+ lines not shown"));
   pipe.read.reset();  // the rest has no reader: the end must not wait for one
+}
+
+TEST(Console, SettledItHasWrittenAllThatItsReaderTakes) {
+  ::signal(SIGPIPE, SIG_IGN);
+  Pipe pipe;
+  Console console(pipe.write.get(), {});
+  std::string expected;
+  for (int i = 0; i < 1000; ++i) {
+    console.line(line(web, std::to_string(i)));
+    expected += "web/0  | " + std::to_string(i) + "\n";
+  }
+  console.settle(Millis{20'000});
+  int there = 0;
+  ASSERT_EQ(::ioctl(pipe.read.get(), FIONREAD, &there), 0);
+  EXPECT_EQ(static_cast<std::size_t>(there), expected.size());
+  EXPECT_EQ(pipe.read_until(" 999\n"), expected);
+  for (int i = 0; i < 3; ++i) console.line(line(web, std::string(64000, 'x')));
+  console.settle(Millis{1});  // nobody reads: it returns all the same
+  pipe.read.reset();
+  console.settle(Millis{20'000});  // nor will anybody
 }
 
 TEST(Console, AReaderThatGoesAwayEndsNothing) {

@@ -314,6 +314,32 @@ TEST(Handover, WhatIsStillInFlightIsCutAndCounted) {
   EXPECT_EQ(rig.failures(), 0U) << "it was not the replica's doing";
 }
 
+TEST(Handover, SomeListenersMayFollowTheOthers) {
+  Replica web(http_replica("ok"));
+  Rig rig;
+  rig.add_listener("first", "web");
+  rig.add_listener("second", "web");
+  rig.set_pool("web", {web.port()});
+  rig.publish();
+  Handover handover = rig.give_up();
+  EXPECT_EQ(handover.listeners.size(), 2U);
+  EXPECT_EQ(handover.pools.size(), 1U);
+  EXPECT_EQ(handover.pools.at(0).endpoints.at(0).port, web.port());
+  const std::vector<spec::Listener> both = rig.listeners;
+  rig.listeners.pop_back();
+  rig.take_over(std::move(handover), 2, HandedSockets::keep);
+  Wire early = Wire::to(both[1].bind[0].port);  // nobody accepts it, and nobody refuses it
+  early.send(plain_get);
+  EXPECT_EQ(rig.get()->status(), 200);
+  rig.listeners = both;
+  rig.publish();
+  const auto answer = read_message(early);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->status(), 200);
+  handover = rig.give_up();  // nothing is held twice
+  EXPECT_EQ(handover.listeners.size(), 2U);
+}
+
 TEST(Handover, WhoWaitsForAReplicaWaitsOn) {
   Rig rig;
   rig.add_listener("web", "web");

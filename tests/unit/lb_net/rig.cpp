@@ -317,12 +317,12 @@ Handover Rig::give_up() {
   return handover;
 }
 
-void Rig::take_over(Handover handover, int threads) {
+void Rig::take_over(Handover handover, int threads, HandedSockets unused) {
   Options options;
   options.threads = threads;
   options.handover = std::move(handover);
   start(std::move(options));
-  publish();
+  publish(unused);
 }
 
 void Rig::start(Options options) {
@@ -399,14 +399,14 @@ Status Rig::prepare_only() {
   return Unit{};
 }
 
-void Rig::publish() {
+void Rig::publish(HandedSockets unused) {
   auto prepared = balancer->prepare(listeners);
   ASSERT_TRUE(prepared.ok()) << prepared.error().message;
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->version = SnapshotVersion{++version_};
   snapshot->listeners = listeners;
   for (const auto& [app, pool] : pools) snapshot->pools.push_back(pool);
-  balancer->publish(snapshot, std::move(prepared).value());
+  balancer->publish(snapshot, std::move(prepared).value(), unused);
   ASSERT_TRUE(wait_for([this] { return in_use_ >= version_; })) << "snapshot not in use";
 }
 

@@ -120,9 +120,9 @@ class Rig {
   std::uint64_t quiesce(std::chrono::milliseconds limit);
   // The balancer gives up, and another one takes over with the same listeners and pools.
   Handover give_up();
-  void take_over(Handover handover, int threads = 1);
+  void take_over(Handover handover, int threads = 1, HandedSockets unused = HandedSockets::close);
   // Prepares, publishes, and waits until the snapshot is in use.
-  void publish();
+  void publish(HandedSockets unused = HandedSockets::close);
   [[nodiscard]] Status prepare_only();
 
   [[nodiscard]] std::uint16_t port(std::size_t listener = 0) const {

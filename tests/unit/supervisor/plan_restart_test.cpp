@@ -90,6 +90,24 @@ TEST(Restart, ABusyPortCountsNothingAndIsTriedEachSecond) {
   EXPECT_EQ(host.slot("db", 0).starts, 1);
 }
 
+TEST(Restart, ABusyVolumeCountsNothingAndIsTriedEachSecond) {
+  Host host(one(app("db")));
+  host.conduct = [](const Spawn&) {
+    Conduct conduct;
+    conduct.fails = StartFault::volume_busy;
+    return conduct;
+  };
+  host.advance(3500ms);
+  EXPECT_EQ(host.slot("db", 0).failures, 0);
+  EXPECT_EQ(host.phase("db", 0), Phase::backoff);
+  EXPECT_FALSE(host.slot("db", 0).port_busy);
+  EXPECT_EQ(host.spawns().size(), 4U);
+  EXPECT_EQ(host.notes("volume-busy").size(), 1U);  // said once
+  host.conduct = [](const Spawn&) { return Conduct{}; };
+  EXPECT_TRUE(host.until_ready("db", 1));
+  EXPECT_EQ(host.slot("db", 0).starts, 1);
+}
+
 TEST(Restart, OurOwnShortageIsTriedWithGrowingPauses) {
   Host host(one(app("api")));
   host.conduct = [](const Spawn&) {

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "boost/json.hpp"
 #include "supervisor/next_image.h"
+#include "supervisor/sealed_text.h"
 
 namespace muster::supervisor {
 namespace {
@@ -59,6 +61,10 @@ DaemonHandover sample() {
   tunnel.record.first_byte = 3ms;
   tunnel.record.bytes_in = 4;
   handover.traffic.tunnels.push_back(std::move(tunnel));
+  handover.slow_to_close.push_back(some_descriptor());
+  handover.traffic.pools = {
+      {.app = "db", .endpoints = {handover.traffic.tunnels[0].endpoint}, .paused = true},
+      {.app = "web", .endpoints = {}, .paused = false}};
   handover.traffic.losses = {.requests = 1, .tls_connections = 2, .tls_tunnels = 3, .upstreams = 4};
   return handover;
 }
@@ -75,14 +81,17 @@ TEST(Handover, IsTheSameOnTheOtherSide) {
   EXPECT_EQ(after.value().traffic.clients[0].unread, "GET / HT");
   EXPECT_EQ(*after.value().traffic.clients[0].proxy_header, std::string("\0\r\n\xff", 4));
   EXPECT_EQ(after.value().traffic.tunnels[0].to_replica, std::string("\0\x80", 2));
-  EXPECT_EQ(descriptors_of(after.value(), after.value().traffic).size(), 9U);
+  EXPECT_EQ(descriptors_of(after.value(), after.value().traffic).size(), 10U);
+  ASSERT_EQ(after.value().traffic.pools.size(), 2U);
+  EXPECT_EQ(after.value().traffic.pools[0].endpoints[0].address, "::1");
+  EXPECT_TRUE(after.value().traffic.pools[0].paused);
   for (const int fd : descriptors_of(after.value(), after.value().traffic)) EXPECT_TRUE(is_open(fd));
   // Two owners of each: one of them lets go.
   for (const int fd : descriptors_of(before, before.traffic)) EXPECT_TRUE(is_open(fd));
-  for (Fd* fd :
-       {&before.lock, &before.control, &before.group_locks[0], &before.systemd_fds[0].second,
-        &before.traffic.clients[0].fd, &before.traffic.tunnels[0].client, &before.traffic.tunnels[0].replica,
-        &before.traffic.listeners[0].sockets[0], &before.traffic.listeners[0].sockets[1]})
+  for (Fd* fd : {&before.lock, &before.control, &before.group_locks[0], &before.slow_to_close[0],
+                 &before.systemd_fds[0].second, &before.traffic.clients[0].fd,
+                 &before.traffic.tunnels[0].client, &before.traffic.tunnels[0].replica,
+                 &before.traffic.listeners[0].sockets[0], &before.traffic.listeners[0].sockets[1]})
     static_cast<void>(fd->release());
 }
 
@@ -93,8 +102,10 @@ TEST(Handover, WhatIsNotWholeIsRefusedAndClosesNothing) {
     EXPECT_FALSE(decode_handover(text.substr(0, length), Descriptors::owned).ok()) << length;
   for (std::size_t at = 0; at < text.size(); ++at) {
     std::string flipped = text;
-    flipped[at] = static_cast<char>(flipped[at] ^ 1);
-    EXPECT_FALSE(decode_handover(flipped, Descriptors::owned).ok()) << at;
+    for (unsigned bit = 0; bit < 8; ++bit) {
+      flipped[at] = static_cast<char>(static_cast<unsigned char>(text[at]) ^ (1U << bit));
+      EXPECT_FALSE(decode_handover(flipped, Descriptors::owned).ok()) << at << " bit " << bit;
+    }
   }
   EXPECT_FALSE(decode_handover(text + " ", Descriptors::owned).ok());
   for (const int fd : descriptors_of(handover, handover.traffic)) EXPECT_TRUE(is_open(fd));
@@ -115,10 +126,31 @@ TEST(Handover, ADescriptorIsHandedOverOnce) {
 
 TEST(Handover, AnotherVersionIsNamed) {
   const DaemonHandover handover = sample();
-  std::string text = encode_handover(handover, handover.traffic);
-  text.replace(text.find(":1,"), 3, ":2,");
-  EXPECT_EQ(decode_handover(text, Descriptors::owned).error().message,
-            "was written by another muster (handover 2; this one takes 1)");
+  const std::string text = encode_handover(handover, handover.traffic);
+  for (const auto& [version, says] : {std::pair(":2,", "a newer muster (version 2; this one knows 1)"),
+                                      std::pair(":0,", "an older muster (version 0; this one knows 1)")}) {
+    std::string other = text;
+    other.replace(other.find(":1,"), 3, version);
+    EXPECT_EQ(decode_handover(other, Descriptors::owned).error().message,
+              std::string("was written by ") + says);
+  }
+}
+
+// Whole, with the right checksum, and yet not what a muster writes: each member is missed by its name.
+TEST(Handover, WhatIsMissingIsNamed) {
+  const DaemonHandover handover = sample();
+  const std::string text = encode_handover(handover, handover.traffic);
+  constexpr Seal kind{.kind = "muster_handover", .what = "", .version = 1, .bytes_max = 0};
+  const boost::json::object good = boost::json::parse(text.substr(text.find('\n') + 1)).as_object();
+  for (const auto& member : good) {
+    boost::json::object missing = good;
+    missing.erase(member.key());
+    const auto decoded = decode_handover(seal(kind, boost::json::serialize(missing)), Descriptors::owned);
+    ASSERT_FALSE(decoded.ok()) << member.key();
+    EXPECT_NE(decoded.error().message.find("'" + std::string(member.key()) + "'"), std::string::npos)
+        << decoded.error().message;
+  }
+  for (const int fd : descriptors_of(handover, handover.traffic)) EXPECT_TRUE(is_open(fd));
 }
 
 TEST(Handover, IsCountedInWords) {
@@ -149,6 +181,9 @@ TEST(NextImage, OnlyAMusterThatAgreesIsTaken) {
   EXPECT_EQ(verdict_of("/m", said("the state is damaged: cut\n", 1)).error().message,
             "/m refuses: exited with status 1: the state is damaged: cut");
   EXPECT_FALSE(verdict_of("/m", said("muster 1.2.3 takes this handover\n", 1)).ok());
+  const auto spec = verdict_of("/m", said("error: no\n --> x\n", 65));
+  EXPECT_EQ(spec.error().message, "/m does not take the spec:\nerror: no\n --> x\n");
+  EXPECT_EQ(spec.error().code, ExitCode::bad_spec);
   CommandResult hangs;
   hangs.started = hangs.timed_out = true;
   hangs.sentence = "no end within 5.0 s";
