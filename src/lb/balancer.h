@@ -30,7 +30,8 @@ namespace muster::lb {
 struct Pool {
   std::string app;
   std::vector<Endpoint> endpoints;
-  bool paused = false;  // requests and connections wait in the queue all the same
+  bool paused = false;     // requests and connections wait in the queue all the same
+  bool on_demand = false;  // on_demand is called when one waits because there is no replica
 };
 
 // The whole routing at one moment, complete and const once it is published.
@@ -56,6 +57,9 @@ struct Callbacks {
   std::function<void(InstanceId)> on_idle;
   // Connecting to it, or waiting for its answer, failed. At most ten times per second, thread and instance.
   std::function<void(InstanceId, std::string)> on_upstream_failed;
+  // A request or connection waits for a replica of this app, which is on demand and has none. At most ten times per
+  // second, thread and app; again after each snapshot without a replica while one waits.
+  std::function<void(std::string)> on_demand;
   // Answers ping(): the token has been through every traffic thread.
   std::function<void(std::uint64_t)> on_pong;
   // Lines for an access log, handed over within a second. True: the bytes were taken, and an empty buffer was left
