@@ -48,6 +48,9 @@ struct Callbacks {
   std::function<void(InstanceId)> on_idle;
   // Connecting to it, or waiting for its answer, failed. At most ten times per second, thread and instance.
   std::function<void(InstanceId, std::string)> on_upstream_failed;
+  // A request or connection waits for a replica of this app, which is on demand and has none. At most ten times per
+  // second, thread and app; again after each snapshot without a replica while one waits.
+  std::function<void(std::string)> on_demand;
   // Answers ping(): the token has been through every traffic thread.
   std::function<void(std::uint64_t)> on_pong;
   // Lines for an access log, handed over within a second. True: the bytes were taken, and an empty buffer was left

@@ -97,7 +97,10 @@ bool Exchange::is_routed() {
 }
 
 bool Exchange::has_replica(bool in_turn) {
-  if (!is_routed()) return false;
+  if (!is_routed()) {
+    worker_.demand(*choice_.pool);
+    return false;
+  }
   if (!choice_.pool || !frontend_->listener.max_in_flight) return true;
   // Whoever was not tried may be gone by now.
   if (!must_wait()) tried_.clear();

@@ -32,7 +32,8 @@ struct Endpoint {
 struct Pool {
   std::string app;
   std::vector<Endpoint> endpoints;
-  bool paused = false;  // requests and connections wait in the queue all the same
+  bool paused = false;     // requests and connections wait in the queue all the same
+  bool on_demand = false;  // Callbacks::on_demand is called when one waits because there is no replica
 };
 
 // Listening sockets of one address: they are found again by the text of the address.

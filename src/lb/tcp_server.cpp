@@ -37,7 +37,11 @@ struct TcpClient final : Client, WaitsForReplica {
 
 bool TcpClient::has_replica(bool in_turn) {
   const Frontend& frontend = *listener->frontend;
-  if (!frontend.pool || !frontend.pool->takes_requests()) return false;
+  if (!frontend.pool) return false;
+  if (!frontend.pool->takes_requests()) {
+    worker.demand(*frontend.pool);
+    return false;
+  }
   if (!frontend.listener.max_in_flight) return true;
   if (!must_wait()) tried.clear();
   return take_replica(in_turn);

@@ -374,6 +374,14 @@ std::optional<InFlight> Worker::take(LocalPool& pool, const spec::Listener& list
   }
 }
 
+void Worker::demand(LocalPool& pool) {
+  constexpr Millis pause{100};
+  if (!pool.on_demand || pool.paused || !pool.endpoints.empty() || !callbacks_.on_demand) return;
+  if (pool.demanded != Instant{} && loop_->now() - pool.demanded < pause) return;
+  pool.demanded = loop_->now();
+  callbacks_.on_demand(pool.app);
+}
+
 void Worker::wake_queue() {
   // Those that have to wait on join a new list, in the same order.
   QueueWait* waiting = std::exchange(queue_first_, nullptr);
@@ -424,7 +432,7 @@ void Worker::update_endpoints(const Publication& publication) {
 void Worker::update_pools(const Publication& publication) {
   for (auto& [app, pool] : pools_) {
     pool->endpoints.clear();
-    pool->paused = false;
+    pool->paused = pool->on_demand = false;
   }
   std::map<std::string, Ref<LocalPool>> pools;
   const auto& wanted = publication.snapshot->pools;
@@ -432,7 +440,9 @@ void Worker::update_pools(const Publication& publication) {
     const auto known = pools_.find(wanted[i].app);
     Ref<LocalPool> pool = known == pools_.end() ? make_ref<LocalPool>() : known->second;
     pool->cursor = publication.cursors[i];
+    pool->app = wanted[i].app;
     pool->paused = wanted[i].paused;
+    pool->on_demand = wanted[i].on_demand;
     for (const auto& instance : publication.instances[i])
       pool->endpoints.push_back(endpoints_.at(instance->endpoint.instance));
     pools.emplace(wanted[i].app, std::move(pool));

@@ -49,7 +49,10 @@ struct Publication {
 struct LocalPool : LocalCounted {
   std::shared_ptr<RoundRobin> cursor;
   std::vector<Ref<LocalEndpoint>> endpoints;
+  std::string app;
   bool paused = false;
+  bool on_demand = false;
+  Instant demanded{};  // when it was last said that a request waits
   [[nodiscard]] bool takes_requests() const { return !paused && !endpoints.empty(); }
 };
 
@@ -244,6 +247,8 @@ class Worker {
                                const std::vector<InstanceId>& tried);
   // Waits in the listener's queue until there is a replica, at most until `deadline`.
   Task<Queued> wait_for_replica(WaitsForReplica& waiter, Instant deadline);
+  // Somebody waits for it: says so where it is on demand and has no replica.
+  void demand(LocalPool& pool);
   void on_endpoint_idle(LocalEndpoint& endpoint);
   // Connections to replicas that belonged to a client which goes.
   void close_parked_of(const void* owner);

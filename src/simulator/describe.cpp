@@ -49,6 +49,10 @@ struct EventText {
   std::string operator()(const LoadMeasured& e) const {
     return fmt::format("load of {} measured", e.by_instance.size());
   }
+  std::string operator()(const Demanded& e) const { return "a request for " + e.app; }
+  std::string operator()(const TrafficSeen& e) const {
+    return fmt::format("last requests of {} replicas", e.last.size());
+  }
   std::string operator()(const AnswersCounted& e) const {
     std::string text = "answers:";
     for (const auto& [id, answers] : e.by_instance)

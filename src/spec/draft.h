@@ -35,6 +35,7 @@ struct AppDraft {
   std::vector<Mark> after_at;       // as app.after
   Mark replicas_at;                 // line 0 = not given
   Mark scale_in_flight_at;          // of `in_flight` in `scale`
+  Mark scale_min_at;                // of `min`
   std::vector<VariableUse> uses;
   [[nodiscard]] std::string label() const { return (of_job ? "job '" : "app '") + app.name + "'"; }
 };

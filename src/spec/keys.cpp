@@ -117,7 +117,8 @@ constexpr std::array table{
     KeyRow{Section::update, "rollback", "bool", "true",
            "A revision that failed goes back to the last one that was ready."},
 
-    KeyRow{Section::scale, "min", "1..1000", "1", "Never fewer replicas."},
+    KeyRow{Section::scale, "min", "0..1000", "1",
+           "Never fewer replicas; 0: the first request starts one, none is left after a window without any."},
     KeyRow{Section::scale, "max", "1..1000", "required", "Never more replicas."},
     KeyRow{Section::scale, "cpu", "1..1000", "none",
            "Target of the CPU use of a replica, in percent of one core."},

@@ -457,7 +457,8 @@ void AppReader::scale(const Node& value) {
   bool has_max = false;
   reader_.each_key(Section::scale, value, [&](std::string_view key, const Node& node) {
     if (key == "min") {
-      scale.min = static_cast<int>(reader_.integer(node, 1, limits::replicas_max).value_or(1));
+      scale.min = static_cast<int>(reader_.integer(node, 0, limits::replicas_max).value_or(1));
+      draft_.scale_min_at = node.at;
     } else if (key == "max") {
       has_max = true;
       scale.max =
@@ -476,8 +477,11 @@ void AppReader::scale(const Node& value) {
   if (!has_max) return reader_.error(value.at, "`scale` has no `max`: how many replicas there may be");
   if (scale.max < scale.min)
     return reader_.error(value.at, fmt::format("`max` is {} and `min` is {}", scale.max, scale.min));
-  if (!scale.cpu && !scale.in_flight)
+  if (!scale.cpu && !scale.in_flight && !scale.on_demand())
     return reader_.error(value.at, "`scale` says nothing to scale by: give `cpu` or `in_flight`");
+  if (scale.on_demand() && scale.window < idle_window_min)
+    return reader_.error(
+        value.at, "`window` is less than 1s; with `min = 0` a replica stays that long without a request");
   draft_.app.scale = scale;
 }
 

@@ -250,6 +250,10 @@ class Rules {
     if (scale.in_flight && !targets_.contains(draft.app.name))
       reader_.error(draft.scale_in_flight_at,
                     fmt::format("`in_flight`: no listener leads to app '{}'", draft.app.name));
+    if (scale.on_demand() && !targets_.contains(draft.app.name))
+      reader_.error(
+          draft.scale_min_at,
+          fmt::format("`min = 0`: no listener leads to app '{}', so nothing would start it", draft.app.name));
   }
 
   void comes_after_job(const AppDraft& draft, const JobDraft& job, AfterCondition condition, Mark at) {

@@ -129,13 +129,17 @@ struct Update {
 };
 
 // As many replicas as the load needs; arithmetic and windows as autoscale.h says.
+inline constexpr Millis idle_window_min{1000};  // of an app with `min = 0`
+
 struct Scale {
-  int min = 1;
+  int min = 1;  // 0: on demand
   int max = 1;
   std::optional<int> cpu;        // percent of one core
   std::optional<int> in_flight;  // requests at once
-  Millis window{300000};         // down: the largest number of this time holds
+  Millis window{300000};         // down: the largest number of this time holds; the last one ends after it
   Millis cooldown{0};
+  // Without a request it has no replica; the first one starts it.
+  [[nodiscard]] bool on_demand() const { return min == 0; }
   bool operator==(const Scale&) const = default;
 };
 

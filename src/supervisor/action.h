@@ -74,6 +74,7 @@ struct PoolState {
   std::string app;
   std::vector<EndpointState> endpoints;  // ready and in rotation, by ordinal then instance
   bool paused = false;                   // requests wait all the same
+  bool on_demand = false;                // to be told when one waits for a replica: Demanded
 };
 
 // The whole routing, as it should be from now on; answered by SnapshotInUse. The listeners are those of

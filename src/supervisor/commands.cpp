@@ -116,6 +116,7 @@ void Planner::meet_app(AppWorld& mine, const std::shared_ptr<const spec::App>& f
   const std::string text = spec::revision_text(*fresh);
   mine.removed = false;
   mine.gate_open = false;
+  mine.asked_for = now_.mono;
   mine.file = fresh;
   if (!added && mine.revision_text != text) return new_revision(mine);
   mine.app = fresh;
@@ -153,6 +154,7 @@ void Planner::adopt_app(const spec::App& app, std::set<std::string>& touched, bo
   if (std::exchange(mine.undone, false))
     note_app(Severity::info, "hold", app.name, "the app was edited: the hold on its revision ends");
   if (!app.scale) mine.autoscaled.reset();
+  if (!mine.is_on_demand()) mine.asked_for = now_.mono;
   const std::string text = spec::revision_text(app);
   const bool awaited = waits_for_jobs(mine) && spec::revision_text(*mine.file) == text;
   mine.file = fresh;
@@ -300,6 +302,7 @@ void Planner::on(const StartCommand& event) {
   AppWorld* app = command_app(event.command, event.target);
   if (app == nullptr) return;
   const bool held = std::exchange(app->held, false);
+  wake(*app, "started by hand");
   for (int ordinal = 0; ordinal < app->desired(); ++ordinal) {
     Slot& slot = slot_of(*app, ordinal);
     if (event.target.ordinal && *event.target.ordinal != ordinal) {
@@ -373,6 +376,7 @@ void Planner::on(const ScaleCommand& event) {
   }
   if (!event.replicas || (!app->app->scale && *event.replicas == app->app->replicas)) {
     app->scale.reset();
+    app->asked_for = now_.mono;
   } else {
     app->scale = ScaleHold{.replicas = *event.replicas, .file_replicas = app->app->replicas};
   }

@@ -44,7 +44,7 @@ Engine::Engine(uv_loop_s* loop, EngineConfig config, EngineHooks hooks)
                     if (!finished_) look_for_drift();
                   }),
       load_tick_(loop, [this] {
-        if (!finished_) meter_load();
+        if (!finished_) meter();
       }) {}
 
 Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig config,
@@ -141,7 +141,8 @@ void Engine::turn() {
   in_turn_ = false;
   if (finished_) return;
   arm();
-  if (planner_.wants_load() && !load_tick_.armed()) load_tick_.start(load_tick_every);
+  if ((planner_.wants_load() || planner_.wants_traffic()) && !load_tick_.armed())
+    load_tick_.start(load_tick_every);
 }
 
 // When its time has come.
@@ -159,10 +160,25 @@ void Engine::count_answers() {
   inbox_.emplace_back(std::move(counted));
 }
 
-// A tick each second, a look at it all each autoscale_every; nothing where nobody is scaled.
+// A tick each second; nothing where nobody is scaled.
+void Engine::meter() {
+  const bool traffic = planner_.wants_traffic();
+  const bool load = planner_.wants_load();
+  if (traffic || load) load_tick_.start(load_tick_every);
+  if (!load) next_load_.reset();
+  if (load) meter_load();
+  if (traffic) meter_traffic();
+}
+
+void Engine::meter_traffic() {
+  std::map<InstanceId, LoadMeter::Requests> requests;
+  for (const lb::InstanceStats& stats : traffic_->stats().instances)
+    requests[stats.instance] = {.all = stats.requests, .in_flight = stats.in_flight};
+  emit(load_meter_.see_requests(requests, std::chrono::steady_clock::now()));
+}
+
+// A look at it all each autoscale_every.
 void Engine::meter_load() {
-  if (!planner_.wants_load()) return next_load_.reset();
-  load_tick_.start(load_tick_every);
   const Instant now = std::chrono::steady_clock::now();
   if (!next_load_) next_load_ = now + autoscale_every;
   const bool due = now >= *next_load_;

@@ -104,7 +104,9 @@ class Engine {
   void open_handles();
   bool due() const;
   void count_answers();
+  void meter();
   void meter_load();
+  void meter_traffic();
   bool must_listen_first();
   void arm();
   void tell();

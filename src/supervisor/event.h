@@ -140,6 +140,14 @@ struct LoadMeasured {
   std::map<InstanceId, LoadSample> by_instance;
   HostLoad host;
 };
+// A request or connection waits for a replica of an app that is on demand and has none.
+struct Demanded {
+  std::string app;
+};
+// When each replica had its last request; every second while Planner::wants_traffic().
+struct TrafficSeen {
+  std::map<InstanceId, Instant> last;
+};
 
 // --- from people
 // -----------------------------------------------------------------------------------------------------
@@ -211,10 +219,11 @@ struct ShutdownRequested {  // ordered stop; the second one kills everything at 
   bool at_once = false;
 };
 
-using Event = std::variant<ProcessStarted, SpawnFailed, ProcessExited, ProcessFrozen, ProcessThawed, TreeGone,
-                           ProbeFinished, Notified, LogMatched, StopCommandDone, SnapshotInUse, EndpointIdle,
-                           AnswersCounted, LoadMeasured, SpecLoaded, SpecRejected, StartCommand, StopCommand,
-                           RestartCommand, ScaleCommand, DrainCommand, PauseCommand, UndoCommand, RunCommand,
-                           ClockSet, CommandAbandoned, FilesChanged, ShutdownRequested>;
+using Event =
+    std::variant<ProcessStarted, SpawnFailed, ProcessExited, ProcessFrozen, ProcessThawed, TreeGone,
+                 ProbeFinished, Notified, LogMatched, StopCommandDone, SnapshotInUse, EndpointIdle,
+                 AnswersCounted, LoadMeasured, Demanded, TrafficSeen, SpecLoaded, SpecRejected, StartCommand,
+                 StopCommand, RestartCommand, ScaleCommand, DrainCommand, PauseCommand, UndoCommand,
+                 RunCommand, ClockSet, CommandAbandoned, FilesChanged, ShutdownRequested>;
 
 }  // namespace muster::supervisor

@@ -13,6 +13,19 @@ void LoadMeter::count_in_flight(const std::map<InstanceId, std::uint64_t>& in_fl
   }
 }
 
+TrafficSeen LoadMeter::see_requests(const std::map<InstanceId, Requests>& requests, Instant now) {
+  TrafficSeen seen;
+  std::map<InstanceId, Asked> asked;
+  for (const auto& [instance, counted] : requests) {
+    const auto before = asked_.find(instance);
+    const bool busy = counted.in_flight > 0 || before == asked_.end() || before->second.all != counted.all;
+    const Asked& mine = asked[instance] = {.all = counted.all, .last = busy ? now : before->second.last};
+    seen.last.emplace(instance, mine.last);
+  }
+  asked_ = std::move(asked);
+  return seen;
+}
+
 LoadMeasured LoadMeter::measure(const std::map<InstanceId, Use>& uses, const HostLoad& host, Instant now) {
   LoadMeasured measured{.by_instance = {}, .host = host};
   std::map<InstanceId, Seen> seen;

@@ -62,6 +62,8 @@ class Planner {
   [[nodiscard]] bool wants_answers() const;
   // An app is scaled by its load: LoadMeasured is due each autoscale_every.
   [[nodiscard]] bool wants_load() const;
+  // An app on demand runs: TrafficSeen is due each second.
+  [[nodiscard]] bool wants_traffic() const;
 
  private:
   struct Place {  // where a tenant lives
@@ -94,7 +96,11 @@ class Planner {
   void on(const EndpointIdle& event);
   void on(const AnswersCounted& event);
   void on(const LoadMeasured& event);
+  void on(const Demanded& event);
+  void on(const TrafficSeen& event);
   void scale_by_load(AppWorld& app, const LoadMeasured& event);
+  void scale_to(AppWorld& app, int replicas, const std::string& why);
+  void wake(AppWorld& app, const std::string& why);  // where it is on demand
   void readiness_probed(Place place, const health::Outcome& outcome);
   void liveness_probed(Place place, const health::Outcome& outcome);
 

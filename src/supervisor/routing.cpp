@@ -13,15 +13,16 @@ bool same_endpoint(const EndpointState& a, const EndpointState& b) {
 }
 bool same_pools(const std::vector<PoolState>& a, const std::vector<PoolState>& b) {
   return std::ranges::equal(a, b, [](const PoolState& x, const PoolState& y) {
-    return x.app == y.app && x.paused == y.paused &&
+    return x.app == y.app && x.paused == y.paused && x.on_demand == y.on_demand &&
            std::ranges::equal(x.endpoints, y.endpoints, same_endpoint);
   });
 }
 
 PoolState pool_of(const std::string& name, const AppWorld* app) {
-  PoolState pool{.app = name, .endpoints = {}, .paused = false};
+  PoolState pool{.app = name, .endpoints = {}, .paused = false, .on_demand = false};
   if (app == nullptr) return pool;
   pool.paused = app->paused;
+  pool.on_demand = app->is_on_demand();
   for (const auto& [ordinal, slot] : app->slots) {
     for (const Tenant& tenant : slot.tenants) {
       const auto port = tenant.main_port();

@@ -48,8 +48,25 @@ std::uint64_t memory_of_one(const AppWorld& app, const LoadMeasured& event) {
   return count == 0 ? 0 : sum / count;
 }
 
+// By its load. The first replica of an app on demand comes and goes with its requests.
 bool scales(const AppWorld& app) {
-  return app.app->scale && !app.removed && !app.held && !app.scale;
+  return app.app->scale && (app.app->scale->cpu || app.app->scale->in_flight) && !app.removed && !app.held &&
+         !app.scale && app.desired() > 0;
+}
+
+bool may_fall_idle(const AppWorld& app) {
+  return app.is_on_demand() && app.desired() > 0;
+}
+
+Instant last_request(const AppWorld& app, const TrafficSeen& event) {
+  Instant last = app.asked_for;
+  for (const auto& [ordinal, slot] : app.slots) {
+    for (const Tenant& tenant : slot.tenants) {
+      const auto seen = event.last.find(tenant.id);
+      if (seen != event.last.end()) last = std::max(last, seen->second);
+    }
+  }
+  return last;
 }
 
 }  // namespace
@@ -67,7 +84,8 @@ void Planner::on(const LoadMeasured& event) {
 }
 
 void Planner::scale_by_load(AppWorld& app, const LoadMeasured& event) {
-  const spec::Scale& scale = *app.app->scale;
+  spec::Scale scale = *app.app->scale;
+  scale.min = std::max(scale.min, 1);
   std::vector<MetricLoad> metrics;
   if (scale.cpu) {
     metrics.push_back(
@@ -85,15 +103,45 @@ void Planner::scale_by_load(AppWorld& app, const LoadMeasured& event) {
          .missing_down = static_cast<double>(*scale.in_flight),
          .replicas = loads_of(app, event, [](const LoadSample& sample) { return sample.in_flight; })});
   }
+  const Autoscaler::Verdict verdict = app.scaler.look(
+      scale, metrics, app.desired(), host_room(event.host, memory_of_one(app, event)), now_.mono);
+  scale_to(app, verdict.replicas, verdict.why);
+}
+
+void Planner::scale_to(AppWorld& app, int replicas, const std::string& why) {
   const int before = app.desired();
-  const Autoscaler::Verdict verdict =
-      app.scaler.look(scale, metrics, before, host_room(event.host, memory_of_one(app, event)), now_.mono);
-  app.scale_reason = verdict.why;
-  if (verdict.replicas == before) return;
-  app.autoscaled = verdict.replicas;
+  app.scale_reason = why;
+  if (replicas == before) return;
+  app.autoscaled = replicas;
   note_app(Severity::info, "scale", app.app->name,
-           fmt::format("{} -> {} replicas: {}", before, verdict.replicas, verdict.why));
+           fmt::format("{} -> {} replicas: {}", before, replicas, why));
   changed();
+}
+
+bool Planner::wants_traffic() const {
+  return !world_.shutting_down &&
+         std::ranges::any_of(world_.apps, [](const auto& entry) { return may_fall_idle(entry.second); });
+}
+
+void Planner::wake(AppWorld& app, const std::string& why) {
+  if (!app.is_on_demand()) return;
+  app.asked_for = now_.mono;
+  if (app.desired() == 0) scale_to(app, 1, why);
+}
+
+void Planner::on(const Demanded& event) {
+  const auto at = world_.apps.find(event.app);
+  if (at != world_.apps.end() && !world_.shutting_down) wake(at->second, "a request came");
+}
+
+void Planner::on(const TrafficSeen& event) {
+  if (world_.shutting_down) return;
+  for (auto& [name, app] : world_.apps) {
+    if (!may_fall_idle(app)) continue;
+    const Millis window = app.app->scale->window;
+    if (now_.mono - last_request(app, event) >= window)
+      scale_to(app, 0, fmt::format("no request for {}", spec::duration_text(window)));
+  }
 }
 
 }  // namespace muster::supervisor

@@ -65,6 +65,9 @@ Status Traffic::start_balancer(std::optional<lb::Handover> handover) {
   callbacks.on_upstream_failed = [failures](InstanceId instance, std::string text) {
     static_cast<void>(failures->send(UpstreamFailed{.instance = instance, .text = std::move(text)}));
   };
+  callbacks.on_demand = [mailbox](std::string app) {
+    static_cast<void>(mailbox->send(Demanded{.app = std::move(app)}));
+  };
   callbacks.on_pong = [mailbox](std::uint64_t token) {
     static_cast<void>(mailbox->send(Pong{.token = token}));
   };
@@ -127,6 +130,7 @@ void Traffic::deliver() {
       idle_asked_.erase(idle->instance);
       hooks_.emit(*idle);
     }
+    if (const auto* demanded = std::get_if<Demanded>(&letter)) hooks_.emit(*demanded);
     if (std::holds_alternative<AccessLogsFlushed>(letter)) hooks_.on_access_logs_flushed();
   }
   // Last: it may be the end of this image, or of the balancer that the letters came from.
@@ -200,7 +204,7 @@ void Traffic::publish(const Publish& publish, bool leaving) {
   auto snapshot = std::make_shared<lb::Snapshot>();
   snapshot->version = publish.version;
   for (const PoolState& pool : publish.pools) {
-    lb::Pool made{.app = pool.app, .endpoints = {}, .paused = pool.paused};
+    lb::Pool made{.app = pool.app, .endpoints = {}, .paused = pool.paused, .on_demand = pool.on_demand};
     for (const EndpointState& endpoint : pool.endpoints) {
       made.endpoints.push_back(lb::Endpoint{.instance = endpoint.instance,
                                             .label = to_string(endpoint.replica),

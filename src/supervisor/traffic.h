@@ -85,7 +85,7 @@ class Traffic {
   struct Quiesced {
     std::uint64_t in_flight;
   };
-  using Letter = std::variant<SnapshotInUse, EndpointIdle, Pong, AccessLogsFlushed, Quiesced>;
+  using Letter = std::variant<SnapshotInUse, EndpointIdle, Pong, Demanded, AccessLogsFlushed, Quiesced>;
 
   Traffic(uv_loop_s* loop, TrafficHooks hooks);
   Status start_balancer(std::optional<lb::Handover> handover);

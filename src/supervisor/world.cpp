@@ -112,6 +112,10 @@ int AppWorld::desired() const {
   return std::clamp(autoscaled.value_or(app->replicas), app->scale->min, app->scale->max);
 }
 
+bool AppWorld::is_on_demand() const {
+  return app->scale && app->scale->on_demand() && !scale && !removed && !held;
+}
+
 std::string hold_text(const AppWorld& app) {
   if (app.held) return "stopped by hand";
   std::string text;
@@ -186,7 +190,9 @@ std::string app_reason(const World& world, const AppWorld& app) {
   if (state == AppState::stopped) {
     if (world.shutting_down) return "the daemon is stopping";
     if (app.removed) return "removed from the file";
-    return app.held ? "stopped by hand" : app.desired() == 0 ? "0 replicas are wanted" : hold_text(app);
+    if (app.held) return "stopped by hand";
+    if (app.desired() > 0) return hold_text(app);
+    return app.is_on_demand() ? "idle: the first request starts it" : "0 replicas are wanted";
   }
   if (state == AppState::paused) return "paused by hand: requests wait in the queue";
   if (state == AppState::updating && waits_for_jobs(app))

@@ -214,11 +214,14 @@ struct AppWorld {
   bool paused = false;  // by hand: its requests wait in the queue
   std::optional<ScaleHold> scale;
   std::optional<int> autoscaled;  // by load, as `scale` of the spec says
+  Instant asked_for;              // on demand: when a request last came, or it began
   Autoscaler scaler;
   std::string scale_reason;  // of the newest look at the load
   std::map<int, Slot> slots;
 
   [[nodiscard]] int desired() const;
+  // The first request starts it. Not while a hold says how many replicas there are.
+  [[nodiscard]] bool is_on_demand() const;
 };
 
 // One run of a job, from the wish to the end of its last try's last process.

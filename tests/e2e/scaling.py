@@ -1,7 +1,12 @@
 #!/usr/bin/env python3
 """As many replicas as the load needs, and as few."""
+import http.client
 import json
+import os
+import socket
 import sys
+import threading
+import time
 
 from lib.expect import check, contains, equal, wait_for
 from lib.load import Load
@@ -63,6 +68,112 @@ def replicas_follow_the_work() -> None:
         ready(stack, 2, 8)
         equal(load.failures[:5], [], "failed requests")
         check(len(scaled(stack)) <= seen + 3, f"flapping: {scaled(stack)}")
+
+
+ON_DEMAND = ('[app.web]\nrun = "<REPLICA> {port} start=200"\nlisten = "127.0.0.1:<L0>"\nhealth = "/healthz"\n'
+             'scale = { min = 0, max = 2, window = "1s" }\n')
+
+
+def asleep(stack: Stack) -> bool:
+    app = stack.app("web")
+    return app["desired"] == 0 and not app["replicas"]
+
+
+def first_requests(port: int, count: int) -> list[tuple[int, float]]:
+    """Status and seconds of requests that are sent all at once."""
+    found: list[tuple[int, float]] = []
+
+    def ask() -> None:
+        begun = time.monotonic()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        found.append((answer.status, time.monotonic() - begun))
+
+    threads = [threading.Thread(target=ask) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def cycle(stack: Stack, count: int) -> list[tuple[int, float]]:
+    answers = first_requests(stack.ports.listen(0), count)
+    equal([status for status, _ in answers], [200] * count, "the first requests")
+    wait_for("the idle end", lambda: asleep(stack), seconds=30)
+    return answers
+
+
+@scenario
+def the_first_request_starts_an_app() -> None:
+    """`min = 0`: 50 first requests at once, the idle end, the next ones; a stream; a hold."""
+    with Stack() as stack:
+        stack.write(ON_DEMAND + '[app.db]\nrun = "<REPLICA> {port}"\nlisten = "tcp:127.0.0.1:<L1>"\nscale = { min = 0, max = 1, window = "1s" }\n')
+        stack.daemon()
+        equal((stack.app("web")["state"], stack.app("web")["replicas"]), ("stopped", []), "at first")
+        contains(stack.app("web")["reason"], "idle: the first request starts it", "the reason")
+        answers = cycle(stack, 50)
+        print("first answers after", sorted(round(seconds * 1000) for _, seconds in answers)[::7], "ms; the app takes 200 ms")
+        cycle(stack, 1)
+        contains(scaled(stack)[0], "0 -> 1 replicas: a request came", "the event")
+        contains(scaled(stack)[1], "1 -> 0 replicas: no request for 1s", "the event")
+        contains(stack.run("why", "web").stdout, ["idle: the first request starts it", "scale: 0 of 0 to 2 replicas"], "why")
+        with socket.create_connection(("127.0.0.1", stack.ports.listen(1)), timeout=60) as stream:
+            stream.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            contains(stream.recv(4096).decode(), "200", "the stream")
+            since = time.monotonic()
+            while time.monotonic() < since + 2.5:  # longer than the window
+                equal(stack.app("db")["ready"], 1, "replicas beside an idle stream")
+        wait_for("the stream's end is the app's", lambda: not stack.app("db")["replicas"], seconds=30)
+        stack.run("scale", "web=0")
+        status = [status for status, _ in first_requests(stack.ports.listen(0), 1)]
+        equal(status, [503], "with 0 replicas by hand")
+        equal(stack.app("web")["replicas"], [], "a hold wins")
+
+
+@scenario
+def an_app_that_cannot_start_on_demand() -> None:
+    """503 with Retry-After after the queue's time; backoff in `ps`; an edit mends it."""
+    with Stack() as stack:
+        listen = '[listen.web]\nbind = "127.0.0.1:<L0>"\nto = "web"\nqueue = { timeout = "1s" }\n'
+        scale = 'health = "/healthz"\nscale = { min = 0, max = 2, window = "1s" }\n'
+        stack.write('[app.web]\nrun = "/bin/false"\nport = "auto"\n' + scale + listen)
+        stack.daemon()
+        connection = http.client.HTTPConnection("127.0.0.1", stack.ports.listen(0), timeout=60)
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        equal((answer.status, answer.getheader("Retry-After")), (503, "1"), "the answer")
+        wait_for("backoff in ps", lambda: any(row["state"] == "backoff" for row in stack.app("web")["replicas"]), seconds=30)
+        wait_for("the idle end", lambda: asleep(stack), seconds=30)
+        stack.write('[app.web]\nrun = "<REPLICA> {port}"\n' + scale + listen)
+        stack.run("reload")
+        equal([status for status, _ in first_requests(stack.ports.listen(0), 8)], [200] * 8, "after the edit")
+
+
+@scenario
+def a_thousand_starts_on_demand() -> None:
+    """Flat in descriptors and memory of the daemon."""
+    with Stack() as stack:
+        stack.write(ON_DEMAND.replace(" start=200", ""))
+        stack.daemon()
+
+        def figures() -> tuple[int, int]:
+            pid = stack.daemon_process.pid
+            rollup = open(f"/proc/{pid}/smaps_rollup").read()
+            return len(os.listdir(f"/proc/{pid}/fd")), int(rollup.split("Pss:")[1].split()[0])
+
+        for _ in range(50):
+            cycle(stack, 2)
+        before = figures()
+        for _ in range(950):
+            cycle(stack, 2)
+        after = figures()
+        print(f"descriptors {before[0]} -> {after[0]}, PSS {before[1]} -> {after[1]} KiB")
+        check(after[0] <= before[0], f"descriptors: {before[0]} -> {after[0]}")
+        check(after[1] <= before[1] * 1.2 + 512, f"PSS: {before[1]} -> {after[1]} KiB")
 
 
 if __name__ == "__main__":

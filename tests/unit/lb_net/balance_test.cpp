@@ -251,6 +251,38 @@ TEST(Pause, OverTheQueuesTimeTheAnswerIs503) {
   EXPECT_EQ(answer->status(), 503);
 }
 
+TEST(OnDemand, WhoeverWaitsCallsTheApp) {
+  for (const spec::ListenMode mode : {spec::ListenMode::http, spec::ListenMode::tcp}) {
+    Rig rig;
+    Replica replica([](Wire& wire) { wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"); });
+    rig.add_listener("web", "web", mode);
+    rig.listeners[0].queue_timeout = Millis{90000};
+    rig.set_pool("web", {});
+    rig.publish();
+    Wire early = rig.client();
+    early.send(plain_get);
+    ASSERT_TRUE(rig.wait_requests(0, 1));
+    EXPECT_EQ(rig.demands("web"), 0U);  // it is not on demand
+    rig.pools["web"].on_demand = true;
+    rig.publish();
+    ASSERT_TRUE(rig.wait_demands("web", 1));  // who waits already
+    Wire client = rig.client();
+    client.send(plain_get);
+    ASSERT_TRUE(rig.wait_requests(0, 2));
+    rig.set_pool("web", {replica.port()});
+    rig.pools["web"].on_demand = true;
+    rig.publish();
+    for (Wire* each : {&early, &client}) {
+      const auto answer = read_message(*each);
+      ASSERT_TRUE(answer);
+      EXPECT_EQ(answer->body, "ok");
+    }
+    const std::size_t before = rig.demands("web");
+    EXPECT_EQ(rig.get()->body, "ok");
+    EXPECT_EQ(rig.demands("web"), before);
+  }
+}
+
 TEST(Tcp, HashesTheClientsAddress) {
   Rig rig;
   rig.add_listener("db", "db", spec::ListenMode::tcp);

@@ -338,6 +338,7 @@ void Rig::start(Options options) {
       .on_idle = [this, note](InstanceId i) { note([&] { idle_.push_back(i); }); },
       .on_upstream_failed = [this, note](InstanceId i,
                                          const std::string&) { note([&] { failed_.push_back(i); }); },
+      .on_demand = [this, note](const std::string& app) { note([&] { ++demands_[app]; }); },
       .on_pong = [this, note](std::uint64_t token) { note([&] { pongs_.push_back(token); }); },
       .on_access_lines =
           [this, note](AccessLines& lines) {
@@ -451,6 +452,13 @@ std::size_t Rig::failures() {
 }
 bool Rig::wait_failure(InstanceId instance) {
   return wait_for([&] { return std::ranges::find(failed_, instance) != failed_.end(); });
+}
+std::size_t Rig::demands(const std::string& app) {
+  const std::lock_guard lock(mutex_);
+  return demands_[app];
+}
+bool Rig::wait_demands(const std::string& app, std::size_t wanted) {
+  return wait_for([&] { return demands_[app] >= wanted; });
 }
 bool Rig::wait_pong(std::uint64_t token) {
   return wait_for([&] { return std::ranges::find(pongs_, token) != pongs_.end(); });

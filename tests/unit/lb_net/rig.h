@@ -136,6 +136,8 @@ class Rig {
   void forget_idle();
   [[nodiscard]] bool is_idle(InstanceId instance);
   bool wait_failure(InstanceId instance);
+  [[nodiscard]] std::size_t demands(const std::string& app);  // so far
+  bool wait_demands(const std::string& app, std::size_t wanted);
   [[nodiscard]] std::size_t failures();  // reported so far
   // All lines of access logs that were handed over, once there are so many.
   std::vector<std::string> access_lines(std::size_t count);
@@ -164,6 +166,7 @@ class Rig {
   std::uint64_t in_use_ = 0;
   std::uint64_t version_ = 0;
   std::vector<InstanceId> idle_;
+  std::map<std::string, std::size_t> demands_;
   std::vector<InstanceId> failed_;
   std::vector<std::uint64_t> pongs_;
   std::vector<std::string> access_lines_;

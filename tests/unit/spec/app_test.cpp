@@ -299,6 +299,10 @@ TEST(App, WrongValuesAreNamedWhereTheyStand) {
                  "warning 4:20 app 'a' has a volume: never two processes of one ordinal, so its replicas are "
                  "updated one after the other, as with strategy = \"ordered\""},
            Wrong{"scale = { min = 1, cpu = 50 }", "3:9 `scale` has no `max`: how many replicas there may be"},
+           Wrong{"scale = { min = 0, max = 3 }",
+                 "3:17 `min = 0`: no listener leads to app 'a', so nothing would start it"},
+           Wrong{"scale = { min = 0, max = 3, window = '900ms' }",
+                 "3:9 `window` is less than 1s; with `min = 0` a replica stays that long without a request"},
            Wrong{"scale = { max = 3 }", "3:9 `scale` says nothing to scale by: give `cpu` or `in_flight`"},
            Wrong{"scale = { min = 4, max = 3, cpu = 50 }", "3:9 `max` is 3 and `min` is 4"},
            Wrong{"scale = { max = 3, cpu = 9, memory = 50 }", "3:29 'memory' is not in this version"},

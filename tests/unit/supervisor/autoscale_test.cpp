@@ -291,5 +291,144 @@ TEST(ScaledByLoad, AnEditOfTheBoundsHoldsAtOnceAndRestartsNothing) {
   EXPECT_EQ(host.ready("web"), 2);
 }
 
+// --- on demand
+
+spec::App on_demand_app() {
+  spec::App web = port_app("web", 0);
+  web.scale = spec::Scale{.min = 0, .max = 3, .window = Millis{60'000}};
+  return web;
+}
+
+std::shared_ptr<const spec::Spec> on_demand() {
+  return spec_of({on_demand_app()}, {listener("front", "web")});
+}
+
+TrafficSeen requests_now(Host& host) {
+  TrafficSeen seen;
+  for (const Process* process : host.processes("web")) seen.last.emplace(process->id, host.now());
+  return seen;
+}
+
+TEST(OnDemand, TheFirstRequestStartsItAndAWindowWithoutOneEndsIt) {
+  Host host(on_demand());
+  ASSERT_TRUE(host.settle());
+  EXPECT_EQ(host.spawns().size(), 0U);
+  EXPECT_EQ(host.state("web"), AppState::stopped);
+  EXPECT_EQ(app_reason(host.world(), host.app("web")), "idle: the first request starts it");
+  EXPECT_FALSE(host.planner().wants_traffic());
+  EXPECT_FALSE(host.planner().wants_load());
+  host.send(Demanded{"web"});
+  host.send(Demanded{"web"});
+  ASSERT_TRUE(host.until_ready("web", 1));
+  EXPECT_EQ(host.spawns().size(), 1U);
+  EXPECT_EQ(host.notes("scale").back(), "0 -> 1 replicas: a request came");
+  EXPECT_TRUE(host.planner().wants_traffic());
+  EXPECT_FALSE(host.planner().wants_load());  // it has no metric
+  host.advance(59s);
+  host.send(TrafficSeen{});
+  host.advance(Nanos{0});
+  EXPECT_EQ(host.ready("web"), 1);
+  host.advance(1s);
+  host.send(TrafficSeen{});
+  ASSERT_TRUE(host.settle());
+  EXPECT_EQ(host.processes("web").size(), 0U);
+  EXPECT_EQ(host.notes("scale").back(), "1 -> 0 replicas: no request for 1m");
+  host.send(Demanded{"web"});
+  EXPECT_TRUE(host.until_ready("web", 1));
+}
+
+TEST(OnDemand, ItStaysAsLongAsRequestsCome) {
+  Host host(on_demand());
+  ASSERT_TRUE(host.settle());
+  host.send(Demanded{"web"});
+  ASSERT_TRUE(host.until_ready("web", 1));
+  for (int i = 0; i < 10; ++i) {
+    host.advance(40s);
+    host.send(requests_now(host));
+    host.advance(Nanos{0});
+    EXPECT_EQ(host.ready("web"), 1);
+  }
+  EXPECT_EQ(host.spawns().size(), 1U);
+}
+
+// A request that comes while the last replica is on its way out is not lost: the next one starts behind it.
+TEST(OnDemand, ARequestMeetsTheEnd) {
+  Host host(on_demand());
+  ASSERT_TRUE(host.settle());
+  host.send(Demanded{"web"});
+  ASSERT_TRUE(host.until_ready("web", 1));
+  const int first = host.pid("web", 0);
+  host.advance(60s);
+  host.send(TrafficSeen{});
+  host.advance(Nanos{0});
+  ASSERT_EQ(host.ready("web"), 0);
+  ASSERT_EQ(host.processes("web").size(), 1U);
+  host.send(Demanded{"web"});
+  ASSERT_TRUE(host.until_ready("web", 1));
+  EXPECT_NE(host.pid("web", 0), first);
+  EXPECT_EQ(host.processes("web").size(), 1U);
+}
+
+TEST(OnDemand, AHoldByHandWins) {
+  Host host(on_demand());
+  ASSERT_TRUE(host.settle());
+  host.stop({.app = "web", .ordinal = std::nullopt});
+  ASSERT_TRUE(host.settle());
+  host.send(Demanded{"web"});
+  ASSERT_TRUE(host.settle());
+  EXPECT_EQ(host.spawns().size(), 0U);
+  host.start({.app = "web", .ordinal = std::nullopt});  // by hand: at once
+  ASSERT_TRUE(host.until_ready("web", 1));
+  host.scale("web", 2);
+  ASSERT_TRUE(host.until_ready("web", 2));
+  host.advance(5min);
+  host.send(TrafficSeen{});
+  host.advance(Nanos{0});
+  EXPECT_EQ(host.ready("web"), 2);
+  host.scale("web", std::nullopt);
+  host.advance(1s);
+  host.send(TrafficSeen{});
+  host.advance(Nanos{0});
+  EXPECT_EQ(host.app("web").desired(), 1);
+}
+
+// It is tried with backoff as long as somebody asks for it.
+TEST(OnDemand, OneThatFailsEndsWithTheRequests) {
+  Host host(on_demand());
+  host.conduct = [](const Spawn&) { return Conduct{.exits_after = Nanos{1ms}}; };
+  ASSERT_TRUE(host.settle());
+  host.send(Demanded{"web"});
+  host.advance(20s);
+  const std::size_t starts = host.spawns().size();
+  EXPECT_GT(starts, 1U);
+  EXPECT_EQ(host.phase("web", 0), Phase::backoff);
+  host.advance(40s);
+  host.send(TrafficSeen{});
+  ASSERT_TRUE(host.advance_until([&] { return host.processes("web").empty(); }));
+  const std::size_t ended = host.spawns().size();
+  host.advance(10min);
+  EXPECT_EQ(host.spawns().size(), ended);
+}
+
+TEST(OnDemand, ARestartOfTheDaemonKeepsWhatRuns) {
+  Host first(on_demand());
+  ASSERT_TRUE(first.settle());
+  first.send(Demanded{"web"});
+  ASSERT_TRUE(first.until_ready("web", 1));
+  Host second(on_demand(), RunMode::daemon, first.saved());
+  ASSERT_TRUE(second.until_ready("web", 1));
+  second.send(TrafficSeen{});  // nobody has asked yet: the window begins with the daemon
+  second.advance(1s);
+  EXPECT_EQ(second.ready("web"), 1);
+}
+
+TEST(OnDemand, WhoComesAfterItDoesNotWait) {
+  spec::App later = port_app("later", 1);
+  later.after = {{.app = "web", .condition = spec::AfterCondition::ready}};
+  Host host(spec_of({on_demand_app(), later}, {listener("front", "web")}));
+  ASSERT_TRUE(host.settle());
+  EXPECT_EQ(host.ready("later"), 1);
+}
+
 }  // namespace
 }  // namespace muster::sim

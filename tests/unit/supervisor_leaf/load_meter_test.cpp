@@ -39,6 +39,21 @@ TEST(LoadMeter, InFlightIsAnAverageOfTheSeconds) {
   EXPECT_EQ(meter.measure({{one, used(0s)}}, {}, Instant{} + 1s).by_instance.at(one).in_flight, std::nullopt);
 }
 
+TEST(LoadMeter, TheLastRequestIsWhenOneWasCountedOrInFlight) {
+  LoadMeter meter;
+  const auto last = [&](std::uint64_t all, std::uint64_t in_flight, Nanos at) {
+    return meter.see_requests({{one, {.all = all, .in_flight = in_flight}}}, Instant{} + at).last.at(one) -
+           Instant{};
+  };
+  EXPECT_EQ(last(0, 0, 1s), 1s);  // from when it is known
+  EXPECT_EQ(last(0, 0, 2s), 1s);
+  EXPECT_EQ(last(5, 0, 3s), 3s);
+  EXPECT_EQ(last(5, 1, 4s), 4s);
+  EXPECT_EQ(last(5, 0, 5s), 4s);
+  EXPECT_TRUE(meter.see_requests({}, Instant{} + 6s).last.empty());
+  EXPECT_EQ(last(5, 0, 7s), 7s);
+}
+
 TEST(LoadMeter, ThoseThatAreGoneAreForgotten) {
   LoadMeter meter;
   meter.meet(one, 0s, Instant{});
