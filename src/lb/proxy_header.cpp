@@ -244,9 +244,9 @@ ProxyVerdict parse_proxy_header(std::string_view bytes) {
 
 std::string own_proxy_header(spec::ProxyProtocol::Version version) {
   if (version == spec::ProxyProtocol::Version::v1) return write_v1({});
-  std::string header(v2_begin);
-  header += static_cast<char>(v2_local);
-  header.append(v2_fixed_bytes - header.size(), '\0');
+  std::string header(v2_fixed_bytes, '\0');
+  std::ranges::copy(v2_begin, header.begin());
+  header[v2_begin.size()] = static_cast<char>(v2_local);
   return header;
 }
 

@@ -23,7 +23,7 @@ class Fields {
   template <typename Fill>
   void below(std::string_view table, const Fill& fill) {
     const std::string outer = prefix_;
-    prefix_ += std::string(table) + ".";
+    prefix_.append(table).append(".");
     fill();
     prefix_ = outer;
   }

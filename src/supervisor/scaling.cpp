@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "fmt/core.h"
+#include "spec/fields.h"
 #include "supervisor/planner.h"
 
 namespace muster::supervisor {

@@ -295,7 +295,11 @@ TEST(ScaledByLoad, AnEditOfTheBoundsHoldsAtOnceAndRestartsNothing) {
 
 spec::App on_demand_app() {
   spec::App web = port_app("web", 0);
-  web.scale = spec::Scale{.min = 0, .max = 3, .window = Millis{60'000}};
+  spec::Scale scale;
+  scale.min = 0;
+  scale.max = 3;
+  scale.window = Millis{60'000};
+  web.scale = scale;
   return web;
 }
 
@@ -395,7 +399,11 @@ TEST(OnDemand, AHoldByHandWins) {
 // It is tried with backoff as long as somebody asks for it.
 TEST(OnDemand, OneThatFailsEndsWithTheRequests) {
   Host host(on_demand());
-  host.conduct = [](const Spawn&) { return Conduct{.exits_after = Nanos{1ms}}; };
+  host.conduct = [](const Spawn&) {
+    Conduct conduct;
+    conduct.exits_after = Nanos{1ms};
+    return conduct;
+  };
   ASSERT_TRUE(host.settle());
   host.send(Demanded{"web"});
   host.advance(20s);
