@@ -111,7 +111,8 @@ def cycle(stack: Stack, count: int) -> list[tuple[int, float]]:
 def the_first_request_starts_an_app() -> None:
     """`min = 0`: 50 first requests at once, the idle end, the next ones; a stream; a hold."""
     with Stack() as stack:
-        stack.write(ON_DEMAND + '[app.db]\nrun = "<REPLICA> {port}"\nlisten = "tcp:127.0.0.1:<L1>"\nscale = { min = 0, max = 1, window = "1s" }\n')
+        stack.write(ON_DEMAND + '[app.db]\nrun = "<REPLICA> {port}"\nport = "auto"\nscale = { min = 0, max = 1, window = "1s" }\n'
+                    '[listen.db]\nbind = "127.0.0.1:<L1>"\nmode = "tcp"\nto = "db"\n')
         stack.daemon()
         equal((stack.app("web")["state"], stack.app("web")["replicas"]), ("stopped", []), "at first")
         contains(stack.app("web")["reason"], "idle: the first request starts it", "the reason")
