@@ -36,8 +36,8 @@ struct DaemonHandover {
   lb::Handover traffic;
 };
 
-// `traffic` in the place of handover.traffic: whoever fails to give it away still has it.
-std::string encode_handover(const DaemonHandover& handover, const lb::Handover& traffic);
+// `handed` in the place of handover.traffic: whoever fails to give it away still has it.
+std::string encode_handover(const DaemonHandover& handover, const lb::Handover& handed);
 
 // Every number that encode_handover() writes.
 std::vector<int> descriptors_of(const DaemonHandover& handover, const lb::Handover& traffic);
