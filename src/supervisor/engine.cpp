@@ -138,11 +138,22 @@ void Engine::turn() {
     }
     tell();
   }
+  forget_retired();
   in_turn_ = false;
   if (finished_) return;
   arm();
   if ((planner_.wants_load() || planner_.wants_traffic()) && !load_tick_.armed())
     load_tick_.start(load_tick_every);
+}
+
+// What a process' end led to is in the state now, which is on disk soon.
+void Engine::forget_retired() {
+  if (!config_.records) return;
+  auto retired = config_.records->take_retired();
+  if (retired.empty()) return;
+  saver_->after_next_save([records = config_.records.get(), retired = std::move(retired)] {
+    for (const InstanceId instance : retired) records->remove(instance);
+  });
 }
 
 // When its time has come.

@@ -104,6 +104,7 @@ class Engine {
   void open_handles();
   bool due() const;
   void count_answers();
+  void forget_retired();
   void meter();
   void meter_load();
   void meter_traffic();

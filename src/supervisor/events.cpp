@@ -143,6 +143,7 @@ void Planner::on(const TreeGone& event) {
   const Place place = find(event.instance);
   if (!place || !place.tenant->exited) return;
   tenant_gone(*place.slot, event.instance);
+  changed();  // that the slot is empty is part of what is saved
 }
 
 void Planner::on(const ProbeFinished& event) {

@@ -81,6 +81,7 @@ Instances::Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::f
                     },
                 .on_exited =
                     [this](InstanceId id, ExitStatus status) {
+                      if (config_.records != nullptr) config_.records->exited(id, status);
                       emit_(ProcessExited{.instance = id, .status = status});
                     },
                 .on_frozen = [this](InstanceId id,
@@ -291,7 +292,7 @@ void Instances::gone(InstanceId id) {
   ports_.give_back(id);
   sockets_.close(id);
   logs_.finish(id);
-  if (config_.records != nullptr) config_.records->remove(id);
+  if (config_.records != nullptr) config_.records->retire(id);
   if (config_.output != nullptr) config_.output->forget(id);
   instances_.erase(id);
 }

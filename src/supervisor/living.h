@@ -13,6 +13,7 @@
 #include "base/ids.h"
 #include "base/time.h"
 #include "spec/spec.h"
+#include "supervisor/event.h"
 
 namespace muster::supervisor {
 
@@ -49,6 +50,7 @@ struct LivingProcess {
   WallTime started;
   int starts = 1;  // as Spawn::starts
   ReplicaMark mark = {};
+  std::optional<ExitStatus> exit = {};  // that the daemon had seen before it ended
 };
 
 }  // namespace muster::supervisor

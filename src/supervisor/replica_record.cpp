@@ -135,6 +135,27 @@ RunMemo run_of(const json::value& value, Members& record) {
   return run;
 }
 
+// As wait(2) has it; whether it was for want of memory is beside it.
+json::object exit_to_json(const ExitStatus& status) {
+  json::object made;
+  if (status.code) made["code"] = *status.code;
+  if (status.signal) made["signal"] = *status.signal;
+  if (status.core) made["core"] = true;
+  if (status.oom) made["oom"] = true;
+  return made;
+}
+
+std::optional<ExitStatus> exit_of(const json::value& value, std::string& error) {
+  Members members(value);
+  ExitStatus status;
+  if (members.has("code")) status.code = static_cast<int>(members.number("code", 0, 255));
+  if (members.has("signal")) status.signal = static_cast<int>(members.number("signal", 1, 127));
+  status.core = members.has("core") && members.flag("core");
+  status.oom = members.has("oom") && members.flag("oom");
+  error = members.error();
+  return status;
+}
+
 }  // namespace
 
 std::string encode_record(const ReplicaRecord& record) {
@@ -210,6 +231,7 @@ std::string encode_mark(const ReplicaRecord& record) {
   made["stopping"] = mark.stopping;
   made["outdated"] = mark.outdated;
   made["address"] = mark.address;
+  if (record.process.exit) made["exit"] = exit_to_json(*record.process.exit);
   std::string line = json::serialize(made);
   line.resize(mark_line_bytes - 1, ' ');
   return line + "\n";
@@ -231,7 +253,11 @@ bool decode_mark(std::string_view line, ReplicaRecord& record) {
   mark.stopping = members.flag("stopping");
   mark.outdated = members.flag("outdated");
   mark.address = members.text("address");
-  if (!members.error().empty()) return false;
+  std::optional<ExitStatus> exit;
+  std::string wrong_exit;
+  if (members.has("exit")) exit = exit_of(*members.find("exit"), wrong_exit);
+  if (!members.error().empty() || !wrong_exit.empty()) return false;
+  record.process.exit = exit;
   record.process.pid = pid;
   record.process.started = WallTime{} + Millis{started_ms};
   record.process.mark = std::move(mark);

@@ -18,7 +18,7 @@ namespace muster::supervisor {
 
 inline constexpr std::size_t mark_line_bytes = 256;
 
-// A process as its record has it. `process.pid`, `process.started` and `process.mark` are the mark's.
+// A process as its record has it. `process.pid`, `.started`, `.mark` and `.exit` are the mark's.
 struct ReplicaRecord {
   LivingProcess process;
   std::string boot_id;  // no process of another boot lives

@@ -138,16 +138,23 @@ void ReplicaRecords::report(const Status& status) {
 }
 
 void ReplicaRecords::add(const ReplicaRecord& record) {
+  std::vector<InstanceId> outlived;
+  for (const auto& [instance, replica] : retired_) {
+    if (replica == record.process.replica) outlived.push_back(instance);
+  }
   report(replace_file(path_of(record.process.instance), encode_record(record)));
   keep(record);
+  for (const InstanceId instance : outlived) remove(instance);
 }
 
 void ReplicaRecords::keep(const ReplicaRecord& record) {
   ReplicaRecord& mine = marks_[record.process.instance];
   mine.process.instance = record.process.instance;
+  mine.process.replica = record.process.replica;
   mine.process.pid = record.process.pid;
   mine.process.started = record.process.started;
   mine.process.mark = record.process.mark;
+  mine.process.exit = record.process.exit;
   mine.start_ticks = record.start_ticks;
 }
 
@@ -171,9 +178,25 @@ void ReplicaRecords::mark(InstanceId instance, const ReplicaMark& mark) {
   if (known->second.process.pid != 0) write_mark(known->second);
 }
 
+void ReplicaRecords::exited(InstanceId instance, const ExitStatus& status) {
+  const auto known = marks_.find(instance);
+  if (known == marks_.end() || known->second.process.exit) return;
+  known->second.process.exit = status;
+  if (known->second.process.pid != 0) write_mark(known->second);
+}
+
+void ReplicaRecords::retire(InstanceId instance) {
+  const auto known = marks_.find(instance);
+  if (known == marks_.end()) return remove(instance);
+  retired_[instance] = known->second.process.replica;
+  newly_retired_.push_back(instance);
+  marks_.erase(known);
+}
+
 void ReplicaRecords::remove(InstanceId instance) {
   const std::string path = path_of(instance);
   marks_.erase(instance);
+  retired_.erase(instance);
   // The mark goes first: a record without one is of a process that may be ended.
   unlink((path + mark_suffix).c_str());
   unlink(path.c_str());

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -39,6 +40,12 @@ class ReplicaRecords {
   void add(const ReplicaRecord& record);
   void began(InstanceId instance, int pid, std::uint64_t start_ticks, WallTime at);
   void mark(InstanceId instance, const ReplicaMark& mark);
+  void exited(InstanceId instance, const ExitStatus& status);
+  // Nothing is left of its processes. What its end led to is known to the planner only: the record stays, for a daemon
+  // that finds a state from before, until remove(), or until a next process of that replica is added.
+  void retire(InstanceId instance);
+  // Those that were retired since the last call: to be removed when the state is on disk.
+  std::vector<InstanceId> take_retired() { return std::exchange(newly_retired_, {}); }
   void remove(InstanceId instance);
   // One that find() gave is kept up from now on.
   void keep(const ReplicaRecord& record);
@@ -56,6 +63,8 @@ class ReplicaRecords {
   std::function<void(const std::string&)> on_error_;
   bool failing_ = false;
   std::map<InstanceId, ReplicaRecord> marks_;  // only what a mark needs
+  std::map<InstanceId, ReplicaId> retired_;
+  std::vector<InstanceId> newly_retired_;
 };
 
 // proc(5), /proc/sys/kernel/random/boot_id; "" where it cannot be read.

@@ -141,6 +141,8 @@ struct StateSaver::Impl : std::enable_shared_from_this<StateSaver::Impl> {
   void start();
   void finished(const Status& status);
   void tell_waiters(std::uint64_t number);
+  // False: nothing is outstanding, and it has been told.
+  bool wait(std::function<void()> done, bool in_haste);
   void report(const Status& status);
 
   uv_loop_s* loop = nullptr;
@@ -151,7 +153,12 @@ struct StateSaver::Impl : std::enable_shared_from_this<StateSaver::Impl> {
   std::string newest;
   std::uint64_t newest_number = 0;
   std::uint64_t started_number = 0;
-  std::vector<std::pair<std::uint64_t, std::function<void()>>> waiters;  // for the text of that number
+  struct Waiter {
+    std::uint64_t number = 0;  // of the text
+    std::function<void()> done;
+    bool in_haste = false;
+  };
+  std::vector<Waiter> waiters;
   bool busy = false;
   bool failing = false;
   bool ended = false;
@@ -203,11 +210,21 @@ void StateSaver::Impl::report(const Status& status) {
 void StateSaver::Impl::tell_waiters(std::uint64_t number) {
   std::vector<std::function<void()>> due;
   std::erase_if(waiters, [&](auto& waiter) {
-    if (waiter.first > number) return false;
-    due.push_back(std::move(waiter.second));
+    if (waiter.number > number) return false;
+    due.push_back(std::move(waiter.done));
     return true;
   });
   for (const auto& done : due) done();
+}
+
+bool StateSaver::Impl::wait(std::function<void()> done, bool in_haste) {
+  const bool outstanding = busy || started_number < newest_number;
+  if (outstanding) {
+    waiters.push_back({.number = newest_number, .done = std::move(done), .in_haste = in_haste});
+  } else {
+    done();
+  }
+  return outstanding;
 }
 
 void StateSaver::Impl::finished(const Status& status) {
@@ -215,7 +232,7 @@ void StateSaver::Impl::finished(const Status& status) {
   if (ended) return;
   report(status);
   tell_waiters(started_number);
-  if (!waiters.empty()) return start();
+  if (std::ranges::any_of(waiters, &Waiter::in_haste)) return start();
   uv_timer_start(
       timer,
       [](uv_timer_t* due) {
@@ -248,12 +265,13 @@ void StateSaver::save(PersistentState state) {
 }
 
 void StateSaver::when_written(std::function<void()> done) {
-  const bool outstanding = impl_->busy || impl_->started_number < impl_->newest_number;
-  if (!outstanding) return done();
-  impl_->waiters.emplace_back(impl_->newest_number, std::move(done));
-  if (impl_->busy) return;
+  if (!impl_->wait(std::move(done), true) || impl_->busy) return;
   uv_timer_stop(impl_->timer);
   impl_->start();
+}
+
+void StateSaver::after_next_save(std::function<void()> done) {
+  impl_->wait(std::move(done), false);
 }
 
 Status StateSaver::flush() {

@@ -35,7 +35,8 @@ PersistentState with_living(PersistentState state, const std::vector<LivingProce
 
 bool Planner::still_runs(const std::string& app) const {
   return std::ranges::any_of(living_, [&](const LivingProcess& process) {
-    return process.replica.app == app && !process.run && process.mark.started && !process.mark.stopping;
+    return process.replica.app == app && !process.run && !process.exit && process.mark.started &&
+           !process.mark.stopping;
   });
 }
 
@@ -98,7 +99,7 @@ void Planner::take_over(const LivingProcess& process) {
   if (!same_text && tenant.revision == app.revision) tenant.outdated = true;
   // It may have said so while nobody listened, and says it once.
   const bool says_once = process.app->health.notify || process.app->health.log;
-  const bool unheard = says_once && !process.mark.was_ready && !process.run;
+  const bool unheard = says_once && !process.mark.was_ready && !process.run && !process.exit;
   tenant.outdated = tenant.outdated || process.mark.outdated || unheard;
   tenant.app =
       same_text ? app.app : std::make_shared<const spec::App>(with_settings_of(*app.file, *process.app));
@@ -128,8 +129,11 @@ void Planner::take_over(const LivingProcess& process) {
   slot.tenants.push_back(std::move(tenant));
   const Place place{&app, &slot, &slot.tenants.back()};
   note(Severity::info, "taken-over", slot.replica, process.instance,
-       fmt::format("found running as pid {}, of revision {}", process.pid, raw(place.tenant->revision)));
-  if (!process.mark.started) {
+       fmt::format("{} as pid {}, of revision {}", process.exit ? "had run" : "found running", process.pid,
+                   raw(place.tenant->revision)));
+  if (process.exit) {
+    on(ProcessExited{.instance = process.instance, .status = *process.exit});
+  } else if (!process.mark.started) {
     place.tenant->hasty = true;
     leave(place, Leaving::replaced, "its start was cut short by the end of the daemon");
   } else if (process.mark.stopping) {

@@ -125,6 +125,24 @@ def a_new_daemon_finds_another_file() -> None:
 
 
 @scenario
+def what_has_ended_for_good_is_not_run_again() -> None:
+    """The daemon dies right after an app has ended, when the state on the disk does not know of it yet."""
+    with Stack() as stack:
+        stack.write('[app.once]\nrun = "sh -c \'echo >> <DIR>/once\'"\nrestart = "never"\n')
+        stack.daemon()
+        stack.in_state("once", "completed")
+        runs = lambda: (stack.folder / "once").read_text(encoding="utf-8").count("\n")  # noqa: E731
+        for turn in range(2, 8):
+            stack.run("restart", "once", "--no-wait")
+            wait_for(f"run {turn}", lambda: runs() == turn)
+            crash(stack)
+            stack.daemon()
+            # Where nobody saw the end, its status is not known.
+            stack.until("once", lambda app: app["state"] in ("completed", "failed"), "has ended")
+            equal(runs(), turn, "runs of an app that ends for good")
+
+
+@scenario
 def leftovers_are_ended_by_the_manager() -> None:
     """ExecStopPost= of the units: after a stop that timed out nothing stays, after a crash all do."""
     with Stack() as stack:

@@ -1,7 +1,9 @@
 // What living processes say about the revisions that are in force.
 #include "supervisor/takeover.h"
 #include "gtest/gtest.h"
+#include "sim/spec_builder.h"
 #include "spec/load.h"
+#include "supervisor/planner.h"
 
 namespace muster::supervisor {
 namespace {
@@ -74,6 +76,67 @@ TEST(Takeover, WhatIsOnItsWayOutOrOfAJobSaysNothing) {
   EXPECT_EQ(after.apps.at("web").revision, 7U);
   EXPECT_TRUE(after.apps.at("web").history.empty());
   EXPECT_TRUE(with_living({}, {stopping, unborn, run}).apps.empty());
+}
+
+// What a planner does that finds this process, and a state from before it was started.
+class Successor {
+ public:
+  Successor(spec::RestartPolicy policy, std::optional<ExitStatus> exit) {
+    spec::App app = sim::app("web");
+    app.restart.policy = policy;
+    const auto spec = sim::spec_of({app});
+    LivingProcess process = living(1);
+    process.app = std::make_shared<const spec::App>(spec->apps.front());
+    process.exit = exit;
+    planner_.emplace(PlannerOptions{.mode = RunMode::daemon,
+                                    .restored = with_living({}, {process}),
+                                    .living = std::vector{process},
+                                    .first_instance = InstanceId{2}});
+    give(SpecLoaded{.spec = spec, .command = std::nullopt});
+  }
+  void give(Event event) {
+    const std::vector<Event> events{std::move(event)};
+    const Now now{.mono = Instant{} + Millis{5000}, .wall = WallTime{} + Millis{5000}};
+    for (const Action& action : planner_->step(events, now)) {
+      if (std::holds_alternative<Spawn>(action)) ++spawns;
+      if (std::holds_alternative<KillTree>(action)) ++kills;
+    }
+  }
+  [[nodiscard]] const Slot& slot() const { return planner_->world().apps.at("web").slots.at(0); }
+  int spawns = 0;
+  int kills = 0;
+
+ private:
+  std::optional<Planner> planner_;
+};
+
+constexpr ExitStatus success{.code = 0, .signal = std::nullopt};
+
+TEST(Takeover, WhatHadEndedForGoodStaysEnded) {
+  Successor next(spec::RestartPolicy::never, success);
+  EXPECT_EQ(next.kills, 1) << "what is left of its tree";
+  next.give(ProcessExited{.instance = InstanceId{1}, .status = {}});  // the host does not know how
+  next.give(TreeGone{.instance = InstanceId{1}});
+  EXPECT_EQ(next.slot().phase, Phase::completed);
+  EXPECT_EQ(next.slot().last_exit->status.code, 0);
+  EXPECT_EQ(next.spawns, 0);
+}
+
+TEST(Takeover, WhatHadEndedIsRestartedAsIfItHadBeenSeen) {
+  Successor next(spec::RestartPolicy::always, ExitStatus{.code = 3, .signal = std::nullopt});
+  EXPECT_EQ(next.slot().failures, 1);
+  EXPECT_EQ(next.spawns, 0) << "its tree may hold the volume";
+  next.give(TreeGone{.instance = InstanceId{1}});
+  EXPECT_EQ(next.slot().last_exit->status.code, 3);
+  EXPECT_EQ(next.spawns, 1);
+}
+
+TEST(Takeover, WhatRunsRunsOn) {
+  Successor next(spec::RestartPolicy::never, std::nullopt);
+  EXPECT_EQ(next.spawns, 0);
+  EXPECT_EQ(next.kills, 0);
+  next.give(ProcessExited{.instance = InstanceId{1}, .status = success});
+  EXPECT_EQ(next.slot().phase, Phase::completed);
 }
 
 }  // namespace

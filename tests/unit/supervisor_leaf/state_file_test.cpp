@@ -203,6 +203,27 @@ TEST_F(StateFileTest, FlushWritesAtOnceAndNothingOlderComesAfter) {
   EXPECT_EQ(revision_of(load_state(path)), 2U);
 }
 
+TEST_F(StateFileTest, TellsWhenWhatWasSavedIsOnDisk) {
+  StateSaver saver(loop.get(), path, [](const std::string& error) { ADD_FAILURE() << error; });
+  int at_once = 0;
+  saver.after_next_save([&] { ++at_once; });
+  EXPECT_EQ(at_once, 1) << "nothing is outstanding";
+  std::vector<std::uint32_t> seen;
+  const auto look = [&] { seen.push_back(revision_of(load_state(path))); };
+  saver.save(state_of(1));  // under way
+  saver.save(state_of(2));
+  saver.after_next_save(look);
+  saver.save(state_of(3));
+  EXPECT_TRUE(seen.empty());
+  ASSERT_TRUE(loop.until([&] { return seen.size() == 1; }));
+  EXPECT_EQ(seen[0], 3U);
+  saver.save(state_of(4));
+  saver.after_next_save(look);
+  saver.when_written(look);  // in haste: it takes the other along
+  ASSERT_TRUE(loop.until([&] { return seen.size() == 3; }));
+  EXPECT_EQ(seen[1], 4U);
+}
+
 TEST_F(StateFileTest, TroubleIsSaidOnceAndTriedAgain) {
   std::vector<std::string> said;
   std::filesystem::create_directory(path + ".tmp");

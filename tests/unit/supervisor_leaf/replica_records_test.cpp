@@ -1,0 +1,136 @@
+// The records of replicas in a folder: what the next daemon finds there.
+#include "supervisor/replica_records.h"
+
+#include <filesystem>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "leaf_rig.h"
+
+namespace muster::supervisor {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class ReplicaRecordsTest : public testing::Test {
+ protected:
+  ReplicaRecordsTest() {
+    EXPECT_TRUE(records.begin(DaemonLife{.boot_id = "boot", .cgroups = {}, .token = "token"}));
+  }
+
+  ReplicaRecord record(std::uint64_t instance, int ordinal) {
+    auto app = std::make_shared<spec::App>();
+    app->name = "web";
+    ReplicaRecord made;
+    made.process.instance = InstanceId{instance};
+    made.process.replica = {"web", ordinal};
+    made.process.revision = Revision{1};
+    made.process.app = app;
+    made.boot_id = "boot";
+    made.token = "token";
+    return made;
+  }
+  void start(std::uint64_t instance, int ordinal) {
+    records.add(record(instance, ordinal));
+    records.began(InstanceId{instance}, 800 + static_cast<int>(instance), 5, WallTime{} + Millis{1});
+  }
+  // As another daemon would see it.
+  ReplicaRecords::Found found(const std::string& boot_id = "boot") {
+    return ReplicaRecords(folder / "replicas", boot_id, [](const std::string&) {}).find();
+  }
+  std::vector<std::uint64_t> instances() {
+    std::vector<std::uint64_t> numbers;
+    for (const ReplicaRecord& record : found().records) numbers.push_back(raw(record.process.instance));
+    return numbers;
+  }
+
+  TempFolder folder;
+  std::vector<std::string> problems;
+  ReplicaRecords records{folder / "replicas", "boot",
+                         [this](const std::string& problem) { problems.push_back(problem); }};
+};
+
+TEST_F(ReplicaRecordsTest, FindsWhatRuns) {
+  start(3, 0);
+  start(4, 1);
+  const auto there = found();
+  ASSERT_THAT(there.records, SizeIs(2));
+  EXPECT_EQ(there.records[1].process.pid, 804);
+  EXPECT_EQ(there.next, InstanceId{5});
+  EXPECT_TRUE(there.life);
+  EXPECT_THAT(problems, IsEmpty());
+}
+
+TEST_F(ReplicaRecordsTest, NothingOfAnotherBootOrAfterAnOrderlyEnd) {
+  start(3, 0);
+  EXPECT_THAT(found("another boot").records, IsEmpty());
+  start(4, 0);
+  records.end();
+  EXPECT_THAT(found().records, IsEmpty());
+}
+
+// Whoever finds a state from before the end learns of it all the same.
+TEST_F(ReplicaRecordsTest, AnEndIsKnownUntilItIsRemoved) {
+  start(3, 0);
+  records.exited(InstanceId{3}, ExitStatus{.code = 0, .signal = std::nullopt});
+  records.retire(InstanceId{3});
+  const auto there = found();
+  ASSERT_THAT(there.records, SizeIs(1));
+  ASSERT_TRUE(there.records[0].process.exit);
+  EXPECT_EQ(there.records[0].process.exit->code, 0);
+  EXPECT_THAT(records.take_retired(), ElementsAre(InstanceId{3}));
+  EXPECT_THAT(records.take_retired(), IsEmpty());
+  records.remove(InstanceId{3});
+  EXPECT_THAT(found().records, IsEmpty());
+  EXPECT_TRUE(std::filesystem::exists(folder / "replicas/daemon"));
+}
+
+TEST_F(ReplicaRecordsTest, TheFirstEndCountsAndNoMarkUndoesIt) {
+  start(3, 0);
+  records.exited(InstanceId{3}, ExitStatus{.code = 4, .signal = std::nullopt});
+  records.exited(InstanceId{3}, ExitStatus{});
+  records.mark(InstanceId{3}, ReplicaMark{.started = true, .stopping = true});
+  const auto there = found();
+  ASSERT_THAT(there.records, SizeIs(1));
+  ASSERT_TRUE(there.records[0].process.exit);
+  EXPECT_EQ(there.records[0].process.exit->code, 4);
+  EXPECT_TRUE(there.records[0].process.mark.stopping);
+}
+
+TEST_F(ReplicaRecordsTest, TheNextProcessOfAReplicaTakesThePlace) {
+  start(3, 0);
+  start(4, 1);
+  records.retire(InstanceId{3});
+  records.retire(InstanceId{4});
+  start(5, 0);
+  EXPECT_THAT(instances(), ElementsAre(4, 5));
+  start(6, 0);  // beside one that lives
+  EXPECT_THAT(instances(), ElementsAre(4, 5, 6));
+}
+
+TEST_F(ReplicaRecordsTest, WhatIsDamagedIsSaidAndGone) {
+  start(3, 0);
+  start(4, 1);
+  write_file(folder / "replicas/3", "nothing of ours");
+  const auto there = found();
+  EXPECT_THAT(there.warnings, SizeIs(1));
+  ASSERT_THAT(there.records, SizeIs(1));
+  EXPECT_EQ(there.records[0].process.instance, InstanceId{4});
+  EXPECT_FALSE(std::filesystem::exists(folder / "replicas/3"));
+}
+
+TEST_F(ReplicaRecordsTest, AFolderThatIsGoneIsReportedOnce) {
+  std::filesystem::remove_all(folder / "replicas");
+  start(3, 0);
+  start(4, 0);
+  EXPECT_THAT(problems, SizeIs(1));
+  std::filesystem::create_directory(folder / "replicas");
+  start(5, 0);
+  ASSERT_THAT(problems, SizeIs(2));
+  EXPECT_EQ(problems.back(), "");
+}
+
+}  // namespace
+}  // namespace muster::supervisor
