@@ -138,13 +138,20 @@ void ReplicaRecords::report(const Status& status) {
 }
 
 void ReplicaRecords::add(const ReplicaRecord& record) {
-  std::vector<InstanceId> outlived;
   for (const auto& [instance, replica] : retired_) {
-    if (replica == record.process.replica) outlived.push_back(instance);
+    if (replica == record.process.replica) outlived_.push_back(instance);
   }
-  report(replace_file(path_of(record.process.instance), encode_record(record)));
+  // Half a record is of a process that was never started.
+  const std::string path = path_of(record.process.instance);
+  const Status written = write_file(path, encode_record(record), Synced::no);
+  if (!written) unlink(path.c_str());
+  report(written);
   keep(record);
-  for (const InstanceId instance : outlived) remove(instance);
+}
+
+std::vector<InstanceId> ReplicaRecords::take_retired() {
+  for (const InstanceId instance : std::exchange(outlived_, {})) remove(instance);
+  return std::exchange(newly_retired_, {});
 }
 
 void ReplicaRecords::keep(const ReplicaRecord& record) {

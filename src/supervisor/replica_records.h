@@ -7,7 +7,6 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -42,10 +41,11 @@ class ReplicaRecords {
   void mark(InstanceId instance, const ReplicaMark& mark);
   void exited(InstanceId instance, const ExitStatus& status);
   // Nothing is left of its processes. What its end led to is known to the planner only: the record stays, for a daemon
-  // that finds a state from before, until remove(), or until a next process of that replica is added.
+  // that finds a state from before, until remove().
   void retire(InstanceId instance);
-  // Those that were retired since the last call: to be removed when the state is on disk.
-  std::vector<InstanceId> take_retired() { return std::exchange(newly_retired_, {}); }
+  // Those that were retired since the last call: to be removed when the state is on disk. Removes those whose replica
+  // has been added again.
+  std::vector<InstanceId> take_retired();
   void remove(InstanceId instance);
   // One that find() gave is kept up from now on.
   void keep(const ReplicaRecord& record);
@@ -65,6 +65,7 @@ class ReplicaRecords {
   std::map<InstanceId, ReplicaRecord> marks_;  // only what a mark needs
   std::map<InstanceId, ReplicaId> retired_;
   std::vector<InstanceId> newly_retired_;
+  std::vector<InstanceId> outlived_;
 };
 
 // proc(5), /proc/sys/kernel/random/boot_id; "" where it cannot be read.

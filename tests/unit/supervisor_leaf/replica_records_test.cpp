@@ -104,9 +104,12 @@ TEST_F(ReplicaRecordsTest, TheNextProcessOfAReplicaTakesThePlace) {
   start(4, 1);
   records.retire(InstanceId{3});
   records.retire(InstanceId{4});
+  EXPECT_THAT(records.take_retired(), ElementsAre(InstanceId{3}, InstanceId{4}));
   start(5, 0);
+  EXPECT_THAT(records.take_retired(), IsEmpty());
   EXPECT_THAT(instances(), ElementsAre(4, 5));
   start(6, 0);  // beside one that lives
+  EXPECT_THAT(records.take_retired(), IsEmpty());
   EXPECT_THAT(instances(), ElementsAre(4, 5, 6));
 }
 
