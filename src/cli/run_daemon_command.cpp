@@ -4,11 +4,14 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <csignal>
 #include <memory>
 #include <optional>
 #include <system_error>
+#include <thread>
 
 #include "cli/commands_run.h"
 #include "cli/console.h"
@@ -22,18 +25,32 @@ namespace muster::cli {
 
 namespace {
 
-// A daemon that answers on the socket is named and left alone.
-Status refuse_second(const DaemonPaths& paths) {
-  const auto client = Client::at(paths.socket);
-  if (!client) return Unit{};
-  int pid = client.value().daemon_pid();
-  const auto answer = client.value().get("/v1/version", std::chrono::seconds(2));
-  if (answer) {
-    const auto parsed = parse_object(answer.value().body);
-    if (parsed) pid = static_cast<int>(JsonView(&parsed.value())["pid"].whole().value_or(pid));
+constexpr std::chrono::milliseconds last_child_wait{2000};
+constexpr std::chrono::milliseconds look_again{10};
+
+// The pid of the daemon that has the socket; none: nobody has, or only a child that a killed daemon was just starting.
+std::optional<int> daemon_at(const std::string& socket) {
+  const auto deadline = std::chrono::steady_clock::now() + last_child_wait;
+  while (true) {
+    const auto client = Client::at(socket);
+    if (!client) return std::nullopt;
+    const int pid = client.value().daemon_pid();
+    if (const auto answer = client.value().get("/v1/version", std::chrono::seconds(2))) {
+      const auto parsed = parse_object(answer.value().body);
+      return parsed ? static_cast<int>(JsonView(&parsed.value())["pid"].whole().value_or(pid)) : pid;
+    }
+    const bool is_dead = pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH;
+    if (!is_dead || std::chrono::steady_clock::now() >= deadline) return pid;
+    std::this_thread::sleep_for(look_again);
   }
+}
+
+// A daemon that has the socket is named and left alone.
+Status refuse_second(const DaemonPaths& paths) {
+  const auto pid = daemon_at(paths.socket);
+  if (!pid) return Unit{};
   return Error{.message = fmt::format("a daemon for {} runs already, pid {} ({}); `muster down` ends it",
-                                      paths.spec, pid, paths.socket)};
+                                      paths.spec, *pid, paths.socket)};
 }
 
 // MUSTER_THREADS, 1..256, wins over [daemon] threads.

@@ -378,7 +378,7 @@ void Loop::shut_all_sockets() {
 void Loop::abandon_waits() {
   shut_ = true;
   // By index: what goes on may open another socket.
-  for (std::size_t chunk = 0; chunk < cores_.size(); ++chunk) {
+  for (std::size_t chunk = 0; chunk < cores_.size(); ++chunk) {  // NOLINT(modernize-loop-convert)
     for (std::size_t i = 0; i < cores_per_chunk; ++i) {
       cores_[chunk][i].abort_wait(Direction::read);
       cores_[chunk][i].abort_wait(Direction::write);

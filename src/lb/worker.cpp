@@ -477,36 +477,44 @@ void Worker::flush_access_logs() {
   for (const auto& [name, log] : access_logs_) log->hand_over();
 }
 
+Ref<Frontend> Worker::frontend_of(const Publication& publication, std::size_t number) {
+  const spec::Listener& wanted = publication.snapshot->listeners[number];
+  auto frontend = make_ref<Frontend>();
+  frontend->listener = wanted;
+  frontend->shared = publication.listeners[number];
+  frontend->counters = &frontend->shared->per_thread[index_];
+  if (const auto log = access_logs_.find(wanted.name); log != access_logs_.end())
+    frontend->access_log = log->second;
+  frontend->pool = pool_of(wanted.app);
+  frontend->tls = publication.tls[number];
+  frontend->router = publication.routers[number];
+  frontend->turns = publication.turns[number];
+  for (const spec::Route& route : wanted.routes) frontend->pools.push_back(pool_of(route.app));
+  for (const auto& [app, capacity] : publication.capacities[number])
+    frontend->capacities.emplace_back(pool_of(app), capacity);
+  return frontend;
+}
+
+void Worker::listen_at(const std::shared_ptr<BoundAddress>& address, const Ref<Frontend>& frontend) {
+  for (const std::size_t number : address->sockets_of(index_)) {
+    Ref<LocalListener>& listener = listeners_[{address.get(), number}];
+    const bool is_new = !listener;
+    if (is_new) {
+      listener = make_ref<LocalListener>();
+      listener->address = address;
+      listener->number = number;
+      listener->bind = address->address().text;
+    }
+    listener->frontend = frontend;
+    if (is_new) accept_loop(listener);
+  }
+}
+
 void Worker::update_listeners(const Publication& publication) {
-  const auto& wanted = publication.snapshot->listeners;
-  for (std::size_t i = 0; i < wanted.size(); ++i) {
-    auto frontend = make_ref<Frontend>();
-    frontend->listener = wanted[i];
-    frontend->shared = publication.listeners[i];
-    frontend->counters = &frontend->shared->per_thread[index_];
-    if (const auto log = access_logs_.find(wanted[i].name); log != access_logs_.end())
-      frontend->access_log = log->second;
-    frontend->pool = pool_of(wanted[i].app);
-    frontend->tls = publication.tls[i];
-    frontend->router = publication.routers[i];
-    frontend->turns = publication.turns[i];
-    for (const spec::Route& route : wanted[i].routes) frontend->pools.push_back(pool_of(route.app));
-    for (const auto& [app, capacity] : publication.capacities[i])
-      frontend->capacities.emplace_back(pool_of(app), capacity);
+  for (std::size_t i = 0; i < publication.snapshot->listeners.size(); ++i) {
+    const Ref<Frontend> frontend = frontend_of(publication, i);
     for (const auto& address : publication.addresses[i]) {
-      if (address == nullptr) continue;
-      for (const std::size_t number : address->sockets_of(index_)) {
-        Ref<LocalListener>& listener = listeners_[{address.get(), number}];
-        const bool is_new = !listener;
-        if (is_new) {
-          listener = make_ref<LocalListener>();
-          listener->address = address;
-          listener->number = number;
-          listener->bind = address->address().text;
-        }
-        listener->frontend = frontend;
-        if (is_new) accept_loop(listener);
-      }
+      if (address != nullptr) listen_at(address, frontend);
     }
   }
 }

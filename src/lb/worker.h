@@ -264,6 +264,8 @@ class Worker {
   void update_pools(const Publication& publication);
   void update_access_logs(const Publication& publication);
   void update_listeners(const Publication& publication);
+  Ref<Frontend> frontend_of(const Publication& publication, std::size_t number);
+  void listen_at(const std::shared_ptr<BoundAddress>& address, const Ref<Frontend>& frontend);
   void update_capacities(const Publication& publication);
   Ref<LocalPool> pool_of(const std::string& app);
   void close_unnamed_listeners(const Publication& publication);

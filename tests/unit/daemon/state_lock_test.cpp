@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,6 +14,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -134,6 +137,32 @@ TEST(StateLock, TheNextOneTakesOver) {
   std::ofstream(state.path() + "/lock") << "1\n";
   EXPECT_TRUE(lock_state_folder(state.path()).ok());
   EXPECT_TRUE(lock_state_folder(state.path()).ok());
+}
+
+// A child that it was just starting has the lock until it has called execve(2).
+TEST(StateLock, WaitsForTheChildOfADeadDaemon) {
+  const TempFolder state;
+  const std::string path = state.path() + "/lock";
+  const pid_t dead = ::fork();
+  if (dead == 0) ::_exit(0);
+  ASSERT_EQ(::waitpid(dead, nullptr, 0), dead);
+  std::ofstream(path) << dead << "\n";
+  Fd child(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_EQ(::flock(child.get(), LOCK_EX | LOCK_NB), 0);
+  const Fd watch(::inotify_init1(IN_CLOEXEC));
+  ASSERT_GE(::inotify_add_watch(watch.get(), path.c_str(), IN_OPEN), 0);
+  std::thread execs([&] {
+    int opened = 0;
+    std::array<char, 4096> events{};
+    while (opened < 2) {
+      const ssize_t got = ::read(watch.get(), events.data(), events.size());
+      opened += static_cast<int>(got / static_cast<ssize_t>(sizeof(inotify_event)));
+      if (got <= 0) break;
+    }
+    child.reset();
+  });
+  EXPECT_TRUE(lock_state_folder(state.path()).ok());
+  execs.join();
 }
 
 }  // namespace
