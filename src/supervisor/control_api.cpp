@@ -142,13 +142,22 @@ void ControlApi::status(const Reply& reply) {
   input.pid = getpid();
   input.version = version_text;
   input.containment = engine_.instances().host().containment();
+  input.limits = engine_.limits();
   reply->send(200, status_json(input));
 }
 
 void ControlApi::version(const Reply& reply) {
+  const ProcessHost& host = engine_.instances().host();
+  json::object
+      limits;  // by kind: null where the kernel enforces it for the whole replica, else why it does not
+  for (const LimitKind kind : limit_kinds) {
+    const std::string& why = host.controllers().why_not(kind);
+    limits[to_string(kind)] = why.empty() ? json::value(nullptr) : json::value(escape_for_terminal(why));
+  }
   reply->send(200, json::serialize(json::object{{"version", version_text},
                                                 {"pid", getpid()},
-                                                {"containment", engine_.instances().host().containment()}}));
+                                                {"containment", host.containment()},
+                                                {"limits", std::move(limits)}}));
 }
 
 void ControlApi::rollout(const ControlRequest& request, const Reply& reply) {
@@ -263,6 +272,7 @@ void ControlApi::why(const ControlRequest& request, const Reply& reply) {
   const lb::Stats stats = engine_.traffic().stats();
   input.stats = &stats;
   input.upstream_failures = engine_.upstream_failures();
+  input.limits = engine_.limits();
   input.events = engine_.events().after(0, why_events_max, input.app, input.ordinal);
   const bool is_job = input.world->jobs.contains(input.app);
   if (is_job && !input.ordinal) input.logs = engine_.logs().tail(ReplicaId{.app = input.app, .ordinal = 0});

@@ -649,6 +649,7 @@ Status Daemon::use(const std::shared_ptr<const spec::Spec>& spec, std::optional<
   set_own_log_level(spec->daemon.log_level);
   engine_->logs().set_budget(spec->daemon.log_budget_bytes);
   engine_->instances().use_ports_of(*spec);
+  engine_->instances().use_users_of(*spec);
   for (const spec::App& app : spec->apps) engine_->logs().set_options(app.name, app.log);
   for (const spec::Job& job : spec->jobs) engine_->logs().set_options(job.name(), job.task.log);
   engine_->logs().set_access_logs(access_logs_of(*spec));

@@ -16,6 +16,7 @@
 #include "health/outcome.h"
 #include "spec/spec.h"
 #include "supervisor/autoscale.h"
+#include "supervisor/limit_rules.h"
 
 namespace muster::supervisor {
 
@@ -29,11 +30,12 @@ struct ExitStatus {
   std::optional<int> code;    // exit(3) status
   std::optional<int> signal;  // signal(7) number that ended it
   bool core = false;
-  bool oom = false;  // the kernel's OOM killer, as the cgroup's memory.events says
+  bool oom = false;                             // the kernel's OOM killer, as the cgroup's memory.events says
+  std::optional<std::uint64_t> oom_limit = {};  // with `oom`: the replica's own limit, which was hit; bytes
 };
-std::string describe(
-    const ExitStatus& status);               // "exited with status 1", "killed by SIGKILL", "out of memory"
-std::string signal_name(int signal_number);  // "SIGTERM"; "signal 77" when it has no name
+std::string describe(const ExitStatus& status);  // "exited with status 1", "killed by SIGKILL",
+                                                 // "killed by the kernel: out of memory (limit 64MiB)"
+std::string signal_name(int signal_number);      // "SIGTERM"; "signal 77" when it has no name
 
 // --- from the host
 // ---------------------------------------------------------------------------------------------------
@@ -65,6 +67,14 @@ struct SpawnFailed {
 struct ProcessExited {
   InstanceId instance;
   ExitStatus status;
+};
+
+// A limit that the kernel does not enforce here, but muster watches: the replica was found above it.
+struct LimitExceeded {
+  InstanceId instance;
+  LimitKind kind = LimitKind::memory;
+  std::uint64_t used = 0;  // bytes; processes and threads
+  std::uint64_t limit = 0;
 };
 
 // Somebody sent the main process SIGSTOP (or its like): it answers nothing until SIGCONT.
@@ -220,8 +230,8 @@ struct ShutdownRequested {  // ordered stop; the second one kills everything at 
 };
 
 using Event =
-    std::variant<ProcessStarted, SpawnFailed, ProcessExited, ProcessFrozen, ProcessThawed, TreeGone,
-                 ProbeFinished, Notified, LogMatched, StopCommandDone, SnapshotInUse, EndpointIdle,
+    std::variant<ProcessStarted, SpawnFailed, ProcessExited, LimitExceeded, ProcessFrozen, ProcessThawed,
+                 TreeGone, ProbeFinished, Notified, LogMatched, StopCommandDone, SnapshotInUse, EndpointIdle,
                  AnswersCounted, LoadMeasured, Demanded, TrafficSeen, SpecLoaded, SpecRejected, StartCommand,
                  StopCommand, RestartCommand, ScaleCommand, DrainCommand, PauseCommand, UndoCommand,
                  RunCommand, ClockSet, CommandAbandoned, FilesChanged, ShutdownRequested>;

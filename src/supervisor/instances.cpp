@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <iterator>
 #include <set>
+#include <utility>
 
 #include "base/check.h"
 #include "fmt/core.h"
@@ -122,6 +123,7 @@ std::optional<SpawnFailed> Instances::prepare(const Spawn& spawn, Instance& inst
   if (!account) return failed(spawn, SpawnFailure::exec, fmt::format("no such user: {}", app.user));
   context.account = account->info;
   context.other_user = account->uid != geteuid();
+  context.own_user = is_own_user(app, spawn.replicas, *account);
   if (app.port.kind == spec::PortKind::local) {
     auto socket = sockets_.open(spawn.instance, spawn.replica, account->uid, account->gid);
     if (!socket) return failed(spawn, SpawnFailure::resources, socket.error().message);
@@ -133,6 +135,45 @@ std::optional<SpawnFailed> Instances::prepare(const Spawn& spawn, Instance& inst
     context.notify_socket = std::move(socket.value());
   }
   return std::nullopt;
+}
+
+void Instances::set_limits(const SetLimits& wanted) {
+  const auto at = instances_.find(wanted.instance);
+  if (at == instances_.end()) return;
+  LaunchContext& context = at->second.context;
+  const auto account = accounts_.find(wanted.app->user, std::chrono::steady_clock::now());
+  context.own_user = account && is_own_user(*wanted.app, context.replicas, *account);
+  host_.set_limits(wanted.instance, bounds_of(*wanted.app, context));
+}
+
+void Instances::use_users_of(const spec::Spec& spec) {
+  users_.clear();
+  for (const spec::App& app : spec.apps) users_.push_back(app.user);
+  for (const spec::Job& job : spec.jobs) users_.push_back(job.task.user);
+}
+
+// RLIMIT_NPROC counts all processes of a user: it is a limit of one replica only where no other has that user, at no
+// time.
+bool Instances::is_own_user(const spec::App& app, int replicas, const Account& account) {
+  const bool one_at_a_time = app.exclusive_slots() || app.update.strategy != spec::UpdateStrategy::rolling;
+  if (!app.limits.pids || account.uid == 0 || account.uid == geteuid() || replicas != 1 || !one_at_a_time)
+    return false;
+  int users = 0;
+  for (const std::string& user : users_) {
+    const auto other = accounts_.find(user, std::chrono::steady_clock::now());
+    if (other && other->uid == account.uid) ++users;
+  }
+  return users <= 1;
+}
+
+// A second replica of the app comes: what was the first one's alone is so no longer.
+void Instances::share_user(const std::string& app) {
+  for (auto& [id, instance] : instances_) {
+    if (instance.replica.app != app || !std::exchange(instance.context.own_user, false)) continue;
+    LimitOrder order = host_.limit_order(id);
+    order.own_user = false;
+    host_.set_limits(id, order);
+  }
 }
 
 LaunchContext Instances::context_of(const ReplicaId& replica) const {
@@ -229,6 +270,7 @@ void Instances::start(const Spawn& spawn) {
     gone(spawn.instance);
     return emit_(std::move(*failure));
   }
+  if (!instance.context.own_user) share_user(spawn.replica.app);
   ProcessOrder order = main_order(*spawn.app, instance.context);
   for (const Fd& lock : instance.locks) order.kept.push_back(lock.get());
   write_down(spawn, instance.context);

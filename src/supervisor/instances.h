@@ -54,6 +54,9 @@ class Instances {
 
   void start(const Spawn& spawn);
   void mark(const MarkReplica& mark);
+  void set_limits(const SetLimits& wanted);
+  // What the kernel has refused of the instance's limits since the last call, as sentences.
+  std::vector<std::string> take_limit_problems(InstanceId id) { return host_.take_limit_problems(id); }
   void signal(const Signal& signal) { host_.signal(signal.instance, signal.signal); }
   void kill_tree(InstanceId instance) { host_.kill_tree(instance); }
   void run_stop_command(InstanceId id);
@@ -67,6 +70,8 @@ class Instances {
 
   // Live: for the processes that are started from now on.
   void use_ports_of(const spec::Spec& spec);
+  // … and whom they run as.
+  void use_users_of(const spec::Spec& spec);
   [[nodiscard]] const ProcessHost& host() const { return host_; }
   // A bounded command of the daemon's own, as its user, with the environment that it was started with.
   void run_own_command(std::vector<std::string> argv, Millis limit, std::function<void(CommandResult)> done);
@@ -86,6 +91,8 @@ class Instances {
   [[nodiscard]] LaunchContext context_of(const ReplicaId& replica) const;
   void end_left_output();
   void gone(InstanceId id);
+  bool is_own_user(const spec::App& app, int replicas, const Account& account);
+  void share_user(const std::string& app);
 
   uv_loop_s* loop_;
   InstancesConfig config_;
@@ -98,6 +105,7 @@ class Instances {
   ProcessHost host_;
   ReplicaProbes probes_;
   std::map<InstanceId, Instance> instances_;
+  std::vector<std::string> users_;  // of each app and job of the spec in force
 };
 
 }  // namespace muster::supervisor
