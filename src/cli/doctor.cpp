@@ -11,6 +11,7 @@
 
 #include "boost/json.hpp"
 #include "cli/commands_run.h"
+#include "cli/doctor_volumes.h"
 #include "cli/json_view.h"
 #include "cli/output.h"
 #include "cli/tables.h"
@@ -189,9 +190,20 @@ Finding user() {
           "`user`, `group` and a negative `nice` need root"};
 }
 
+Finding volumes_in(const VolumeFolder& folder) {
+  std::string found = folder.path + ": " + folder.found;
+  if (folder.enforced) return {"volumes", Health::good, std::move(found), ""};
+  return {"volumes", Health::costs, std::move(found),
+          "`size` of a volume there is not enforced, only watched: mount ext4 (made with -O quota,project) "
+          "or xfs "
+          "with prjquota, and run muster as root"};
+}
+
 std::vector<Finding> examine(const Context& context) {
-  return {kernel(),      control_groups(), proc_files(), first_process(), service_manager(),
-          descriptors(), low_ports(),      user(),       daemon(context)};
+  std::vector<Finding> all{kernel(),      control_groups(), proc_files(), first_process(), service_manager(),
+                           descriptors(), low_ports(),      user(),       daemon(context)};
+  for (const VolumeFolder& folder : volume_folders(context)) all.push_back(volumes_in(folder));
+  return all;
 }
 
 std::string as_json(const std::vector<Finding>& findings) {
