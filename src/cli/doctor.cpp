@@ -11,6 +11,7 @@
 
 #include "boost/json.hpp"
 #include "cli/commands_run.h"
+#include "cli/doctor_volumes.h"
 #include "cli/json_view.h"
 #include "cli/output.h"
 #include "cli/tables.h"
@@ -244,10 +245,20 @@ Finding user() {
           "`user`, `group` and a negative `nice` need root"};
 }
 
+Finding volumes_in(const VolumeFolder& folder) {
+  std::string found = folder.path + ": " + folder.found;
+  if (folder.enforced) return {"volumes", Health::good, std::move(found), ""};
+  return {"volumes", Health::costs, std::move(found),
+          "`size` of a volume there is not enforced, only watched: mount ext4 (made with -O quota,project) "
+          "or xfs "
+          "with prjquota, and run muster as root"};
+}
+
 std::vector<Finding> examine(const Context& context) {
   std::vector<Finding> findings{kernel(),          control_groups(), proc_files(), first_process(),
                                 service_manager(), descriptors(),    low_ports(),  user()};
   for (Finding& finding : limits_of(context)) findings.push_back(std::move(finding));
+  for (const VolumeFolder& folder : volume_folders(context)) findings.push_back(volumes_in(folder));
   findings.push_back(daemon(context));
   return findings;
 }

@@ -234,6 +234,7 @@ void add_volumes(Fields& to, const App& app) {
     to.born(key, volume.name);
     to.born(key + ".mode", fmt::format("{:04o}", volume.mode));
     if (volume.path) to.born(key + ".path", *volume.path);
+    if (volume.size) to.live(key + ".size", size_text(*volume.size));
   }
 }
 

@@ -133,7 +133,8 @@ constexpr std::array table{
     KeyRow{Section::volume, "mode", "octal string", "\"0700\"", "Mode of the directory when it is made."},
     KeyRow{Section::volume, "path", "path", "the state folder",
            "The folder that holds the replicas' directories."},
-    KeyRow{Section::volume, "size", "size", "none", "Room that a replica may fill.", later},
+    KeyRow{Section::volume, "size", "size", "none",
+           "Room that a replica may fill: enforced where the file system has project quotas, else watched."},
 
     KeyRow{Section::limits, "files", "integer", "none", "Open files of a process (RLIMIT_NOFILE)."},
     KeyRow{Section::limits, "core", "size", "none", "Size of a core dump (RLIMIT_CORE)."},

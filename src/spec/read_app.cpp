@@ -94,6 +94,7 @@ class AppReader {
   void restart_key(std::string_view key, const Node& value);
   void ok_codes(const Node& value);
   void one_volume(const Member& member);
+  std::optional<std::uint64_t> volume_size(const Node& value);
   std::optional<Port> read_port(const Node& value);
   std::optional<Share> share(const Node& value, int percent_max);
   bool variable_name(const std::string& name, Mark at);
@@ -431,6 +432,15 @@ void AppReader::volume(const Node& value) {
   reader_.each_name(value, "a name or a table", [this](const Member& member) { one_volume(member); });
 }
 
+std::optional<std::uint64_t> AppReader::volume_size(const Node& value) {
+  const auto bytes = reader_.size(value);
+  if (bytes && *bytes < limits::volume_size_bytes_min) {
+    reader_.error(value.at, "a volume needs room for 64KiB");
+    return std::nullopt;
+  }
+  return bytes;
+}
+
 void AppReader::one_volume(const Member& member) {
   const bool option = find_key(Section::volume, member.key) != nullptr;
   if (option && !member.value.is(Node::Kind::table))
@@ -446,6 +456,7 @@ void AppReader::one_volume(const Member& member) {
     reader_.each_key(Section::volume, member.value, [&](std::string_view key, const Node& node) {
       if (key == "mode") volume.mode = reader_.octal(node, 07777).value_or(0700);
       if (key == "path") volume.path = reader_.path(node);
+      if (key == "size") volume.size = volume_size(node);
     });
   }
   for (const Volume& known : draft_.app.volumes)

@@ -150,6 +150,7 @@ struct Volume {
   std::uint32_t mode = 0700;
   std::optional<std::string>
       path;  // the directory that holds the ordinals' directories instead of the state folder
+  std::optional<std::uint64_t> size = {};  // bytes that a replica may fill; live
   bool operator==(const Volume&) const = default;
 };
 

@@ -67,6 +67,7 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
                     },
                 .on_note = [self](Note note) { self->note(std::move(note)); }});
   self->config_.instances.records = self->config_.records.get();
+  self->config_.instances.volumes = self->config_.volumes.get();
   self->instances_ = std::make_unique<Instances>(loop, self->config_.instances, *self->logs_,
                                                  [self](Event event) { self->emit(std::move(event)); });
   self->take_over();

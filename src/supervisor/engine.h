@@ -36,6 +36,7 @@ struct EngineConfig {
   std::optional<Instant> started = std::nullopt;  // of an earlier image
   // What processes are written down in for another daemon; null: nobody takes over.
   std::unique_ptr<ReplicaRecords> records = {};
+  std::unique_ptr<VolumeKeeper> volumes = {};
   std::vector<ReplicaRecord> living = {};  // to be taken over, as the planner is told
   DaemonLife life = {};                    // of the daemon that they are of
   // Who holds the replicas' output when the daemon is killed; empty: nobody.
@@ -86,6 +87,7 @@ class Engine {
   [[nodiscard]] std::map<InstanceId, LimitStates> limits() const;
   Traffic& traffic() { return *traffic_; }
   Instances& instances() { return *instances_; }
+  VolumeKeeper& volumes() { return *config_.volumes; }
   Logs& logs() { return *logs_; }
   EventLog& events() { return events_; }
   // What has changed under the living replicas; each finding is an event once.

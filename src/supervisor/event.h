@@ -52,8 +52,9 @@ struct ProcessStarted {
 enum class SpawnFailure {
   port_busy,    // a numbered port is taken: not the app's fault, tried again each second
   volume_busy,  // its volume has a tenant still: the same
+  volume_lost,  // its volume is not what it was, or not there: tried again each second, until somebody sees to it
   exec,         // a step of the shim failed (no such file, no such user …): counts as an exit
-  resources,    // fork or descriptors or disk ran out on our side: tried again with backoff
+  resources,  // fork or descriptors or disk ran out on our side: tried again with backoff
 };
 // No process was left behind. Follows a Spawn instead of ProcessStarted.
 struct SpawnFailed {

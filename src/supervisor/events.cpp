@@ -86,6 +86,8 @@ void Planner::on(const SpawnFailed& event) {
       return not_our_turn(slot, "port-busy", event.sentence, limits::listen_check_every);
     case SpawnFailure::volume_busy:
       return not_our_turn(slot, "volume-busy", event.sentence, limits::listen_check_every);
+    case SpawnFailure::volume_lost:
+      return not_our_turn(slot, "volume-lost", event.sentence, limits::listen_check_every);
     case SpawnFailure::exec:
     case SpawnFailure::resources:
       ++slot.shortages;

@@ -13,7 +13,6 @@
 #include "lb/proxy_header.h"
 #include "supervisor/proc_scan.h"
 #include "supervisor/process_facts.h"
-#include "supervisor/volumes.h"
 
 namespace muster::supervisor {
 
@@ -46,6 +45,11 @@ std::string preface_of(const spec::Spec& spec, const std::string& app) {
     if (version == spec::ProxyProtocol::Version::none) break;
   }
   return version == spec::ProxyProtocol::Version::none ? "" : lb::own_proxy_header(version);
+}
+
+SpawnFailure volume_failure(const Error& error) {
+  if (error.errno_value == EWOULDBLOCK) return SpawnFailure::volume_busy;
+  return error.errno_value == ESTALE ? SpawnFailure::volume_lost : SpawnFailure::resources;
 }
 
 SpawnFailed failed(const Spawn& spawn, SpawnFailure kind, std::string sentence) {
@@ -112,13 +116,13 @@ std::optional<SpawnFailed> Instances::prepare(const Spawn& spawn, Instance& inst
     return failed(spawn, busy ? SpawnFailure::port_busy : SpawnFailure::resources, ports.error().message);
   }
   context.ports = std::move(ports.value());
-  auto volumes = prepare_volumes(config_.state_dir, spawn.replica, app);
-  if (!volumes) {
-    const bool busy = volumes.error().errno_value == EWOULDBLOCK;
-    return failed(spawn, busy ? SpawnFailure::volume_busy : SpawnFailure::resources, volumes.error().message);
+  if (!app.volumes.empty()) {
+    MUSTER_CHECK(config_.volumes != nullptr);
+    auto volumes = config_.volumes->prepare(spawn.replica, app);
+    if (!volumes) return failed(spawn, volume_failure(volumes.error()), volumes.error().message);
+    context.volumes = std::move(volumes.value().paths);
+    instance.locks = std::move(volumes.value().locks);
   }
-  context.volumes = std::move(volumes.value().paths);
-  instance.locks = std::move(volumes.value().locks);
   const auto account = accounts_.find(app.user, std::chrono::steady_clock::now());
   if (!account) return failed(spawn, SpawnFailure::exec, fmt::format("no such user: {}", app.user));
   context.account = account->info;
@@ -320,6 +324,14 @@ std::vector<std::string> Instances::files_of_drift(const World& world) const {
     if (auto program = program_of(tenant->pid)) files.insert(std::move(*program));
   }
   return {files.begin(), files.end()};
+}
+
+std::set<std::string> Instances::volumes_in_use() const {
+  std::set<std::string> paths;
+  for (const auto& [id, instance] : instances_) {
+    for (const auto& [key, path] : instance.context.volumes) paths.insert(path);
+  }
+  return paths;
 }
 
 void Instances::use_ports_of(const spec::Spec& spec) {

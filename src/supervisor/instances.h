@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,12 +27,12 @@
 #include "supervisor/replica_probes.h"
 #include "supervisor/replica_records.h"
 #include "supervisor/replica_sockets.h"
+#include "supervisor/volume_keeper.h"
 
 namespace muster::supervisor {
 
 struct InstancesConfig {
   RunMode mode = RunMode::daemon;
-  std::string state_dir;                                   // volumes are made below it
   std::string run_dir;                                     // sockets of replicas are made below it
   std::string folder;                                      // the spec's
   std::vector<std::string> environment;                    // of the daemon as it was started
@@ -39,6 +40,7 @@ struct InstancesConfig {
   std::optional<std::uint64_t> files_soft = std::nullopt;  // that the first image was started with
   // Where the processes are written down, for another daemon; null: nowhere. Outlives the Instances.
   ReplicaRecords* records = nullptr;
+  VolumeKeeper* volumes = nullptr;  // makes and knows the volumes; outlives the Instances
   // What the output goes through, so that it outlives the daemon; null: plain pipes. Outlives the Instances.
   ReplicaOutput* output = nullptr;
 };
@@ -67,6 +69,9 @@ class Instances {
   [[nodiscard]] std::vector<Drift> drift(const World& world) const;
   // A change of one of these may be drift: programs, volumes.
   [[nodiscard]] std::vector<std::string> files_of_drift(const World& world) const;
+
+  // Paths of the volumes that living replicas have.
+  [[nodiscard]] std::set<std::string> volumes_in_use() const;
 
   // Live: for the processes that are started from now on.
   void use_ports_of(const spec::Spec& spec);

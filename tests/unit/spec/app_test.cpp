@@ -265,7 +265,7 @@ TEST(App, WrongValuesAreNamedWhereTheyStand) {
                  "with a letter, do not end with '-', and have at most 31 characters"},
            Wrong{"volume = { mode = '0750' }",
                  "3:12 'mode' belongs to a volume with a name | write volume.NAME = { mode = ... }"},
-           Wrong{"volume = { data = { size = '1GiB' } }", "3:21 'size' is not in this version"},
+           Wrong{"volume = { data = { size = '1KiB' } }", "3:28 a volume needs room for 64KiB"},
            Wrong{"volume = { a = {}, b = 'a' }", "3:24 volumes 'a' and 'b' would share the directory 'a'"},
            Wrong{"volume = 5", "3:10 expected a name or a table, found an integer"},
            Wrong{"limits = { memory = 64 }", "3:21 a size needs a unit | did you mean \"64MiB\" or \"64B\"?"},

@@ -75,6 +75,7 @@ constexpr std::array app_edits{
     Edit{"", "no_new_privs = false", "no_new_privs"},
     Edit{"volume = { d = { mode = '0700' } }", "volume = { d = { mode = '0750' } }", "volume.d.mode"},
     Edit{"volume = { d = { path = '/a' } }", "volume = { d = { path = '/b' } }", "volume.d.path"},
+    Edit{"volume = { d = { size = '1MiB' } }", "volume = { d = { size = '2MiB' } }", "volume.d.size"},
     Edit{"", "volume = 'd'", "volume.d"},
     Edit{"", "limits = { files = 100 }", "limits.files"},
     Edit{"", "limits = { core = '0B' }", "limits.core"},
