@@ -43,6 +43,14 @@ inline constexpr std::size_t event_text_bytes_max = 4U << 10U;    // of one even
 inline constexpr std::size_t watch_folders_max = 1000;           // per app with `watch`; inotify's are finite
 inline constexpr std::size_t state_file_bytes_max = 64U << 20U;  // more was not written by us
 
+inline constexpr std::uint64_t volume_size_bytes_min = 64U << 10U;  // a directory alone takes some blocks
+inline constexpr std::size_t volume_stamp_bytes_max = 1U << 10U;    // in the lock file beside a volume
+inline constexpr std::size_t volumes_found_max = 100000;    // by a daemon that has lost its list of them
+inline constexpr std::size_t volume_links_max = 1U << 20U;  // files with several names, of one volume
+// A look at how much is in the volumes may take so long, in all; a size that nothing enforces is looked at so often.
+inline constexpr std::chrono::milliseconds volume_look_max{5'000};
+inline constexpr std::chrono::milliseconds volume_look_every{300'000};
+
 inline constexpr std::size_t job_runs_max = 100;  // of one job at once, with overlap = "allow"
 inline constexpr int job_retries_max = 1000;
 

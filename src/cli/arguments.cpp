@@ -8,6 +8,7 @@
 #include "CLI/Config.hpp"
 #include "CLI/Formatter.hpp"
 #include "base/limits.h"
+#include "cli/volume_names.h"
 #include "fmt/core.h"
 #include "supervisor/text.h"
 
@@ -152,6 +153,7 @@ Status fill_own(Arguments& made, const Raw& raw, WallTime now) {
   made.retry = raw.on(FlagKey::retry);
   made.wait = !raw.on(FlagKey::no_wait);
   made.now = raw.on(FlagKey::now);
+  made.yes = raw.on(FlagKey::yes);
   made.follow = raw.on(FlagKey::follow);
   if (const auto text = raw.value(FlagKey::timeout)) {
     const auto length = parse_length(*text);
@@ -176,6 +178,26 @@ Status fill_own(Arguments& made, const Raw& raw, WallTime now) {
   return Unit{};
 }
 
+// `volumes`, `volumes db/0`, `volumes rm db/0/data`: what is to be changed stays a word, see volume_names.h.
+Status fill_volumes(Arguments& made) {
+  if (made.operands.empty()) return Unit{};
+  const std::string& first = made.operands.front();
+  if (first == "adopt" || first == "rm") {
+    if (made.operands.size() < 2)
+      return usage_error(
+          fmt::format("`muster volumes {0}` needs a volume: muster volumes {0} db/0/data", first));
+    for (std::size_t at = 1; at < made.operands.size(); ++at) {
+      if (const auto name = parse_volume_name(made.operands[at]); !name) return name.error();
+    }
+    return Unit{};
+  }
+  if (made.operands.size() > 1) return unexpected(made.operands[1], made.row);
+  auto target = parse_target(first, Operand::app_or_replica);
+  if (!target) return target.error();
+  made.targets.push_back(std::move(target).value());
+  return Unit{};
+}
+
 Status fill_targets(Arguments& made) {
   const Operand kind = made.row->operand;
   if (kind == Operand::none || kind == Operand::shell) return Unit{};
@@ -189,6 +211,7 @@ Status fill_targets(Arguments& made) {
     made.targets.push_back(std::move(target).value());
     return Unit{};
   }
+  if (kind == Operand::volumes) return fill_volumes(made);
   for (const std::string& word : made.operands) {
     auto target = parse_target(word, kind);
     if (!target) return target.error();

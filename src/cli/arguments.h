@@ -38,6 +38,7 @@ struct Arguments {
   Millis timeout = std::chrono::minutes(10);
   Millis grace = std::chrono::seconds(2);
   bool now = false;
+  bool yes = false;
   bool retry = false;
   std::optional<std::string> plan;  // the id of a plan
   bool offline = false;

@@ -184,6 +184,11 @@ int run_upgrade(const Context& context) {
   return 0;
 }
 
+int post_volume(const Context& context, const Client& client, const std::string& to, const std::string& what,
+                const std::string& path) {
+  return change(context, client, to, what, json::object{{"path", path}});
+}
+
 int run_down(const Context& context) {
   auto client = find_daemon(context);
   if (!client) return fail(client.error());

@@ -28,6 +28,7 @@ constexpr std::array flags{
     Flag{FlagKey::plan, "", "--plan", "ID", "only what `plan` has shown under this id"},
     Flag{FlagKey::retry, "", "--retry", "", "try revisions again that failed"},
     Flag{FlagKey::offline, "", "--offline", "", "without a daemon: as if nothing ran"},
+    Flag{FlagKey::yes, "", "--yes", "", "without asking"},
     Flag{FlagKey::grace, "", "--grace", "TIME", "for requests in flight (2s); then they are cut"},
 };
 
@@ -136,6 +137,16 @@ const std::vector<CommandRow>& rows() {  // NOLINT(readability-function-size): a
        "how far a new revision is; back to the one before, held until `resume` or an edit; which there were",
        waits, true},
       {Command::run, "run", "JOB", Operand::job, 1, 1, "run a job now, and wait until it has ended", waits,
+       true},
+      {Command::volumes,
+       "volumes",
+       "[APP[/N]] | adopt|rm APP/N[/NAME]…",
+       Operand::volumes,
+       0,
+       many,
+       "the volumes: where, how full, whose; adopt: take the directory that is there; rm: remove one with "
+       "its data",
+       {FlagKey::yes, FlagKey::timeout},
        true},
       {Command::upgrade,
        "upgrade",

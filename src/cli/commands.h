@@ -31,6 +31,7 @@ enum class Command : std::uint8_t {
   resume,
   rollout,
   run,
+  volumes,
   upgrade,
   down,
   demo,
@@ -56,6 +57,7 @@ enum class FlagKey : std::uint8_t {
   retry,
   offline,
   grace,
+  yes,
 };
 
 struct Flag {
@@ -68,7 +70,17 @@ struct Flag {
 };
 
 // What the words after the command are.
-enum class Operand : std::uint8_t { none, app, app_or_replica, replica, app_count, rollout, job, shell };
+enum class Operand : std::uint8_t {
+  none,
+  app,
+  app_or_replica,
+  replica,
+  app_count,
+  rollout,
+  job,
+  volumes,
+  shell
+};
 
 struct CommandRow {
   Command command;

@@ -42,6 +42,11 @@ int run_targets(const Context& context);  // start stop restart scale drain undr
 int run_undo(const Context& context);     // rollout undo
 int run_upgrade(const Context& context);
 int run_down(const Context& context);
+// To /v1/volumes/adopt or rm; `what` is what was asked for: "volumes rm db/0/data".
+int post_volume(const Context& context, const Client& client, const std::string& to, const std::string& what,
+                const std::string& path);
+// volumes_command.cpp
+int run_volumes(const Context& context);
 // rollout_command.cpp
 int run_rollout(const Context& context);
 // ask_commands.cpp

@@ -6,6 +6,7 @@
 #include "cli/commands_run.h"
 #include "cli/json_view.h"
 #include "cli/output.h"
+#include "cli/volume_names.h"
 #include "fmt/core.h"
 #include "supervisor/text.h"
 
@@ -37,7 +38,7 @@ std::vector<std::string> flag_names(std::span<const FlagKey> keys) {
   return names;
 }
 
-// What the hidden words "apps", "replicas" and "jobs" of `muster completion` print.
+// What the hidden words "apps", "replicas", "jobs" and "volumes" of `muster completion` print.
 std::string_view source_of(Operand operand) {
   switch (operand) {
     case Operand::app:
@@ -49,6 +50,8 @@ std::string_view source_of(Operand operand) {
       return "replicas";
     case Operand::job:
       return "jobs";
+    case Operand::volumes:
+      return "volumes";
     case Operand::none:
     case Operand::shell:
       return "";
@@ -64,6 +67,7 @@ std::string bash_script() {
       words = fmt::format("$(muster completion {} 2>/dev/null)", source);
     if (row.operand == Operand::shell) words = "bash zsh fish";
     if (row.operand == Operand::rollout) words.insert(0, "status undo history ");
+    if (row.operand == Operand::volumes) words.insert(0, "adopt rm ");
     cases +=
         fmt::format("    {}) flags=\"{}\" words=\"{}\" ;;\n", row.name, joined(flag_names(row.flags)), words);
   }
@@ -119,6 +123,7 @@ std::string zsh_script() {
       words = fmt::format("${{(f)\"$(muster completion {} 2>/dev/null)\"}}", source);
     if (row.operand == Operand::shell) words = "bash zsh fish";
     if (row.operand == Operand::rollout) words.insert(0, "status undo history ");
+    if (row.operand == Operand::volumes) words.insert(0, "adopt rm ");
     cases += fmt::format("    {}) flags=({}) words_here=({}) ;;\n", row.name, joined(flag_names(row.flags)),
                          words);
   }
@@ -172,9 +177,28 @@ std::string fish_script() {
       text += fmt::format("complete -c muster{} -a '(muster completion {} 2>/dev/null)'\n", seen, source);
     if (row.operand == Operand::rollout)
       text += fmt::format("complete -c muster{} -a 'status undo history'\n", seen);
+    if (row.operand == Operand::volumes) text += fmt::format("complete -c muster{} -a 'adopt rm'\n", seen);
     if (row.operand == Operand::shell) text += fmt::format("complete -c muster{} -a 'bash zsh fish'\n", seen);
   }
   return text;
+}
+
+// Apps and volumes, as `muster volumes` takes them.
+int print_volumes(const Context& context) {
+  auto client = find_daemon(context);
+  auto answer = client ? client.value().get("/v1/volumes?use=0", std::chrono::seconds(2))
+                       : Result<Answer>(client.error());
+  if (!answer) return fail(answer.error());
+  const auto parsed = parse_object(answer.value().body);
+  if (!parsed) return fail(parsed.error());
+  std::string last;
+  JsonView(&parsed.value())["volumes"].each([&](JsonView row) {
+    const std::string app = supervisor::escape_for_terminal(row["app"].text());
+    if (app != last) print(app + "\n");
+    last = app;
+    print(volume_name_of(row) + "\n");
+  });
+  return 0;
 }
 
 // The names of what runs, for the scripts above.
@@ -216,6 +240,7 @@ std::optional<std::string> completion_script(const std::string& shell) {
 
 int run_completion(const Context& context) {
   const std::string& shell = context.arguments.operands.front();
+  if (shell == "volumes") return print_volumes(context);
   if (shell == "apps" || shell == "replicas" || shell == "jobs") return print_names(context, shell);
   const auto script = completion_script(shell);
   if (!script) return fail(Error{.message = "completion is for bash, zsh or fish", .code = ExitCode::usage});

@@ -11,10 +11,12 @@
 
 #include "boost/json.hpp"
 #include "cli/commands_run.h"
+#include "cli/doctor_volumes.h"
 #include "cli/json_view.h"
 #include "cli/output.h"
 #include "cli/tables.h"
 #include "fmt/core.h"
+#include "supervisor/cgroup_controllers.h"
 #include "supervisor/cgroup_tree.h"
 #include "supervisor/text.h"
 
@@ -126,6 +128,60 @@ Finding daemon(const Context& context) {
   return {"daemon", Health::good, found, ""};
 }
 
+// What a missing controller costs, and what brings it.
+std::string cost_of(supervisor::LimitKind kind, const std::string& why) {
+  constexpr std::string_view what_to_do =
+      "; what helps: cgroup v2 alone on this host, and muster as a unit with Delegate=yes (or in "
+      "`systemd-run --scope "
+      "-p Delegate=yes`)";
+  std::string text = why + ": ";
+  switch (kind) {
+    case supervisor::LimitKind::memory:
+      text += "limits.memory is looked after once a second only, as a sum of RSS";
+      break;
+    case supervisor::LimitKind::cpu:
+      text += "limits.cpu is not enforced";
+      break;
+    case supervisor::LimitKind::pids:
+      text +=
+          "limits.pids is looked after once a second only; by RLIMIT_NPROC where a single replica has a user "
+          "of "
+          "its own";
+      break;
+  }
+  return text.append(what_to_do);
+}
+
+Finding limit(supervisor::LimitKind kind, const std::string& why, std::string_view where) {
+  const std::string what = fmt::format("limit {}", supervisor::to_string(kind));
+  if (why.empty()) return {what, Health::good, fmt::format("enforced by the kernel {}", where), ""};
+  return {what, Health::costs, fmt::format("no controller {}", where), cost_of(kind, why)};
+}
+
+// What the daemon has found, where there is one; else what one would find here.
+std::vector<Finding> limits_of(const Context& context) {
+  std::vector<Finding> findings;
+  if (const auto client = find_daemon(context)) {
+    const auto answer = client.value().get("/v1/version", std::chrono::seconds(5));
+    const auto parsed = parse_object(answer && answer.value().status == 200 ? answer.value().body : "");
+    if (parsed && parsed.value().as_object().contains("limits")) {
+      const JsonView limits = JsonView(&parsed.value())["limits"];
+      for (const supervisor::LimitKind kind : supervisor::limit_kinds)
+        findings.push_back(
+            limit(kind, limits[supervisor::to_string(kind)].text(), "for the daemon's replicas"));
+      return findings;
+    }
+  }
+  const std::vector<std::string> folders = supervisor::own_cgroup_folders();
+  const auto report =
+      folders.empty() ? supervisor::ControllerReport{} : supervisor::find_controllers(folders.front());
+  for (const supervisor::LimitKind kind : supervisor::limit_kinds) {
+    const std::string why = folders.empty() ? "cgroup v2 is not mounted" : report.why_not(kind);
+    findings.push_back(limit(kind, why, "for replicas of a daemon that is started here"));
+  }
+  return findings;
+}
+
 Finding service_manager() {
   std::error_code problem;
   if (fs::is_directory("/run/systemd/system", problem))
@@ -189,9 +245,22 @@ Finding user() {
           "`user`, `group` and a negative `nice` need root"};
 }
 
+Finding volumes_in(const VolumeFolder& folder) {
+  std::string found = folder.path + ": " + folder.found;
+  if (folder.enforced) return {"volumes", Health::good, std::move(found), ""};
+  return {"volumes", Health::costs, std::move(found),
+          "`size` of a volume there is not enforced, only watched: mount ext4 (made with -O quota,project) "
+          "or xfs "
+          "with prjquota, and run muster as root"};
+}
+
 std::vector<Finding> examine(const Context& context) {
-  return {kernel(),      control_groups(), proc_files(), first_process(), service_manager(),
-          descriptors(), low_ports(),      user(),       daemon(context)};
+  std::vector<Finding> findings{kernel(),          control_groups(), proc_files(), first_process(),
+                                service_manager(), descriptors(),    low_ports(),  user()};
+  for (Finding& finding : limits_of(context)) findings.push_back(std::move(finding));
+  for (const VolumeFolder& folder : volume_folders(context)) findings.push_back(volumes_in(folder));
+  findings.push_back(daemon(context));
+  return findings;
 }
 
 std::string as_json(const std::vector<Finding>& findings) {
@@ -212,11 +281,11 @@ std::string as_json(const std::vector<Finding>& findings) {
 std::string as_text(const std::vector<Finding>& findings, bool colour) {
   std::string text;
   for (const Finding& one : findings) {
-    text += fmt::format("{} {:<10}  {}\n",
+    text += fmt::format("{} {:<12}  {}\n",
                         coloured(fmt::format("{:<4}", word(one.health)), colour_of(one.health), colour),
                         one.what, supervisor::escape_for_terminal(one.found));
     if (!one.cost.empty())
-      text += fmt::format("                 {}\n", supervisor::escape_for_terminal(one.cost));
+      text += fmt::format("                   {}\n", supervisor::escape_for_terminal(one.cost));
   }
   return text;
 }

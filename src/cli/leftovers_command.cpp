@@ -3,6 +3,7 @@
 #include "cli/commands_run.h"
 #include "cli/output.h"
 #include "fmt/core.h"
+#include "supervisor/cgroup_controllers.h"
 #include "supervisor/leftovers.h"
 
 namespace muster::cli {
@@ -21,6 +22,8 @@ int run_end_leftovers(const std::vector<std::string>& words,
   const bool given = words.size() == 2 && words[0] == "--state-dir" && !words[1].empty();
   if (!words.empty() && !given)
     return fail({.message = "end-leftovers takes nothing but --state-dir DIR", .code = ExitCode::usage});
+  // Else systemd could start no daemon beside replicas that live on.
+  supervisor::withdraw_controllers_of_unit();
   if (waits_for_next(service_result)) return 0;
   const auto ended = supervisor::end_leftovers(given ? words[1] : system_state_dir, wait_max);
   if (!ended) return fail(ended.error());

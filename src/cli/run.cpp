@@ -58,6 +58,8 @@ int run_command(const Context& context) {
       return run_rollout(context);
     case Command::run:
       return run_job(context);
+    case Command::volumes:
+      return run_volumes(context);
     case Command::upgrade:
       return run_upgrade(context);
     case Command::down:

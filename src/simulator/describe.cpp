@@ -24,6 +24,9 @@ struct EventText {
   std::string operator()(const ProcessExited& e) const {
     return fmt::format("exited {}: {}", raw(e.instance), describe(e.status));
   }
+  std::string operator()(const LimitExceeded& e) const {
+    return fmt::format("over limit {}: {}", raw(e.instance), excess_text(e.kind, e.used, e.limit));
+  }
   std::string operator()(const ProcessFrozen& e) const {
     return fmt::format("frozen {} by {}", raw(e.instance), signal_name(e.signal));
   }
@@ -115,6 +118,9 @@ struct ActionText {
     return fmt::format("mark {}:{}{}{}{}{}", raw(a.instance), mark.started ? " started" : "",
                        mark.was_ready ? " was-ready" : "", mark.fit ? " fit" : "",
                        mark.stopping ? " stopping" : "", mark.outdated ? " outdated" : "");
+  }
+  std::string operator()(const SetLimits& a) const {
+    return fmt::format("limits {}: {}", raw(a.instance), a.why);
   }
   std::string operator()(const KillTree& a) const {
     return fmt::format("KILL TREE {}: {}", raw(a.instance), a.why);

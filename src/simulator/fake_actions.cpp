@@ -42,6 +42,7 @@ void FakeHost::carry_out(const Spawn& action) {
   process.app = action.app;
   process.conduct = conduct(action);
   process.numbered_ports = numbered_ports(*action.app, action.replica.ordinal);
+  process.bounds = action.app->limits;
   process.record = LivingProcess{.instance = action.instance,
                                  .replica = action.replica,
                                  .revision = action.revision,
@@ -196,6 +197,13 @@ Process* FakeHost::signal_target(InstanceId id, const char* what) {
 
 void FakeHost::carry_out(const MarkReplica& action) {
   if (Process* process = find(action.instance); process != nullptr) process->record.mark = action.mark;
+}
+
+void FakeHost::carry_out(const SetLimits& action) {
+  Process* process = find(action.instance);
+  if (process == nullptr)
+    return violate(fmt::format("limits of instance {}, which has no process", raw(action.instance)));
+  process->bounds = action.app->limits;
 }
 
 void FakeHost::carry_out(const Signal& action) {

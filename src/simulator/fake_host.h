@@ -45,6 +45,7 @@ struct Process {
   std::set<health::ProbeKind> probes;
   Answers answers;
   LivingProcess record;     // as it is written down
+  spec::Limits bounds;      // as they were last set
   bool taken_over = false;  // by a daemon that did not start it
 };
 
@@ -185,6 +186,7 @@ class FakeHost {
   void step();
   void carry_out(const Spawn& action);
   void carry_out(const MarkReplica& action);
+  void carry_out(const SetLimits& action);
   void carry_out(const Signal& action);
   void carry_out(const KillTree& action);
   void carry_out(const RunStopCommand& action);

@@ -36,6 +36,7 @@ struct AppDraft {
   Mark replicas_at;                 // line 0 = not given
   Mark scale_in_flight_at;          // of `in_flight` in `scale`
   Mark scale_min_at;                // of `min`
+  Mark scale_memory_at;             // of `memory` in `scale`
   std::vector<VariableUse> uses;
   [[nodiscard]] std::string label() const { return (of_job ? "job '" : "app '") + app.name + "'"; }
 };

@@ -200,6 +200,7 @@ void add_scale(Fields& to, const Scale& scale) {
   to.live("max", std::to_string(scale.max));
   if (scale.cpu) to.live("cpu", std::to_string(*scale.cpu));
   if (scale.in_flight) to.live("in_flight", std::to_string(*scale.in_flight));
+  if (scale.memory) to.live("memory", std::to_string(*scale.memory));
   to.live("window", duration_text(scale.window));
   to.live("cooldown", duration_text(scale.cooldown));
 }
@@ -233,6 +234,7 @@ void add_volumes(Fields& to, const App& app) {
     to.born(key, volume.name);
     to.born(key + ".mode", fmt::format("{:04o}", volume.mode));
     if (volume.path) to.born(key + ".path", *volume.path);
+    if (volume.size) to.live(key + ".size", size_text(*volume.size));
   }
 }
 
@@ -423,6 +425,9 @@ std::vector<Field> fields_of(const App& app) {
   add_volumes(fields, app);
   if (app.limits.files) fields.born("limits.files", std::to_string(*app.limits.files));
   if (app.limits.core) fields.born("limits.core", size_text(*app.limits.core));
+  if (app.limits.memory) fields.live("limits.memory", size_text(*app.limits.memory));
+  if (app.limits.cpu) fields.live("limits.cpu", fmt::format("{}", *app.limits.cpu));
+  if (app.limits.pids) fields.live("limits.pids", std::to_string(*app.limits.pids));
   fields.live("log.rotate", size_text(app.log.rotate_bytes));
   fields.live("log.keep", std::to_string(app.log.keep));
   fields.live("log.format", text_of(app.log.format));

@@ -11,6 +11,11 @@ namespace muster::spec {
 
 namespace {
 
+constexpr std::uint64_t memory_limit_min = 1U << 20U;
+constexpr double cpu_limit_min = 0.01;  // a millisecond of each 100: the kernel takes no smaller quota
+constexpr double cpu_limit_max = 1024;
+constexpr std::int64_t pids_limit_max = 4194304;  // PID_MAX_LIMIT
+
 class AppReader {
  public:
   AppReader(const Reader& reader, const Member& member) : reader_(reader), member_(member) {
@@ -89,6 +94,7 @@ class AppReader {
   void restart_key(std::string_view key, const Node& value);
   void ok_codes(const Node& value);
   void one_volume(const Member& member);
+  std::optional<std::uint64_t> volume_size(const Node& value);
   std::optional<Port> read_port(const Node& value);
   std::optional<Share> share(const Node& value, int percent_max);
   bool variable_name(const std::string& name, Mark at);
@@ -426,6 +432,15 @@ void AppReader::volume(const Node& value) {
   reader_.each_name(value, "a name or a table", [this](const Member& member) { one_volume(member); });
 }
 
+std::optional<std::uint64_t> AppReader::volume_size(const Node& value) {
+  const auto bytes = reader_.size(value);
+  if (bytes && *bytes < limits::volume_size_bytes_min) {
+    reader_.error(value.at, "a volume needs room for 64KiB");
+    return std::nullopt;
+  }
+  return bytes;
+}
+
 void AppReader::one_volume(const Member& member) {
   const bool option = find_key(Section::volume, member.key) != nullptr;
   if (option && !member.value.is(Node::Kind::table))
@@ -441,6 +456,7 @@ void AppReader::one_volume(const Member& member) {
     reader_.each_key(Section::volume, member.value, [&](std::string_view key, const Node& node) {
       if (key == "mode") volume.mode = reader_.octal(node, 07777).value_or(0700);
       if (key == "path") volume.path = reader_.path(node);
+      if (key == "size") volume.size = volume_size(node);
     });
   }
   for (const Volume& known : draft_.app.volumes)
@@ -468,6 +484,9 @@ void AppReader::scale(const Node& value) {
     } else if (key == "in_flight") {
       scale.in_flight = static_cast<int>(reader_.integer(node, 1, 100'000).value_or(1));
       draft_.scale_in_flight_at = node.at;
+    } else if (key == "memory") {
+      scale.memory = static_cast<int>(reader_.integer(node, 1, 100).value_or(100));
+      draft_.scale_memory_at = node.at;
     } else if (key == "window") {
       scale.window = reader_.duration(node, Millis(0)).value_or(scale.window);
     } else {
@@ -477,8 +496,8 @@ void AppReader::scale(const Node& value) {
   if (!has_max) return reader_.error(value.at, "`scale` has no `max`: how many replicas there may be");
   if (scale.max < scale.min)
     return reader_.error(value.at, fmt::format("`max` is {} and `min` is {}", scale.max, scale.min));
-  if (!scale.cpu && !scale.in_flight && !scale.on_demand())
-    return reader_.error(value.at, "`scale` says nothing to scale by: give `cpu` or `in_flight`");
+  if (!scale.cpu && !scale.memory && !scale.in_flight && !scale.on_demand())
+    return reader_.error(value.at, "`scale` says nothing to scale by: give `cpu`, `memory` or `in_flight`");
   if (scale.on_demand() && scale.window < idle_window_min)
     return reader_.error(
         value.at, "`window` is less than 1s; with `min = 0` a replica stays that long without a request");
@@ -487,11 +506,20 @@ void AppReader::scale(const Node& value) {
 
 void AppReader::limits(const Node& value) {
   if (!reader_.table(value, "a table")) return;
-  reader_.each_key(Section::limits, value, [this](std::string_view key, const Node& node) {
-    if (key == "core") draft_.app.limits.core = reader_.size(node);
-    if (key == "files") {
-      if (const auto count = reader_.integer(node, 16, 1073741816))
-        draft_.app.limits.files = static_cast<std::uint64_t>(*count);
+  Limits& limits = draft_.app.limits;
+  const auto count = [this](const Node& node, std::int64_t min, std::int64_t max) {
+    const auto number = reader_.integer(node, min, max);
+    return number ? std::optional(static_cast<std::uint64_t>(*number)) : std::nullopt;
+  };
+  reader_.each_key(Section::limits, value, [&](std::string_view key, const Node& node) {
+    if (key == "core") limits.core = reader_.size(node);
+    if (key == "files") limits.files = count(node, 16, 1073741816);
+    if (key == "cpu") limits.cpu = reader_.number(node, cpu_limit_min, cpu_limit_max);
+    if (key == "pids") limits.pids = count(node, 1, pids_limit_max);
+    if (key == "memory") {
+      limits.memory = reader_.size(node);
+      if (limits.memory && *limits.memory < memory_limit_min)
+        reader_.error(node.at, "no program starts in so little memory: 1MiB is the least");
     }
   });
 }

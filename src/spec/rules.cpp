@@ -250,6 +250,11 @@ class Rules {
     if (scale.in_flight && !targets_.contains(draft.app.name))
       reader_.error(draft.scale_in_flight_at,
                     fmt::format("`in_flight`: no listener leads to app '{}'", draft.app.name));
+    if (scale.memory && !draft.app.limits.memory)
+      reader_.error(
+          draft.scale_memory_at,
+          fmt::format("`memory` is a percentage of limits.memory, and app '{}' has none", draft.app.name),
+          "limits = { memory = \"512MiB\" }");
     if (scale.on_demand() && !targets_.contains(draft.app.name))
       reader_.error(
           draft.scale_min_at,

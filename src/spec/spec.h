@@ -134,9 +134,10 @@ inline constexpr Millis idle_window_min{1000};  // of an app with `min = 0`
 struct Scale {
   int min = 1;  // 0: on demand
   int max = 1;
-  std::optional<int> cpu;        // percent of one core
-  std::optional<int> in_flight;  // requests at once
-  Millis window{300000};         // down: the largest number of this time holds; the last one ends after it
+  std::optional<int> cpu;          // percent of limits.cpu, else of one core
+  std::optional<int> in_flight;    // requests at once
+  std::optional<int> memory = {};  // percent of limits.memory, which is there
+  Millis window{300000};           // down: the largest number of this time holds; the last one ends after it
   Millis cooldown{0};
   // Without a request it has no replica; the first one starts it.
   [[nodiscard]] bool on_demand() const { return min == 0; }
@@ -149,12 +150,21 @@ struct Volume {
   std::uint32_t mode = 0700;
   std::optional<std::string>
       path;  // the directory that holds the ordinals' directories instead of the state folder
+  std::optional<std::uint64_t> size = {};  // bytes that a replica may fill; live
   bool operator==(const Volume&) const = default;
 };
 
 struct Limits {
-  std::optional<std::uint64_t> files;  // RLIMIT_NOFILE
-  std::optional<std::uint64_t> core;   // RLIMIT_CORE, bytes
+  std::optional<std::uint64_t> files = {};  // RLIMIT_NOFILE
+  std::optional<std::uint64_t> core = {};   // RLIMIT_CORE, bytes
+  // Those of a replica as a whole, with everything it ever forked. They apply live.
+  std::optional<std::uint64_t> memory = {};  // bytes
+  std::optional<double> cpu = {};            // processors: 0.5 is half of one
+  std::optional<std::uint64_t> pids = {};    // processes and threads
+  [[nodiscard]] bool bounds_whole() const { return memory || cpu || pids; }
+  [[nodiscard]] bool same_whole(const Limits& other) const {
+    return memory == other.memory && cpu == other.cpu && pids == other.pids;
+  }
   bool operator==(const Limits&) const = default;
 };
 

@@ -40,6 +40,14 @@ struct MarkReplica {
   ReplicaMark mark;
 };
 
+// What bounds the instance as a whole (limits.memory, .cpu, .pids of `app`) is another than what it was started with,
+// or somebody else has started it: from now on.
+struct SetLimits {
+  InstanceId instance;
+  std::shared_ptr<const spec::App> app;
+  std::string why;
+};
+
 struct Signal {  // to the main process only (pidfd_send_signal)
   InstanceId instance;
   int signal = 0;
@@ -119,7 +127,7 @@ struct ExitDaemon {
   std::string why;
 };
 
-using Action = std::variant<Spawn, MarkReplica, Signal, KillTree, RunStopCommand, RunProbe, Publish,
-                            WatchIdle, Note, CommandDone, SaveState, ExitDaemon>;
+using Action = std::variant<Spawn, MarkReplica, SetLimits, Signal, KillTree, RunStopCommand, RunProbe,
+                            Publish, WatchIdle, Note, CommandDone, SaveState, ExitDaemon>;
 
 }  // namespace muster::supervisor

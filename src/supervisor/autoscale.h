@@ -28,7 +28,7 @@ struct ReplicaLoad {
 };
 
 struct MetricLoad {
-  std::string_view name;              // "cpu", "in_flight"
+  std::string_view name;              // "cpu", "memory", "in_flight"
   std::string_view unit;              // " %", ""
   double target = 1;                  // what a replica should have, in the unit of the values
   double missing_down = 1;            // what one without a measurement counts for on the way down

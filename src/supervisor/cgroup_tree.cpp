@@ -1,6 +1,5 @@
 #include "supervisor/cgroup_tree.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/file.h>
@@ -11,6 +10,7 @@
 #include <cerrno>
 
 #include "fmt/core.h"
+#include "supervisor/cgroup_controllers.h"
 #include "supervisor/proc_scan.h"
 
 namespace muster::supervisor {
@@ -25,26 +25,8 @@ constexpr Millis retry_after{100};
 constexpr Millis leftover_wait_max{1000};
 constexpr char end_mark[] = "user.muster.on_crash";
 
-Result<Unit> write_file(const std::string& path, std::string_view text) {
-  const Fd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!fd) return system_error(path, errno);
-  if (write(fd.get(), text.data(), text.size()) < 0) return system_error(path, errno);
-  return Unit{};
-}
-
 std::string below(const std::string& folder, const std::string& name) {
   return fmt::format("{}/{}", folder, name);
-}
-
-std::vector<std::string> groups_in(const std::string& folder) {
-  std::vector<std::string> names;
-  DIR* dir = opendir(folder.c_str());
-  if (!dir) return names;
-  while (const dirent* entry = readdir(dir)) {
-    if (entry->d_type == DT_DIR && entry->d_name[0] != '.') names.emplace_back(entry->d_name);
-  }
-  closedir(dir);
-  return names;
 }
 
 // With the groups that the app made in its own; those with processes stay.
@@ -99,7 +81,7 @@ bool is_marked_to_end(const std::string& folder) {
 
 void end_group(const std::string& folder) {
   const Fd events(open((folder + "/cgroup.events").c_str(), O_RDONLY | O_CLOEXEC));
-  if (!events || !write_file(folder + "/cgroup.kill", "1")) return;
+  if (!events || !write_group_file(folder + "/cgroup.kill", "1")) return;
   const auto deadline = std::chrono::steady_clock::now() + leftover_wait_max;
   while (std::chrono::steady_clock::now() < deadline) {
     std::array<char, 256> text{};
@@ -129,7 +111,7 @@ std::vector<std::string> own_cgroup_folders() {
   const auto mounts = read_small_file("/proc/self/mountinfo", 1U << 20U);
   const auto path = groups ? parse_cgroup2_path(groups.value()) : std::nullopt;
   if (!path || !mounts) return {};
-  return cgroup2_folders(mounts.value(), *path);
+  return cgroup2_folders(mounts.value(), without_leaf(*path));
 }
 
 CgroupBase::CgroupBase(std::string parent, std::string name, Fd lock)
@@ -174,12 +156,17 @@ std::unique_ptr<CgroupBase> CgroupBase::take(const std::string& folder, bool end
       new CgroupBase(folder.substr(0, begin == 0 ? 0 : slash), folder.substr(begin), locked(folder)));
 }
 
+void CgroupBase::use_controllers(const Controllers& wanted) {
+  wanted_ = wanted;
+  controllers_ = hand_down(folder_, wanted);
+}
+
 void CgroupBase::end_others(const std::set<std::string>& kept) {
   for (const std::string& name : groups_in(folder_)) {
     if (kept.contains(name)) continue;
     const std::string folder = below(folder_, name);
     if (remove_groups(folder)) continue;
-    static_cast<void>(write_file(folder + "/cgroup.kill", "1"));
+    static_cast<void>(write_group_file(folder + "/cgroup.kill", "1"));
     if (leftover_.size() < leftover_max) leftover_.push_back(folder);
   }
 }
@@ -193,6 +180,7 @@ Result<std::string> CgroupBase::make_group(const std::string& name) {
   if (mkdir(folder.c_str(), 0755) == 0) return folder;
   if (errno == ENOENT && mkdir(folder_.c_str(), 0755) == 0) {
     lock_ = locked(folder_);
+    use_controllers(wanted_);
     if (mkdir(folder.c_str(), 0755) == 0) return folder;
   }
   return system_error("mkdir " + folder, errno);
@@ -216,6 +204,14 @@ std::optional<std::string> CgroupBase::group_of(int pid) const {
 
 namespace {
 
+// memory.current, pids.current: one number, or none where the controller is not there.
+std::optional<std::uint64_t> read_number(const std::string& path) {
+  const auto text = read_small_file(path, 64);
+  if (!text) return std::nullopt;
+  const std::string_view number = text.value();
+  return parse_number(number.substr(0, number.find('\n')));
+}
+
 class CgroupTree final : public ProcessTree {
  public:
   CgroupTree(uv_loop_t* loop, CgroupBase& base, std::string name, std::string folder,
@@ -234,7 +230,7 @@ class CgroupTree final : public ProcessTree {
 
   void kill() override {
     if (gone_) return;
-    const auto killed = write_file(folder_ + "/cgroup.kill", "1");
+    const auto killed = write_group_file(folder_ + "/cgroup.kill", "1");
     // Out of descriptors, say. It must not be forgotten.
     kill_again_ = !killed && killed.error().errno_value != ENOENT && killed.error().errno_value != ENODEV;
     if (kill_again_) retry();
@@ -271,9 +267,14 @@ class CgroupTree final : public ProcessTree {
 
   [[nodiscard]] Usage usage() const override;
 
-  [[nodiscard]] bool oom_killed() const override {
+  [[nodiscard]] std::uint64_t tasks() const override;
+  [[nodiscard]] Controllers controllers() const override { return base_.controllers(); }
+
+  [[nodiscard]] Oom oom() const override {
     const auto text = read_small_file(folder_ + "/memory.events");
-    return text && keyed_number(text.value(), "oom_kill").value_or(0) > 0;
+    if (!text || keyed_number(text.value(), "oom_kill").value_or(0) == 0) return {};
+    // A limit above, or the host's end, is not counted as this group's own.
+    return {.killed = true, .own_limit = keyed_number(text.value(), "oom").value_or(0) > 0};
   }
 
  private:
@@ -341,15 +342,22 @@ class CgroupTree final : public ProcessTree {
   bool gone_ = false;
 };
 
+std::uint64_t CgroupTree::tasks() const {
+  if (const auto counted = read_number(folder_ + "/pids.current")) return *counted;
+  std::uint64_t tasks = 0;
+  for (const int pid : pids()) {
+    if (const auto process = read_process(pid)) tasks += process->threads;
+  }
+  return tasks;
+}
+
 Usage CgroupTree::usage() const {
   Usage usage;
   if (const auto text = read_small_file(folder_ + "/cpu.stat")) {
     usage.cpu = std::chrono::microseconds(keyed_number(text.value(), "usage_usec").value_or(0));
   }
-  const auto memory = read_small_file(folder_ + "/memory.current");
-  if (memory) {
-    std::string_view number = memory.value();
-    usage.memory_bytes = parse_number(number.substr(0, number.find('\n'))).value_or(0);
+  if (const auto memory = read_number(folder_ + "/memory.current")) {
+    usage.memory_bytes = *memory;
     return usage;
   }
   usage.memory_over_counts = true;

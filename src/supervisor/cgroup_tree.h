@@ -1,4 +1,5 @@
-// Trees as cgroup2 groups. No controller is needed: cgroup.kill, cgroup.events and cpu.stat are always there.
+// Trees as cgroup2 groups. No controller is needed: cgroup.kill, cgroup.events and cpu.stat are always there. With the
+// controllers that there are (cgroup_controllers.h) the groups have limits.
 #pragma once
 
 #include <functional>
@@ -29,6 +30,10 @@ class CgroupBase {
   CgroupBase& operator=(const CgroupBase&) = delete;
 
   [[nodiscard]] const std::string& folder() const { return folder_; }
+  [[nodiscard]] const std::string& parent() const { return parent_; }
+  // Hands those that it has on to the groups in it.
+  void use_controllers(const Controllers& wanted);
+  [[nodiscard]] const Controllers& controllers() const { return controllers_; }  // of the groups in it
   // The descriptor whose lock says that the group is a living daemon's; -1: there is none.
   [[nodiscard]] int lock() const { return lock_.get(); }
   // Makes a group in it, and it again when somebody tidied it away. An old one of that name must be empty.
@@ -45,10 +50,13 @@ class CgroupBase {
   std::string name_;
   std::string folder_;
   Fd lock_;
+  Controllers wanted_;
+  Controllers controllers_;
   std::vector<std::string> leftover_;  // could not be removed yet
 };
 
-// The folders in which this process may make groups: its own group, as each cgroup2 mount shows it.
+// The folders in which this process may make groups: its own group, as each cgroup2 mount shows it; where it sits in
+// the leaf of that (cgroup_controllers.h), the group that it is the leaf of.
 std::vector<std::string> own_cgroup_folders();
 
 Result<std::unique_ptr<ProcessTree>> make_cgroup_tree(uv_loop_t* loop, CgroupBase& base,

@@ -130,8 +130,10 @@ Status Child::start(const ChildName& name, const ProcessOrder& order, int out_fd
   auto tree = make_tree(name);
   if (!tree) return std::move(tree).error();
   tree_ = std::move(tree).value();
+  limits_.keep(order.bounds, *tree_, world_.controllers, true);
 
   ShimOrder shim = shim_order(order);
+  shim.processes_max = limits_.processes_max();
   stamp_ = CredentialCache::stamp();
   shim.credentials = world_.credentials.find(shim.user, shim.group, stamp_, std::chrono::steady_clock::now());
   add_token(shim.environment, name.token);
@@ -174,6 +176,7 @@ std::unique_ptr<ProcessTree> Child::adopt_tree(const AdoptOrder& order) {
     if (base->folder() == parent) return adopt_cgroup_tree(world_.loop, *base, group_, on_empty);
   }
   world_.old_cgroups.push_back(CgroupBase::take(parent, false));
+  world_.old_cgroups.back()->use_controllers(world_.controllers.usable);
   return adopt_cgroup_tree(world_.loop, *world_.old_cgroups.back(), group_, on_empty);
 }
 
@@ -227,6 +230,14 @@ void Child::watch() {
   // What cannot be watched must not run. SIGCHLD makes the host reap it.
   failure_sentence_ = std::string("watching the process: ") + uv_strerror(error);
   kill();
+}
+
+void Child::set_limits(const LimitOrder& order) {
+  if (!over_) limits_.keep(order, *tree_, world_.controllers, false);
+}
+
+std::optional<Excess> Child::over_limit() const {
+  return over_ || reaped_ ? std::nullopt : limits_.look(*tree_);
 }
 
 void Child::signal(int signal_number) {
@@ -285,7 +296,12 @@ void Child::reap() {
   if (by_small_shim_ && !started_ && !failure_ && status->code)
     use_small_shim("");  // it ended by itself without a word: of another version
   if (started_) {
-    status->oom = status->signal == SIGKILL && tree_->oom_killed();
+    // One that nobody reaped for us tells no signal.
+    const bool may_be = status->signal == SIGKILL || (!status->signal && !status->code);
+    if (const ProcessTree::Oom oom = may_be ? tree_->oom() : ProcessTree::Oom{}; oom.killed) {
+      status->oom = true;
+      if (oom.own_limit) status->oom_limit = limits_.order().limits.memory;
+    }
     hooks_.exited(*status);
   } else {
     tree_->kill();

@@ -11,8 +11,10 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "supervisor/cgroup_controllers.h"
 #include "supervisor/cgroup_tree.h"
 #include "supervisor/credential_cache.h"
+#include "supervisor/limits_keeper.h"
 #include "supervisor/process_host.h"
 #include "supervisor/process_tree.h"
 #include "supervisor/shim_order.h"
@@ -30,6 +32,9 @@ struct ChildWorld {
   std::unique_ptr<CgroupBase> cgroups;                   // none: trees by token
   std::unique_ptr<TokenScanner> tokens;                  // none: trees by cgroup
   std::vector<std::unique_ptr<CgroupBase>> old_cgroups;  // those of adopted processes
+  Controllers wanted{
+      .memory = true, .cpu = false, .pids = true};  // for the groups of replicas, where they may be had
+  ControllerReport controllers;                     // what became of that
 
   // The group below one of ours that the process is in.
   [[nodiscard]] std::optional<std::string> group_of(int pid) const;
@@ -62,6 +67,12 @@ class Child {
   // A process that was there before; `started` is not called for it.
   void adopt(const AdoptOrder& order);
 
+  // Of one that runs; the first ones come with its order.
+  void set_limits(const LimitOrder& order);
+  [[nodiscard]] LimitsKeeper& limits() { return limits_; }
+  // What is watched and exceeded.
+  [[nodiscard]] std::optional<Excess> over_limit() const;
+
   void signal(int signal_number);
   void kill();  // the whole tree
   void reap();  // if it has ended
@@ -93,6 +104,7 @@ class Child {
   std::string report_bytes_;
   CredentialCache::Stamp stamp_{};  // when the shim was sent
   std::unique_ptr<ProcessTree> tree_;
+  LimitsKeeper limits_;
   std::optional<ShimFailure> failure_;
   std::string failure_sentence_;
   bool by_small_shim_ = false;

@@ -82,7 +82,10 @@ void Planner::live_change(Tenant& tenant, const std::shared_ptr<const spec::App>
     tenant.watchdog.reset();
     tenant.watchdog_due.reset();
   }
+  const bool bounds_changed = !tenant.app->limits.same_whole(fresh->limits);
   tenant.app = fresh;
+  if (bounds_changed && !tenant.exited)
+    act(SetLimits{.instance = tenant.id, .app = fresh, .why = "its limits were edited"});
   if (health_changed) {
     const bool fit = tenant.phase == Phase::ready || tenant.phase == Phase::draining;
     tenant.ready_verdict = health::Verdict(fresh->health, fit);

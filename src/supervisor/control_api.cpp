@@ -11,6 +11,7 @@
 #include "supervisor/log_stream.h"
 #include "supervisor/text.h"
 #include "supervisor/version.h"
+#include "supervisor/volumes_json.h"
 
 namespace muster::supervisor {
 
@@ -102,13 +103,15 @@ const std::map<std::string, std::set<std::string>>& posts() {
       {"/v1/run", {"job", "wait"}},
       {"/v1/upgrade", {"grace_ms", "id"}},
       {"/v1/down", {"now", "wait"}},
+      {"/v1/volumes/adopt", {"path"}},
+      {"/v1/volumes/rm", {"path"}},
   };
   return table;
 }
 
 bool is_get(const std::string& path) {
-  static const std::set<std::string> paths{"/v1/status",  "/v1/events", "/v1/logs",   "/v1/why",
-                                           "/v1/rollout", "/v1/plan",   "/v1/version"};
+  static const std::set<std::string> paths{"/v1/status",  "/v1/events", "/v1/logs",    "/v1/why",
+                                           "/v1/rollout", "/v1/plan",   "/v1/version", "/v1/volumes"};
   return paths.contains(path);
 }
 
@@ -121,6 +124,7 @@ void ControlApi::handle(const ControlRequest& request, const Reply& reply) {
   if (!get && !posts().contains(request.path)) return refuse(reply, 404, "no such path: " + request.path);
   const std::string allowed = get ? "GET" : "POST";
   if (request.method != allowed) return refuse(reply, 405, fmt::format("{} wants {}", request.path, allowed));
+  if (request.path.starts_with("/v1/volumes/")) return change_volume(request, reply);
   if (!get) return post(request, reply);
   if (request.path == "/v1/status") return status(reply);
   if (request.path == "/v1/events") return events(request, reply);
@@ -128,6 +132,7 @@ void ControlApi::handle(const ControlRequest& request, const Reply& reply) {
   if (request.path == "/v1/why") return why(request, reply);
   if (request.path == "/v1/rollout") return rollout(request, reply);
   if (request.path == "/v1/plan") return plan(reply);
+  if (request.path == "/v1/volumes") return volumes(request, reply);
   version(reply);
 }
 
@@ -142,13 +147,22 @@ void ControlApi::status(const Reply& reply) {
   input.pid = getpid();
   input.version = version_text;
   input.containment = engine_.instances().host().containment();
+  input.limits = engine_.limits();
   reply->send(200, status_json(input));
 }
 
 void ControlApi::version(const Reply& reply) {
+  const ProcessHost& host = engine_.instances().host();
+  json::object
+      limits;  // by kind: null where the kernel enforces it for the whole replica, else why it does not
+  for (const LimitKind kind : limit_kinds) {
+    const std::string& why = host.controllers().why_not(kind);
+    limits[to_string(kind)] = why.empty() ? json::value(nullptr) : json::value(escape_for_terminal(why));
+  }
   reply->send(200, json::serialize(json::object{{"version", version_text},
                                                 {"pid", getpid()},
-                                                {"containment", engine_.instances().host().containment()}}));
+                                                {"containment", host.containment()},
+                                                {"limits", std::move(limits)}}));
 }
 
 void ControlApi::rollout(const ControlRequest& request, const Reply& reply) {
@@ -169,6 +183,31 @@ void ControlApi::plan(const Reply& reply) {
                        .drift = engine_.look_for_drift(),
                        .done = [reply](const Plan& plan) { reply->send(200, plan_json(plan)); }});
   if (!taken) refuse(reply, 503, "too many plans are being made");
+}
+
+void ControlApi::volumes(const ControlRequest& request, const Reply& reply) {
+  const auto ordinal = query_number(request, "ordinal");
+  if (!ordinal) return refuse(reply, 400, ordinal.error().message);
+  VolumeFilter filter{.app = query_text(request, "app"),
+                      .ordinal = std::nullopt,
+                      .with_use = query_text(request, "use") != "0"};
+  if (ordinal.value()) filter.ordinal = static_cast<int>(*ordinal.value());
+  const bool taken = engine_.volumes().list(
+      filter, [reply](const std::vector<VolumeRow>& rows) { reply->send(200, volumes_json(rows)); });
+  if (!taken) refuse(reply, 503, "too many clients ask for the volumes");
+}
+
+void ControlApi::change_volume(const ControlRequest& request, const Reply& reply) {
+  const auto body = parse_body(request.body, posts().at(request.path));
+  if (!body) return refuse(reply, 400, body.error().message);
+  const auto path = body.value().text("path");
+  if (!path) return refuse(reply, 400, path.error().message);
+  const VolumeKeeper::Done done = [reply](const Result<std::string>& told) {
+    if (told) return answer(reply, ExitCode::ok, told.value());
+    answer(reply, told.error().code, told.error().message);
+  };
+  if (request.path == "/v1/volumes/adopt") return engine_.volumes().adopt(path.value(), done);
+  engine_.volumes().remove(path.value(), done);
 }
 
 void ControlApi::events(const ControlRequest& request, const Reply& reply) {
@@ -263,6 +302,7 @@ void ControlApi::why(const ControlRequest& request, const Reply& reply) {
   const lb::Stats stats = engine_.traffic().stats();
   input.stats = &stats;
   input.upstream_failures = engine_.upstream_failures();
+  input.limits = engine_.limits();
   input.events = engine_.events().after(0, why_events_max, input.app, input.ordinal);
   const bool is_job = input.world->jobs.contains(input.app);
   if (is_job && !input.ordinal) input.logs = engine_.logs().tail(ReplicaId{.app = input.app, .ordinal = 0});

@@ -10,6 +10,10 @@
 //                                                           "waits_for":"…","revisions":[…],"history":[…], …}
 //   GET  /v1/plan                                          what the spec as it is now would change (plan_json): "code" 2,
 //                                                          nothing: 0; a bad spec: {"code":65,"message":"…"}
+//   GET  /v1/volumes?app=A&ordinal=N&use=0                 what `muster volumes` shows (volumes_json.h); use=0: without
+//                                                          looking how much is in them
+//   POST /v1/volumes/adopt  /v1/volumes/rm                 {"path":"/…"}: of one that GET shows. What rm has begun ends
+//                                                          also when nobody waits for it
 //   GET  /v1/version                                       {"version":"0.1.0","pid":1,"containment":"…"}
 //   POST /v1/apply                                         {"wait":true,"retry":false,"plan":"ID"}: refused when stale
 //   POST /v1/start  /v1/stop                               {"app":"web","ordinal":2|null,"wait":true}
@@ -81,6 +85,8 @@ class ControlApi {
   void why(const ControlRequest& request, const Reply& reply);
   void rollout(const ControlRequest& request, const Reply& reply);
   void plan(const Reply& reply);
+  void volumes(const ControlRequest& request, const Reply& reply);
+  void change_volume(const ControlRequest& request, const Reply& reply);
   void version(const Reply& reply);
   void post(const ControlRequest& request, const Reply& reply);
   void apply(const Reply& reply, bool wait, ReloadRequest request);

@@ -127,6 +127,7 @@ class Daemon {
   Status read_first(bool certificates);
   Status open_spec();
   std::vector<std::string> open_records(EngineConfig& config);
+  void open_volumes(EngineConfig& config, std::vector<std::string>& warnings);
   Status open_as_first_image();
   Status open_as_next_image();
   Result<std::unique_ptr<Traffic>> open_traffic(std::optional<lb::Handover> handover);
@@ -288,6 +289,14 @@ std::vector<std::string> Daemon::open_records(EngineConfig& config) {
   return std::move(found.warnings);
 }
 
+void Daemon::open_volumes(EngineConfig& config, std::vector<std::string>& warnings) {
+  config.volumes = std::make_unique<VolumeKeeper>(
+      &loop_, options_.state_dir, current_boot_id(),
+      VolumeHooks{.note = [this](Note note) { engine_->note(std::move(note)); },
+                  .in_use = [this] { return engine_->instances().volumes_in_use(); }});
+  for (std::string& warning : config.volumes->load()) warnings.push_back(std::move(warning));
+}
+
 std::unique_ptr<OutputKeeper> Daemon::make_keeper(OutputFifos& fifos, std::function<void(std::string)> warn) {
   if (!stored_output_.empty() || sd_.has_store(store_answer_max))
     return keep_in_fd_store(sd_, std::exchange(stored_output_, {}));
@@ -322,8 +331,8 @@ Status Daemon::open_engine(std::unique_ptr<Traffic> traffic) {
   config.planner.seed = static_cast<std::uint64_t>(clock_now().wall.time_since_epoch().count());
   config.planner.restored = std::move(restored.state);
   std::vector<std::string> warnings = open_records(config);
+  open_volumes(config, warnings);
   config.instances.mode = options_.mode;
-  config.instances.state_dir = options_.state_dir;
   config.instances.run_dir = options_.run_dir;
   config.instances.folder = first_.spec->folder;
   config.instances.environment = options_.environment;
@@ -433,6 +442,7 @@ Status Daemon::open_listeners_of_file() {
 Status Daemon::may_upgrade() const {
   if (shutting_down_) return Error{.message = "the daemon is stopping"};
   if (upgrade_->under_way()) return Error{.message = "an upgrade is under way"};
+  if (engine_->volumes().is_removing()) return Error{.message = "a volume is being removed"};
   return Unit{};
 }
 
@@ -649,6 +659,8 @@ Status Daemon::use(const std::shared_ptr<const spec::Spec>& spec, std::optional<
   set_own_log_level(spec->daemon.log_level);
   engine_->logs().set_budget(spec->daemon.log_budget_bytes);
   engine_->instances().use_ports_of(*spec);
+  engine_->instances().use_users_of(*spec);
+  engine_->volumes().use(spec);
   for (const spec::App& app : spec->apps) engine_->logs().set_options(app.name, app.log);
   for (const spec::Job& job : spec->jobs) engine_->logs().set_options(job.name(), job.task.log);
   engine_->logs().set_access_logs(access_logs_of(*spec));

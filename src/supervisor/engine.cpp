@@ -15,6 +15,8 @@ namespace {
 constexpr int rounds_max = 64;  // steps per loop turn: actions that answer at once must not starve the loop
 constexpr std::chrono::milliseconds usage_window{500};
 constexpr std::chrono::milliseconds load_tick_every{1000};
+constexpr std::chrono::milliseconds limit_look_every{1000};
+constexpr std::size_t told_limits_max = 4096;
 constexpr std::chrono::milliseconds drift_look_after{
     700};                                              // a start; a shell script has become the app by then
 constexpr std::chrono::milliseconds count_every{250};  // answers, while a rollout is judged by them
@@ -43,8 +45,12 @@ Engine::Engine(uv_loop_s* loop, EngineConfig config, EngineHooks hooks)
                   [this] {
                     if (!finished_) look_for_drift();
                   }),
-      load_tick_(loop, [this] {
-        if (!finished_) meter();
+      load_tick_(loop,
+                 [this] {
+                   if (!finished_) meter();
+                 }),
+      limit_look_(loop, [this] {
+        if (!finished_) look_at_limits();
       }) {}
 
 Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig config,
@@ -61,6 +67,7 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
                     },
                 .on_note = [self](Note note) { self->note(std::move(note)); }});
   self->config_.instances.records = self->config_.records.get();
+  self->config_.instances.volumes = self->config_.volumes.get();
   self->instances_ = std::make_unique<Instances>(loop, self->config_.instances, *self->logs_,
                                                  [self](Event event) { self->emit(std::move(event)); });
   self->take_over();
@@ -250,8 +257,60 @@ void Engine::note(Severity severity, std::string kind, std::string text) {
 
 void Engine::carry_out(const Spawn& action) {
   instances_->start(action);
+  if (action.app->limits.bounds_whole()) tell_limits(action.instance, action.replica.app);
   if (!drift_look_.armed()) drift_look_.start(drift_look_after);
 }
+void Engine::carry_out(const SetLimits& action) {
+  instances_->set_limits(action);
+  tell_limits(action.instance, action.app->name);
+}
+
+// What the kernel does not see to is told once for each app; what it refuses, each time. Then somebody looks.
+void Engine::tell_limits(InstanceId id, const std::string& app) {
+  const auto tell = [&](Severity severity, std::string text) {
+    to_tell_.push_back(Note{.severity = severity,
+                            .kind = "limits",
+                            .app = app,
+                            .ordinal = std::nullopt,
+                            .instance = id,
+                            .text = std::move(text)});
+  };
+  const std::vector<std::string> problems = instances_->take_limit_problems(id);
+  for (const std::string& problem : problems) tell(Severity::warning, problem);
+  for (const LimitState& state : instances_->host().limits(id)) {
+    const bool is_watched = state.by == Enforcer::watched;
+    if (!problems.empty() || (!is_watched && state.by != Enforcer::nobody)) continue;
+    std::string text =
+        fmt::format("limits.{} = {} is {}: {}", to_string(state.kind), value_text(state),
+                    is_watched ? "looked after once a second only" : "not enforced", state.why);
+    if (told_limits_.size() >= told_limits_max) told_limits_.clear();
+    if (!told_limits_.insert(fmt::format("{} {}", app, text)).second) continue;
+    tell(is_watched ? Severity::info : Severity::warning, std::move(text));
+  }
+  if (instances_->host().watches_limits() && !limit_look_.armed()) limit_look_.start(limit_look_every);
+}
+
+void Engine::look_at_limits() {
+  for (const auto& [id, excess] : instances_->host().over_limits())
+    emit(LimitExceeded{.instance = id, .kind = excess.kind, .used = excess.used, .limit = excess.limit});
+  if (instances_->host().watches_limits()) limit_look_.start(limit_look_every);
+}
+
+std::map<InstanceId, LimitStates> Engine::limits() const {
+  std::map<InstanceId, LimitStates> all;
+  const auto add = [&](const AppWorld& app) {
+    for (const auto& [ordinal, slot] : app.slots) {
+      for (const Tenant& tenant : slot.tenants) {
+        LimitStates states = instances_->host().limits(tenant.id);
+        if (!states.empty()) all.emplace(tenant.id, std::move(states));
+      }
+    }
+  };
+  for (const auto& [name, app] : world().apps) add(app);
+  for (const auto& [name, job] : world().jobs) add(job.task);
+  return all;
+}
+
 void Engine::carry_out(const Signal& action) {
   instances_->signal(action);
 }

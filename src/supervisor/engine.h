@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,7 @@ struct EngineConfig {
   std::optional<Instant> started = std::nullopt;  // of an earlier image
   // What processes are written down in for another daemon; null: nobody takes over.
   std::unique_ptr<ReplicaRecords> records = {};
+  std::unique_ptr<VolumeKeeper> volumes = {};
   std::vector<ReplicaRecord> living = {};  // to be taken over, as the planner is told
   DaemonLife life = {};                    // of the daemon that they are of
   // Who holds the replicas' output when the daemon is killed; empty: nobody.
@@ -81,8 +83,11 @@ class Engine {
   }
   // CPU since the last call (at least usage_window apart, else since the one before), memory now.
   std::map<InstanceId, UsageView> usage();
+  // Who enforces the limits of each living process that has some.
+  [[nodiscard]] std::map<InstanceId, LimitStates> limits() const;
   Traffic& traffic() { return *traffic_; }
   Instances& instances() { return *instances_; }
+  VolumeKeeper& volumes() { return *config_.volumes; }
   Logs& logs() { return *logs_; }
   EventLog& events() { return events_; }
   // What has changed under the living replicas; each finding is an event once.
@@ -113,6 +118,9 @@ class Engine {
   void tell();
   void carry_out(const Spawn& action);
   void carry_out(const MarkReplica& action) { instances_->mark(action); }
+  void carry_out(const SetLimits& action);
+  void tell_limits(InstanceId id, const std::string& app);
+  void look_at_limits();
   void carry_out(const Signal& action);
   void carry_out(const KillTree& action);
   void carry_out(const RunStopCommand& action);
@@ -159,7 +167,9 @@ class Engine {
   std::vector<Drift> drift_;
   UvTimer drift_look_;  // once those that have started are what they will be
   LoadMeter load_meter_;
-  UvTimer load_tick_;  // each second while an app is scaled by its load
+  UvTimer load_tick_;                  // each second while an app is scaled by its load
+  UvTimer limit_look_;                 // each second while limits are watched
+  std::set<std::string> told_limits_;  // that the kernel does not enforce
   std::optional<Instant> next_load_;
   std::optional<Instant> next_count_;  // of answers, while a rollout is judged by them
 };

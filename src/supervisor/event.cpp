@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "fmt/core.h"
+#include "spec/fields.h"
 
 namespace muster::supervisor {
 
@@ -13,7 +14,12 @@ std::string signal_name(int signal_number) {
 }
 
 std::string describe(const ExitStatus& status) {
-  if (status.oom) return "killed: out of memory";
+  if (status.oom) {
+    // Without a limit of its own it was the host, or a group above.
+    const std::string limit =
+        status.oom_limit ? fmt::format(" (limit {})", spec::size_text(*status.oom_limit)) : "";
+    return "killed by the kernel: out of memory" + limit;
+  }
   if (status.signal) {
     return fmt::format("killed by {}{}", signal_name(*status.signal), status.core ? " (core dumped)" : "");
   }

@@ -16,6 +16,7 @@
 #include "health/outcome.h"
 #include "spec/spec.h"
 #include "supervisor/autoscale.h"
+#include "supervisor/limit_rules.h"
 
 namespace muster::supervisor {
 
@@ -29,11 +30,12 @@ struct ExitStatus {
   std::optional<int> code;    // exit(3) status
   std::optional<int> signal;  // signal(7) number that ended it
   bool core = false;
-  bool oom = false;  // the kernel's OOM killer, as the cgroup's memory.events says
+  bool oom = false;                             // the kernel's OOM killer, as the cgroup's memory.events says
+  std::optional<std::uint64_t> oom_limit = {};  // with `oom`: the replica's own limit, which was hit; bytes
 };
-std::string describe(
-    const ExitStatus& status);               // "exited with status 1", "killed by SIGKILL", "out of memory"
-std::string signal_name(int signal_number);  // "SIGTERM"; "signal 77" when it has no name
+std::string describe(const ExitStatus& status);  // "exited with status 1", "killed by SIGKILL",
+                                                 // "killed by the kernel: out of memory (limit 64MiB)"
+std::string signal_name(int signal_number);      // "SIGTERM"; "signal 77" when it has no name
 
 // --- from the host
 // ---------------------------------------------------------------------------------------------------
@@ -50,8 +52,9 @@ struct ProcessStarted {
 enum class SpawnFailure {
   port_busy,    // a numbered port is taken: not the app's fault, tried again each second
   volume_busy,  // its volume has a tenant still: the same
+  volume_lost,  // its volume is not what it was, or not there: tried again each second, until somebody sees to it
   exec,         // a step of the shim failed (no such file, no such user …): counts as an exit
-  resources,    // fork or descriptors or disk ran out on our side: tried again with backoff
+  resources,  // fork or descriptors or disk ran out on our side: tried again with backoff
 };
 // No process was left behind. Follows a Spawn instead of ProcessStarted.
 struct SpawnFailed {
@@ -65,6 +68,14 @@ struct SpawnFailed {
 struct ProcessExited {
   InstanceId instance;
   ExitStatus status;
+};
+
+// A limit that the kernel does not enforce here, but muster watches: the replica was found above it.
+struct LimitExceeded {
+  InstanceId instance;
+  LimitKind kind = LimitKind::memory;
+  std::uint64_t used = 0;  // bytes; processes and threads
+  std::uint64_t limit = 0;
 };
 
 // Somebody sent the main process SIGSTOP (or its like): it answers nothing until SIGCONT.
@@ -220,8 +231,8 @@ struct ShutdownRequested {  // ordered stop; the second one kills everything at 
 };
 
 using Event =
-    std::variant<ProcessStarted, SpawnFailed, ProcessExited, ProcessFrozen, ProcessThawed, TreeGone,
-                 ProbeFinished, Notified, LogMatched, StopCommandDone, SnapshotInUse, EndpointIdle,
+    std::variant<ProcessStarted, SpawnFailed, ProcessExited, LimitExceeded, ProcessFrozen, ProcessThawed,
+                 TreeGone, ProbeFinished, Notified, LogMatched, StopCommandDone, SnapshotInUse, EndpointIdle,
                  AnswersCounted, LoadMeasured, Demanded, TrafficSeen, SpecLoaded, SpecRejected, StartCommand,
                  StopCommand, RestartCommand, ScaleCommand, DrainCommand, PauseCommand, UndoCommand,
                  RunCommand, ClockSet, CommandAbandoned, FilesChanged, ShutdownRequested>;

@@ -86,6 +86,8 @@ void Planner::on(const SpawnFailed& event) {
       return not_our_turn(slot, "port-busy", event.sentence, limits::listen_check_every);
     case SpawnFailure::volume_busy:
       return not_our_turn(slot, "volume-busy", event.sentence, limits::listen_check_every);
+    case SpawnFailure::volume_lost:
+      return not_our_turn(slot, "volume-lost", event.sentence, limits::listen_check_every);
     case SpawnFailure::exec:
     case SpawnFailure::resources:
       ++slot.shortages;
@@ -116,6 +118,23 @@ void Planner::on(const ProcessExited& event) {
   // What is left of the tree is killed in this very step, unless TreeGone comes with it.
   tenant.step = StopStep::kill;
   tenant.step_due = now_.mono;
+}
+
+// As the kernel would: at once, and counted as a crash. No new request may meet the kill.
+void Planner::on(const LimitExceeded& event) {
+  const Place place = find(event.instance);
+  if (!place || !place.tenant->started || place.tenant->exited) return;
+  Tenant& tenant = *place.tenant;
+  if (tenant.hasty || tenant.step == StopStep::kill) return;
+  const std::string why = "ended by muster: " + excess_text(event.kind, event.used, event.limit);
+  note(Severity::error, event.kind == LimitKind::memory ? "oom" : "limit", tenant.replica, tenant.id, why);
+  tenant.hasty = true;
+  if (tenant.is_leaving()) {
+    if (tenant.step == StopStep::command || tenant.step == StopStep::signal) begin_kill(tenant, why);
+    return;
+  }
+  if (!place.app->of_job) ended_unasked(place, why, false);
+  leave(place, Leaving::unhealthy, why);
 }
 
 void Planner::on(const ProcessFrozen& event) {

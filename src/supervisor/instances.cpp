@@ -6,13 +6,13 @@
 #include <cerrno>
 #include <iterator>
 #include <set>
+#include <utility>
 
 #include "base/check.h"
 #include "fmt/core.h"
 #include "lb/proxy_header.h"
 #include "supervisor/proc_scan.h"
 #include "supervisor/process_facts.h"
-#include "supervisor/volumes.h"
 
 namespace muster::supervisor {
 
@@ -45,6 +45,11 @@ std::string preface_of(const spec::Spec& spec, const std::string& app) {
     if (version == spec::ProxyProtocol::Version::none) break;
   }
   return version == spec::ProxyProtocol::Version::none ? "" : lb::own_proxy_header(version);
+}
+
+SpawnFailure volume_failure(const Error& error) {
+  if (error.errno_value == EWOULDBLOCK) return SpawnFailure::volume_busy;
+  return error.errno_value == ESTALE ? SpawnFailure::volume_lost : SpawnFailure::resources;
 }
 
 SpawnFailed failed(const Spawn& spawn, SpawnFailure kind, std::string sentence) {
@@ -111,17 +116,18 @@ std::optional<SpawnFailed> Instances::prepare(const Spawn& spawn, Instance& inst
     return failed(spawn, busy ? SpawnFailure::port_busy : SpawnFailure::resources, ports.error().message);
   }
   context.ports = std::move(ports.value());
-  auto volumes = prepare_volumes(config_.state_dir, spawn.replica, app);
-  if (!volumes) {
-    const bool busy = volumes.error().errno_value == EWOULDBLOCK;
-    return failed(spawn, busy ? SpawnFailure::volume_busy : SpawnFailure::resources, volumes.error().message);
+  if (!app.volumes.empty()) {
+    MUSTER_CHECK(config_.volumes != nullptr);
+    auto volumes = config_.volumes->prepare(spawn.replica, app);
+    if (!volumes) return failed(spawn, volume_failure(volumes.error()), volumes.error().message);
+    context.volumes = std::move(volumes.value().paths);
+    instance.locks = std::move(volumes.value().locks);
   }
-  context.volumes = std::move(volumes.value().paths);
-  instance.locks = std::move(volumes.value().locks);
   const auto account = accounts_.find(app.user, std::chrono::steady_clock::now());
   if (!account) return failed(spawn, SpawnFailure::exec, fmt::format("no such user: {}", app.user));
   context.account = account->info;
   context.other_user = account->uid != geteuid();
+  context.own_user = is_own_user(app, spawn.replicas, *account);
   if (app.port.kind == spec::PortKind::local) {
     auto socket = sockets_.open(spawn.instance, spawn.replica, account->uid, account->gid);
     if (!socket) return failed(spawn, SpawnFailure::resources, socket.error().message);
@@ -133,6 +139,45 @@ std::optional<SpawnFailed> Instances::prepare(const Spawn& spawn, Instance& inst
     context.notify_socket = std::move(socket.value());
   }
   return std::nullopt;
+}
+
+void Instances::set_limits(const SetLimits& wanted) {
+  const auto at = instances_.find(wanted.instance);
+  if (at == instances_.end()) return;
+  LaunchContext& context = at->second.context;
+  const auto account = accounts_.find(wanted.app->user, std::chrono::steady_clock::now());
+  context.own_user = account && is_own_user(*wanted.app, context.replicas, *account);
+  host_.set_limits(wanted.instance, bounds_of(*wanted.app, context));
+}
+
+void Instances::use_users_of(const spec::Spec& spec) {
+  users_.clear();
+  for (const spec::App& app : spec.apps) users_.push_back(app.user);
+  for (const spec::Job& job : spec.jobs) users_.push_back(job.task.user);
+}
+
+// RLIMIT_NPROC counts all processes of a user: it is a limit of one replica only where no other has that user, at no
+// time.
+bool Instances::is_own_user(const spec::App& app, int replicas, const Account& account) {
+  const bool one_at_a_time = app.exclusive_slots() || app.update.strategy != spec::UpdateStrategy::rolling;
+  if (!app.limits.pids || account.uid == 0 || account.uid == geteuid() || replicas != 1 || !one_at_a_time)
+    return false;
+  int users = 0;
+  for (const std::string& user : users_) {
+    const auto other = accounts_.find(user, std::chrono::steady_clock::now());
+    if (other && other->uid == account.uid) ++users;
+  }
+  return users <= 1;
+}
+
+// A second replica of the app comes: what was the first one's alone is so no longer.
+void Instances::share_user(const std::string& app) {
+  for (auto& [id, instance] : instances_) {
+    if (instance.replica.app != app || !std::exchange(instance.context.own_user, false)) continue;
+    LimitOrder order = host_.limit_order(id);
+    order.own_user = false;
+    host_.set_limits(id, order);
+  }
 }
 
 LaunchContext Instances::context_of(const ReplicaId& replica) const {
@@ -229,6 +274,7 @@ void Instances::start(const Spawn& spawn) {
     gone(spawn.instance);
     return emit_(std::move(*failure));
   }
+  if (!instance.context.own_user) share_user(spawn.replica.app);
   ProcessOrder order = main_order(*spawn.app, instance.context);
   for (const Fd& lock : instance.locks) order.kept.push_back(lock.get());
   write_down(spawn, instance.context);
@@ -278,6 +324,14 @@ std::vector<std::string> Instances::files_of_drift(const World& world) const {
     if (auto program = program_of(tenant->pid)) files.insert(std::move(*program));
   }
   return {files.begin(), files.end()};
+}
+
+std::set<std::string> Instances::volumes_in_use() const {
+  std::set<std::string> paths;
+  for (const auto& [id, instance] : instances_) {
+    for (const auto& [key, path] : instance.context.volumes) paths.insert(path);
+  }
+  return paths;
 }
 
 void Instances::use_ports_of(const spec::Spec& spec) {

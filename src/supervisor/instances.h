@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,12 +27,12 @@
 #include "supervisor/replica_probes.h"
 #include "supervisor/replica_records.h"
 #include "supervisor/replica_sockets.h"
+#include "supervisor/volume_keeper.h"
 
 namespace muster::supervisor {
 
 struct InstancesConfig {
   RunMode mode = RunMode::daemon;
-  std::string state_dir;                                   // volumes are made below it
   std::string run_dir;                                     // sockets of replicas are made below it
   std::string folder;                                      // the spec's
   std::vector<std::string> environment;                    // of the daemon as it was started
@@ -39,6 +40,7 @@ struct InstancesConfig {
   std::optional<std::uint64_t> files_soft = std::nullopt;  // that the first image was started with
   // Where the processes are written down, for another daemon; null: nowhere. Outlives the Instances.
   ReplicaRecords* records = nullptr;
+  VolumeKeeper* volumes = nullptr;  // makes and knows the volumes; outlives the Instances
   // What the output goes through, so that it outlives the daemon; null: plain pipes. Outlives the Instances.
   ReplicaOutput* output = nullptr;
 };
@@ -54,6 +56,9 @@ class Instances {
 
   void start(const Spawn& spawn);
   void mark(const MarkReplica& mark);
+  void set_limits(const SetLimits& wanted);
+  // What the kernel has refused of the instance's limits since the last call, as sentences.
+  std::vector<std::string> take_limit_problems(InstanceId id) { return host_.take_limit_problems(id); }
   void signal(const Signal& signal) { host_.signal(signal.instance, signal.signal); }
   void kill_tree(InstanceId instance) { host_.kill_tree(instance); }
   void run_stop_command(InstanceId id);
@@ -65,8 +70,13 @@ class Instances {
   // A change of one of these may be drift: programs, volumes.
   [[nodiscard]] std::vector<std::string> files_of_drift(const World& world) const;
 
+  // Paths of the volumes that living replicas have.
+  [[nodiscard]] std::set<std::string> volumes_in_use() const;
+
   // Live: for the processes that are started from now on.
   void use_ports_of(const spec::Spec& spec);
+  // … and whom they run as.
+  void use_users_of(const spec::Spec& spec);
   [[nodiscard]] const ProcessHost& host() const { return host_; }
   // A bounded command of the daemon's own, as its user, with the environment that it was started with.
   void run_own_command(std::vector<std::string> argv, Millis limit, std::function<void(CommandResult)> done);
@@ -86,6 +96,8 @@ class Instances {
   [[nodiscard]] LaunchContext context_of(const ReplicaId& replica) const;
   void end_left_output();
   void gone(InstanceId id);
+  bool is_own_user(const spec::App& app, int replicas, const Account& account);
+  void share_user(const std::string& app);
 
   uv_loop_s* loop_;
   InstancesConfig config_;
@@ -98,6 +110,7 @@ class Instances {
   ProcessHost host_;
   ReplicaProbes probes_;
   std::map<InstanceId, Instance> instances_;
+  std::vector<std::string> users_;  // of each app and job of the spec in force
 };
 
 }  // namespace muster::supervisor

@@ -53,6 +53,7 @@ json::object run_json(const Slot& slot, const JobRun& run, const StatusInput& in
   row["cpu_percent"] =
       known ? json::value(std::round(usage->second.cpu_percent * 10.0) / 10.0) : json::value(nullptr);
   row["memory_bytes"] = known ? json::value(usage->second.memory_bytes) : json::value(nullptr);
+  row["limits"] = tenant == nullptr ? json::object() : limits_json(input.limits, tenant->id);
   return row;
 }
 
@@ -91,6 +92,10 @@ json::array chain_of(const JobWorld& job, const WhyInput& input) {
       line += fmt::format(" (pid {})", slot.tenants.front().pid);
     if (slot.tenants.empty()) line += ": " + slot.reason;
     add(line);
+    if (!slot.tenants.empty()) {
+      const std::string limits = limits_line(input.limits, slot.tenants.front().id);
+      if (!limits.empty()) add(limits);
+    }
     if (slot.phase == Phase::backoff && slot.next_start)
       add(fmt::format(
           "next try in {:.1f} s",

@@ -9,6 +9,9 @@ namespace muster::supervisor {
 
 boost::json::array jobs_json(const StatusInput& input);
 
+// Of a row of a replica or a run: each limit that it has, and who enforces it.
+boost::json::object limits_json(const std::map<InstanceId, LimitStates>& limits, InstanceId id);
+
 // The body of GET /v1/why, the same for apps (why_json.cpp) and jobs; `chain` is fit to be shown.
 std::string why_body(const WhyInput& input, std::string_view state, const std::string& reason,
                      boost::json::array chain);

@@ -62,6 +62,7 @@ void Planner::adopt_job(const spec::Job& job) {
   mine.job = fresh;
   mine.task.app = mine.task.file = std::shared_ptr<const spec::App>(fresh, &fresh->task);
   mine.task.of_job = true;
+  bound_runs(mine);
   if (anew) {
     mine.task.removed = mine.task.gate_open = mine.met = mine.ran = false;
     mine.ended_ok.reset();
@@ -71,6 +72,22 @@ void Planner::adopt_job(const spec::Job& job) {
   const auto saved = restored_.jobs.find(job.name());
   if (added && saved != restored_.jobs.end()) restore_job(mine, saved->second);
   changed();
+}
+
+// Nothing else of an edit reaches runs that are under way.
+void Planner::bound_runs(JobWorld& job) {
+  const spec::Limits& limits = job.job->task.limits;
+  for (auto& [ordinal, slot] : job.task.slots) {
+    for (Tenant& tenant : slot.tenants) {
+      if (tenant.exited || tenant.app->limits.same_whole(limits)) continue;
+      auto bounded = std::make_shared<spec::App>(*tenant.app);
+      bounded->limits.memory = limits.memory;
+      bounded->limits.cpu = limits.cpu;
+      bounded->limits.pids = limits.pids;
+      tenant.app = std::move(bounded);
+      act(SetLimits{.instance = tenant.id, .app = tenant.app, .why = "its limits were edited"});
+    }
+  }
 }
 
 // What was due while no daemon ran is due now. A time that is still to come is reckoned anew: the clock may have been

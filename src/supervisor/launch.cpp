@@ -155,8 +155,13 @@ std::string shell_quoted(std::string_view value) {
   return quoted + "'";
 }
 
+LimitOrder bounds_of(const spec::App& app, const LaunchContext& context) {
+  return {.limits = app.limits, .nice = app.nice, .own_user = context.own_user};
+}
+
 ProcessOrder main_order(const spec::App& app, const LaunchContext& context) {
   ProcessOrder order = base_order(app, context);
+  order.bounds = bounds_of(app, context);
   if (app.shell) {
     const auto quoted = [&](const spec::TemplateVariable& variable) {
       return shell_quoted(value_of(variable, context));

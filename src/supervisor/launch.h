@@ -33,6 +33,7 @@ struct LaunchContext {
   std::vector<std::string> daemon_environment;                 // "NAME=value", as muster was started with
   AccountInfo account;
   bool other_user = false;         // the account is not the daemon's own
+  bool own_user = false;           // … and no other process of muster's has it: LimitOrder
   std::string notify_socket;       // empty: none
   bool unbuffered_python = false;  // `up`
 };
@@ -42,6 +43,8 @@ std::string value_of(const spec::TemplateVariable& variable, const LaunchContext
 
 // `{…}` expanded as one word of sh(1): a value with other characters than letters, digits and %+,-./:=@_ is quoted.
 std::string shell_quoted(std::string_view value);
+
+LimitOrder bounds_of(const spec::App& app, const LaunchContext& context);
 
 ProcessOrder main_order(const spec::App& app, const LaunchContext& context);
 

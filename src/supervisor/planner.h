@@ -85,6 +85,7 @@ class Planner {
   void on(const ProcessStarted& event);
   void on(const SpawnFailed& event);
   void on(const ProcessExited& event);
+  void on(const LimitExceeded& event);
   void on(const ProcessFrozen& event);
   void on(const ProcessThawed& event);
   void on(const TreeGone& event);
@@ -137,6 +138,7 @@ class Planner {
   void dismiss_waiters(const std::string& why);
   void kill_now(Slot& slot, const std::string& why);
   void live_change(Tenant& tenant, const std::shared_ptr<const spec::App>& fresh);
+  void bound_runs(JobWorld& job);
   void change_live(AppWorld& app);
 
   // rollout.cpp: from one revision to the next

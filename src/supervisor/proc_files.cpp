@@ -64,9 +64,21 @@ std::optional<ProcStat> parse_proc_stat(std::string_view text) {
     if (field == 4) stat.parent = to_int(word);
     if (field == 6) stat.session = to_int(word);
     if (field == 14 || field == 15) stat.cpu_ticks += parse_number(word).value_or(0);
+    if (field == 20) stat.threads = parse_number(word).value_or(0);
     if (field == 22) stat.start_ticks = parse_number(word).value_or(0);
   }
   return stat;
+}
+
+std::optional<std::uint64_t> parse_proportional(std::string_view text) {
+  while (!text.empty()) {
+    std::string_view line = next_word(text, '\n');
+    if (next_word(line, ' ') != "Pss:") continue;
+    line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
+    const auto kibibytes = parse_number(line.substr(0, line.find(' ')));
+    return kibibytes ? std::optional(*kibibytes * 1024) : std::nullopt;
+  }
+  return std::nullopt;
 }
 
 std::vector<std::string> environ_lines(std::string_view environ) {

@@ -14,7 +14,8 @@ struct ProcStat {  // /proc/PID/stat
   char state = '?';  // 'Z' and 'X' have ended
   int parent = 0;
   int session = 0;
-  std::uint64_t cpu_ticks = 0;    // user and system
+  std::uint64_t cpu_ticks = 0;  // user and system
+  std::uint64_t threads = 0;
   std::uint64_t start_ticks = 0;  // since boot: with the pid it names one process
   [[nodiscard]] bool ended() const { return state == 'Z' || state == 'X' || state == 'x'; }
 };
@@ -35,6 +36,8 @@ std::optional<std::uint64_t> keyed_number(std::string_view text, std::string_vie
 
 std::vector<int> parse_pids(std::string_view text);                        // cgroup.procs
 std::optional<std::uint64_t> parse_statm_resident(std::string_view text);  // pages
+// "Pss:" of /proc/PID/smaps_rollup, in bytes.
+std::optional<std::uint64_t> parse_proportional(std::string_view text);
 
 // A whole text as a number; none for anything else.
 std::optional<std::uint64_t> parse_number(std::string_view text);

@@ -96,6 +96,12 @@ std::uint64_t resident_bytes(int pid) {
   return pages.value_or(0) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
+std::uint64_t proportional_bytes(int pid) {
+  const Result<std::string> text = read_small_file(of(pid, "smaps_rollup"), 4096);
+  const auto bytes = text ? parse_proportional(text.value()) : std::nullopt;
+  return bytes ? *bytes : resident_bytes(pid);
+}
+
 // By number: glibc 2.36 declares these without C linkage.
 bool signal_pidfd(int pidfd, int signal_number) {
   return syscall(SYS_pidfd_send_signal, pidfd, signal_number, nullptr, 0) == 0;

@@ -20,6 +20,8 @@ std::uint64_t own_pid_namespace();  // 0: unknown
 Result<std::string> read_environ(int pid);
 bool is_shortage(int error_number);  // of descriptors or memory
 std::uint64_t resident_bytes(int pid);
+// What is shared counts by its share; where the kernel does not let us look, as resident_bytes().
+std::uint64_t proportional_bytes(int pid);
 std::string process_name(int pid);  // /proc/PID/comm; empty: it is gone
 
 // pidfd_send_signal(2).

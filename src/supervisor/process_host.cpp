@@ -55,8 +55,13 @@ struct ProcessHost::Impl {
   };
 
   Impl(uv_loop_s* loop, ProcessHostOptions the_options, ProcessHooks the_hooks);
+  ~Impl();
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
 
   void choose_containment();
+  void provide(const std::string& parent);
+  void want_controllers(const spec::Limits& limits);
   ProcessPipes start(InstanceId id, const ReplicaId& replica, const ProcessOrder& order, OutputPipes output);
   void adopt(InstanceId id, const AdoptOrder& order);
   void end_leftovers(const DaemonLife& life);
@@ -131,13 +136,46 @@ void ProcessHost::Impl::choose_containment() {
   if (base) {
     world.cgroups = std::move(base).value();
     containment_text = "cgroup";
-    return;
+    return provide(world.cgroups->parent());
   }
   if (!options.is_next_image) end_leftovers_by_token();
   world.tokens = std::make_unique<TokenScanner>(world.loop);
   const bool unwanted = options.cgroup_parent && options.cgroup_parent->empty();
   containment_text = fmt::format("session+subreaper+token ({})",
                                  unwanted ? "cgroups were not wanted" : base.error().message);
+  for (const LimitKind kind : limit_kinds)
+    world.controllers.refuse(kind,
+                             unwanted ? "control groups were not wanted" : "no control groups can be made");
+}
+
+void ProcessHost::Impl::provide(const std::string& parent) {
+  world.controllers = provide_controllers(parent, world.wanted);
+  world.cgroups->use_controllers(world.controllers.usable);
+  for (const auto& base : world.old_cgroups) base->use_controllers(world.controllers.usable);
+}
+
+// Groups that share the processors have a share each, whatever their processes' nice values: so that controller is
+// switched on only when somebody needs it, and then each group gets the nice value of its replica.
+void ProcessHost::Impl::want_controllers(const spec::Limits& limits) {
+  if (!limits.cpu || world.wanted.cpu) return;
+  world.wanted.cpu = true;
+  if (!world.cgroups) return;
+  provide(world.cgroups->parent());
+  if (!world.controllers.usable.cpu) return;
+  for (const auto& [id, instance] : instances) {
+    if (!instance.gone) instance.child->set_limits(LimitOrder(instance.child->limits().order()));
+  }
+}
+
+ProcessHost::Impl::~Impl() {
+  instances.clear();
+  ended_children.clear();
+  ended_commands.clear();
+  if (!world.cgroups) return;
+  const std::string parent = world.cgroups->parent();
+  world.old_cgroups.clear();
+  world.cgroups.reset();
+  give_back(parent);
 }
 
 void ProcessHost::Impl::later(std::function<void()> task) {
@@ -223,6 +261,7 @@ ProcessPipes ProcessHost::Impl::start(InstanceId id, const ReplicaId& replica, c
     }
     output = std::move(plain).value();
   }
+  want_controllers(order.bounds.limits);
   auto child = std::make_unique<Child>(world, hooks_for(id));
   const ChildName name = child_name(id, replica);
   const Status started =
@@ -415,6 +454,47 @@ void ProcessHost::cancel_commands(InstanceId instance) {
   const auto found = impl_->instances.find(instance);
   if (found == impl_->instances.end()) return;
   for (const auto& [number, command] : found->second.commands) command->cancel();
+}
+
+void ProcessHost::set_limits(InstanceId instance, const LimitOrder& order) {
+  Child* child = impl_->child_of(instance);
+  if (!child) return;
+  impl_->want_controllers(order.limits);
+  child->set_limits(order);
+}
+
+LimitOrder ProcessHost::limit_order(InstanceId instance) const {
+  Child* child = impl_->child_of(instance);
+  return child ? child->limits().order() : LimitOrder();
+}
+
+LimitStates ProcessHost::limits(InstanceId instance) const {
+  Child* child = impl_->child_of(instance);
+  return child ? child->limits().states() : LimitStates();
+}
+
+std::vector<std::string> ProcessHost::take_limit_problems(InstanceId instance) {
+  Child* child = impl_->child_of(instance);
+  return child ? child->limits().take_problems() : std::vector<std::string>();
+}
+
+const ControllerReport& ProcessHost::controllers() const {
+  return impl_->world.controllers;
+}
+
+bool ProcessHost::watches_limits() const {
+  return std::ranges::any_of(impl_->instances, [](const auto& entry) {
+    return !entry.second.gone && watches(entry.second.child->limits().states());
+  });
+}
+
+std::map<InstanceId, Excess> ProcessHost::over_limits() const {
+  std::map<InstanceId, Excess> over;
+  for (const auto& [id, instance] : impl_->instances) {
+    const auto excess = instance.gone ? std::nullopt : instance.child->over_limit();
+    if (excess) over.emplace(id, *excess);
+  }
+  return over;
 }
 
 bool ProcessHost::owns(InstanceId instance, int pid) const {

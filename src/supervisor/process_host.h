@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "supervisor/event.h"
+#include "supervisor/limit_rules.h"
 #include "supervisor/output_pipes.h"
 #include "supervisor/process_order.h"
 #include "supervisor/replica_record.h"
@@ -126,6 +128,20 @@ class ProcessHost {
   [[nodiscard]] std::uint64_t files_soft() const;
   // Descriptors whose locks keep other daemons from the groups of its processes.
   [[nodiscard]] std::vector<int> locks() const;
+
+  // What bounds the instance as a whole, from now on; written once more where somebody may have lifted it.
+  void set_limits(InstanceId instance, const LimitOrder& order);
+  [[nodiscard]] LimitOrder limit_order(InstanceId instance) const;  // as last set
+  // Who enforces each of its limits.
+  [[nodiscard]] LimitStates limits(InstanceId instance) const;
+  // What the kernel has refused of them since the last call, as sentences.
+  std::vector<std::string> take_limit_problems(InstanceId instance);
+  // Which controllers the groups of replicas can have, and why not the others.
+  [[nodiscard]] const ControllerReport& controllers() const;
+  // There are limits that only looking enforces …
+  [[nodiscard]] bool watches_limits() const;
+  // … and these are exceeded now. A few system calls for each process.
+  [[nodiscard]] std::map<InstanceId, Excess> over_limits() const;
 
   // Whether the process belongs to the instance's tree now (cgroup membership, or session/token/ancestry).
   [[nodiscard]] bool owns(InstanceId instance, int pid) const;

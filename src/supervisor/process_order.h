@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "supervisor/limit_rules.h"
+
 namespace muster::supervisor {
 
 struct ProcessOrder {
@@ -19,6 +21,7 @@ struct ProcessOrder {
   bool no_new_privs = false;
   std::optional<std::uint64_t> files_max;  // RLIMIT_NOFILE, both; none: the limits muster was started with
   std::optional<std::uint64_t> core_bytes_max;  // RLIMIT_CORE
+  LimitOrder bounds;                            // of it and everything it ever forks
   std::vector<int> kept;  // descriptors of ours that the process keeps open: the locks of its volumes
 };
 

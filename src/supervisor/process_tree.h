@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "supervisor/limit_rules.h"
 #include "supervisor/process_host.h"
 
 namespace muster::supervisor {
@@ -32,7 +33,15 @@ class ProcessTree {
   [[nodiscard]] virtual bool has_lost(int pid) const = 0;
   [[nodiscard]] virtual std::vector<int> pids() const = 0;
   [[nodiscard]] virtual Usage usage() const = 0;
-  [[nodiscard]] virtual bool oom_killed() const = 0;
+  [[nodiscard]] virtual std::uint64_t tasks() const = 0;  // processes and threads
+  // What its group has for limits; none where it has no group.
+  [[nodiscard]] virtual Controllers controllers() const = 0;
+  // Whether the kernel has killed one of it for want of memory, and whether that was for its own group's limit.
+  struct Oom {
+    bool killed = false;
+    bool own_limit = false;
+  };
+  [[nodiscard]] virtual Oom oom() const = 0;
 };
 
 }  // namespace muster::supervisor

@@ -34,6 +34,7 @@ class Stage {
   void become_ready(InstanceId id, const spec::App& app, Nanos in);
   void carry_out(const Spawn& action);
   void carry_out(const MarkReplica& action) { static_cast<void>(action); }
+  void carry_out(const SetLimits& action) { static_cast<void>(action); }
   void carry_out(const Signal& action) { end(action.instance); }
   void carry_out(const KillTree& action) { end(action.instance); }
   void carry_out(const RunStopCommand& action);

@@ -328,6 +328,9 @@ spec::App with_settings_of(const spec::App& file, const spec::App& earlier) {
   made.replicas = file.replicas;
   made.scale = file.scale;
   made.after = file.after;
+  made.limits.memory = file.limits.memory;
+  made.limits.cpu = file.limits.cpu;
+  made.limits.pids = file.limits.pids;
   made.restart = file.restart;
   made.update = file.update;
   made.log = file.log;

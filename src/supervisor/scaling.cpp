@@ -51,7 +51,8 @@ std::uint64_t memory_of_one(const AppWorld& app, const LoadMeasured& event) {
 
 // By its load. The first replica of an app on demand comes and goes with its requests.
 bool scales(const AppWorld& app) {
-  return app.app->scale && (app.app->scale->cpu || app.app->scale->in_flight) && !app.removed && !app.held &&
+  const auto& scale = app.app->scale;
+  return scale && (scale->cpu || scale->memory || scale->in_flight) && !app.removed && !app.held &&
          !app.scale && app.desired() > 0;
 }
 
@@ -88,13 +89,27 @@ void Planner::scale_by_load(AppWorld& app, const LoadMeasured& event) {
   spec::Scale scale = *app.app->scale;
   scale.min = std::max(scale.min, 1);
   std::vector<MetricLoad> metrics;
+  const spec::Limits& limits = app.app->limits;
   if (scale.cpu) {
-    metrics.push_back(
-        {.name = "cpu",
-         .unit = " % of a core",
-         .target = static_cast<double>(*scale.cpu),
-         .missing_down = std::max(100.0, static_cast<double>(*scale.cpu)),
-         .replicas = loads_of(app, event, [](const LoadSample& sample) { return sample.cpu_percent; })});
+    const auto percent = [whole = limits.cpu.value_or(1.0)](const LoadSample& sample) {
+      return sample.cpu_percent ? std::optional(*sample.cpu_percent / whole) : std::nullopt;
+    };
+    metrics.push_back({.name = "cpu",
+                       .unit = limits.cpu ? " % of limits.cpu" : " % of a core",
+                       .target = static_cast<double>(*scale.cpu),
+                       .missing_down = std::max(100.0, static_cast<double>(*scale.cpu)),
+                       .replicas = loads_of(app, event, percent)});
+  }
+  if (scale.memory && limits.memory) {
+    const auto percent = [whole = static_cast<double>(*limits.memory)](const LoadSample& sample) {
+      const auto used = static_cast<double>(sample.memory_bytes);
+      return sample.memory_bytes > 0 ? std::optional(100.0 * used / whole) : std::nullopt;
+    };
+    metrics.push_back({.name = "memory",
+                       .unit = " %",
+                       .target = static_cast<double>(*scale.memory),
+                       .missing_down = 100.0,
+                       .replicas = loads_of(app, event, percent)});
   }
   if (scale.in_flight) {
     metrics.push_back(

@@ -16,6 +16,7 @@ enum class ShimStep : std::uint8_t {
   cgroup,
   files_max,
   core_max,
+  processes_max,
   nice,
   user,   // look-up
   group,  // look-up
@@ -65,6 +66,7 @@ struct ShimImage {
   std::uint64_t files_soft;  // RLIMIT_NOFILE, soft, where has_files_max is not set
   std::uint64_t files_max;
   std::uint64_t core_bytes_max;
+  std::uint64_t processes_max;  // RLIMIT_NPROC
   std::int32_t parent_pid;
   std::int32_t report_fd;
   std::int32_t out_fd;
@@ -77,7 +79,7 @@ struct ShimImage {
   std::uint8_t has_core_bytes_max;
   std::uint8_t no_new_privs;
   std::uint8_t end_with_parent;
-  std::uint8_t unused;
+  std::uint8_t has_processes_max;
 };
 
 // Kept descriptors are numbered upwards to this, or to the app's own limit where that is lower: above the numbers that

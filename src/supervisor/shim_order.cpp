@@ -156,6 +156,8 @@ std::string encode(const ShimOrder& order) {
   image.files_max = order.files_max.value_or(0);
   image.has_core_bytes_max = order.core_bytes_max ? 1 : 0;
   image.core_bytes_max = order.core_bytes_max.value_or(0);
+  image.has_processes_max = order.processes_max ? 1 : 0;
+  image.processes_max = order.processes_max.value_or(0);
   image.no_new_privs = order.no_new_privs ? 1 : 0;
   image.end_with_parent = order.end_with_parent ? 1 : 0;
   image.parent_pid = order.parent_pid;
@@ -228,6 +230,8 @@ std::string describe(const ShimFailure& failure, const ShimNames& names) {
       return fmt::format("limit of open files: {}", why);
     case ShimStep::core_max:
       return fmt::format("limit of core size: {}", why);
+    case ShimStep::processes_max:
+      return fmt::format("limit of processes: {}", why);
     case ShimStep::nice:
       return fmt::format("nice: {}", why);
     case ShimStep::user:

@@ -35,6 +35,7 @@ struct ShimOrder {
   std::uint64_t files_soft = 0;  // RLIMIT_NOFILE, soft, where files_max says nothing
   std::optional<std::uint64_t> files_max;
   std::optional<std::uint64_t> core_bytes_max;
+  std::optional<std::uint64_t> processes_max;  // RLIMIT_NPROC
   std::int32_t report_fd = -1;
   std::int32_t out_fd = -1;
   std::int32_t err_fd = -1;

@@ -74,9 +74,8 @@ class Shim {
       files.rlim_cur = image_.files_soft < files.rlim_max ? image_.files_soft : files.rlim_max;
     }
     must(ShimStep::files_max, raw_call(SYS_prlimit64, 0, RLIMIT_NOFILE, raw_address(&files), 0));
-    if (image_.has_core_bytes_max == 0) return;
-    const rlimit64 core{image_.core_bytes_max, image_.core_bytes_max};
-    must(ShimStep::core_max, raw_call(SYS_prlimit64, 0, RLIMIT_CORE, raw_address(&core), 0));
+    if (image_.has_core_bytes_max != 0) bound(ShimStep::core_max, RLIMIT_CORE, image_.core_bytes_max);
+    if (image_.has_processes_max != 0) bound(ShimStep::processes_max, RLIMIT_NPROC, image_.processes_max);
   }
 
   void set_priorities() {
@@ -189,6 +188,10 @@ class Shim {
   }
   void must(ShimStep step, long result) const {
     if (result < 0) fail(step, result);
+  }
+  void bound(ShimStep step, int resource, std::uint64_t most) const {
+    const rlimit64 limit{most, most};
+    must(step, raw_call(SYS_prlimit64, 0, resource, raw_address(&limit), 0));
   }
   static int opened(const char* path, int flags) {
     return static_cast<int>(raw_call(SYS_openat, AT_FDCWD, raw_address(path), flags | O_CLOEXEC));

@@ -1,125 +1,40 @@
 #include "supervisor/state_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <uv.h>
 
-#include <cerrno>
-#include <cstdio>
 #include <mutex>
 #include <optional>
 #include <utility>
 
 #include "base/check.h"
-#include "base/fd.h"
 #include "base/limits.h"
 #include "supervisor/state_codec.h"
-#include "supervisor/write_file.h"
 
 namespace muster::supervisor {
 namespace {
 
 constexpr std::uint64_t pause_ms = 200;
 
-Result<std::string> read_file(const std::string& path) {
-  const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!file) return system_error("cannot be read", errno);
-  struct stat info {};
-  if (fstat(file.get(), &info) != 0) return system_error("cannot be read", errno);
-  if (!S_ISREG(info.st_mode)) return Error{"is not a regular file", ExitCode::failed, EINVAL};
-  if (static_cast<std::uint64_t>(info.st_size) > limits::state_file_bytes_max)
-    return Error{"is damaged: it is too large", ExitCode::failed, 0};
-  std::string text(static_cast<std::size_t>(info.st_size), '\0');
-  std::size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t got = read(file.get(), text.data() + done, text.size() - done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return system_error("cannot be read", errno);
-    if (got == 0) break;
-    done += static_cast<std::size_t>(got);
-  }
-  text.resize(done);
-  return text;
-}
-
-Result<PersistentState> load_one(const std::string& path) {
-  auto text = read_file(path);
-  if (!text) return std::move(text).error();
-  return decode_state(text.value());
-}
-
-Status sync_folder_of(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
-  const Fd opened(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!opened) return system_error("open " + folder, errno);
-  // EINVAL: a file system that cannot sync folders; the renames are as safe as it makes them.
-  if (fsync(opened.get()) != 0 && errno != EINVAL) return system_error("fsync " + folder, errno);
-  return Unit{};
-}
-
-// By a link, so that there is no moment without a current file.
-void keep_previous(const std::string& path) {
-  const std::string link_path = path + ".prev.tmp";
-  unlink(link_path.c_str());
-  const std::string previous = path + ".prev";
-  if (link(path.c_str(), link_path.c_str()) == 0) {
-    if (rename(link_path.c_str(), previous.c_str()) != 0) unlink(link_path.c_str());
-  } else if (errno != ENOENT) {  // no hard links here: the moment without a current file is what .prev is for
-    rename(path.c_str(), previous.c_str());
-  }
-}
-
-Status write_state(const std::string& path, std::string_view text) {
-  const std::string temporary = path + ".tmp";
-  if (Status written = write_file(temporary, text, Synced::yes); !written) return written;
-  keep_previous(path);
-  if (rename(temporary.c_str(), path.c_str()) != 0) {
-    const int error = errno;
-    unlink(temporary.c_str());
-    return system_error("rename " + temporary, error);
-  }
-  return sync_folder_of(path);
-}
-
-// Out of the way, so that the next save has the name: an older one that was kept makes room. False: it is still there.
-bool set_aside(const std::string& path, const std::string& aside) {
-  if (rename(path.c_str(), aside.c_str()) == 0) return true;
-  // A folder does not replace a file, nor a file a folder.
-  return std::remove(aside.c_str()) == 0 && rename(path.c_str(), aside.c_str()) == 0;
-}
-
 }  // namespace
 
 LoadedState load_state(const std::string& path) {
   LoadedState loaded;
-  auto current = load_one(path);
-  if (current) return {LoadedState::From::current, std::move(current).value(), {}};
-  const std::string previous_path = path + ".prev";
-  const bool missing = current.error().errno_value == ENOENT;
-  std::string why = path + " is missing";
-  if (!missing) {
-    const std::string aside = path + ".refused";
-    why = path + " " + current.error().message +
-          (set_aside(path, aside) ? " (kept as " + aside + ")" : " (it cannot be moved away)");
-  }
-  auto previous = load_one(previous_path);
-  if (previous) {
-    loaded.warnings.push_back(why + "; starting from " + previous_path + ", one change older");
-    loaded.from = LoadedState::From::previous;
-    loaded.state = std::move(previous).value();
-    return loaded;
-  }
-  const bool previous_missing = previous.error().errno_value == ENOENT;
-  if (missing && previous_missing) return loaded;
-  if (!previous_missing) loaded.warnings.push_back(previous_path + " " + previous.error().message);
-  loaded.warnings.push_back(why + "; starting without holds, revision numbers and backoff");
+  KeptFile found = load_kept(
+      path, limits::state_file_bytes_max,
+      [&](const std::string& text) -> Status {
+        auto state = decode_state(text);
+        if (!state) return std::move(state).error();
+        loaded.state = std::move(state).value();
+        return Unit{};
+      },
+      "; starting without holds, revision numbers and backoff");
+  loaded.from = found.from;
+  loaded.warnings = std::move(found.warnings);
   return loaded;
 }
 
 Status save_state(const std::string& path, const PersistentState& state) {
-  return write_state(path, encode_state(state));
+  return write_kept(path, encode_state(state), Synced::yes);
 }
 
 struct StateSaver::Impl : std::enable_shared_from_this<StateSaver::Impl> {
@@ -133,7 +48,7 @@ struct StateSaver::Impl : std::enable_shared_from_this<StateSaver::Impl> {
   static Status write(Disk& disk, const std::string& path, const std::string& text, std::uint64_t number) {
     const std::lock_guard lock(disk.mutex);
     if (number <= disk.written) return Unit{};
-    Status status = write_state(path, text);
+    Status status = write_kept(path, text, Synced::yes);
     if (status) disk.written = number;
     return status;
   }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "supervisor/kept_file.h"
 #include "supervisor/persistent.h"
 
 struct uv_loop_s;
@@ -15,7 +16,8 @@ struct uv_loop_s;
 namespace muster::supervisor {
 
 struct LoadedState {
-  enum class From { nothing, current, previous } from = From::nothing;
+  using From = KeptFile::From;
+  From from = From::nothing;
   PersistentState state;              // empty when from nothing
   std::vector<std::string> warnings;  // "/…/state.json is damaged: …; starting from …/state.json.prev"
 };

@@ -61,6 +61,7 @@ void add_tenant(json::object& row, const Tenant& tenant, const StatusInput& inpu
   row["in_flight"] = stats != nullptr ? stats->in_flight : 0;
   row["requests"] = stats != nullptr ? stats->requests : 0;
   row["status_text"] = text_or_null(tenant.status_text);
+  row["limits"] = limits_json(input.limits, tenant.id);
 }
 
 void add_nobody(json::object& row) {
@@ -70,6 +71,7 @@ void add_nobody(json::object& row) {
   row["in_flight"] = 0;
   row["requests"] = 0;
   row["status_text"] = nullptr;
+  row["limits"] = json::object();
 }
 
 json::object replica(const ReplicaView& view, const AppWorld& app, const StatusInput& input) {
@@ -157,6 +159,24 @@ json::object listener_row(const spec::Listener& listener, const World& world, co
 }
 
 }  // namespace
+
+json::object limits_json(const std::map<InstanceId, LimitStates>& limits, InstanceId id) {
+  json::object made;
+  const auto found = limits.find(id);
+  if (found == limits.end()) return made;
+  for (const LimitState& state : found->second) {
+    const json::value value = state.kind == LimitKind::cpu
+                                  ? json::value(static_cast<double>(state.value) / 1000.0)
+                                  : json::value(state.value);
+    made[to_string(state.kind)] = json::object{{"limit", value}, {"enforced", text(enforcer_text(state))}};
+  }
+  return made;
+}
+
+std::string limits_line(const std::map<InstanceId, LimitStates>& limits, InstanceId id) {
+  const auto found = limits.find(id);
+  return found == limits.end() ? "" : "limits: " + limits_text(found->second);
+}
 
 std::string status_json(const StatusInput& input) {
   const World& world = *input.world;

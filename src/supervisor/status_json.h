@@ -24,6 +24,7 @@ struct StatusInput {
   const World* world = nullptr;
   lb::Stats stats;
   std::map<InstanceId, UsageView> usage;
+  std::map<InstanceId, LimitStates> limits;
   std::vector<Drift> drift;
   Now now;
   Instant daemon_started;
@@ -43,11 +44,15 @@ struct WhyInput {
   std::optional<int> ordinal;
   const lb::Stats* stats = nullptr;
   std::map<InstanceId, std::string> upstream_failures;  // the last one of each
-  std::vector<LoggedEvent> events;                      // of the target, oldest first
+  std::map<InstanceId, LimitStates> limits;
+  std::vector<LoggedEvent> events;  // of the target, oldest first
   std::vector<StoredLine> logs;
   std::vector<Drift> drift;
   Now now;
 };
+
+// "limits: memory 64MiB (cgroup)"; "" where it has none.
+std::string limits_line(const std::map<InstanceId, LimitStates>& limits, InstanceId id);
 
 // None when there is no such app or replica.
 std::optional<std::string> why_json(const WhyInput& input);

@@ -125,6 +125,9 @@ void Planner::take_over(const LivingProcess& process) {
   if (tenant.watchdog) tenant.watchdog_due = now_.mono + *tenant.watchdog;
   tenant.marked = process.mark;
   where_[tenant.id] = tenant.replica;
+  // Whoever ended the daemon before may have switched them off meanwhile.
+  if (!app.removed)
+    act(SetLimits{.instance = tenant.id, .app = tenant.app, .why = "another daemon has started it"});
   routes_dirty_ = true;
   slot.tenants.push_back(std::move(tenant));
   const Place place{&app, &slot, &slot.tenants.back()};

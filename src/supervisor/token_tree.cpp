@@ -144,7 +144,14 @@ class TokenTree final : public ProcessTree {
     return usage;
   }
 
-  [[nodiscard]] bool oom_killed() const override { return false; }
+  [[nodiscard]] std::uint64_t tasks() const override {
+    std::uint64_t tasks = 0;
+    for (const ProcStat& process : scanner_.members(scanner_.recent_look(), this)) tasks += process.threads;
+    return tasks;
+  }
+
+  [[nodiscard]] Controllers controllers() const override { return {}; }
+  [[nodiscard]] Oom oom() const override { return {}; }
 
  private:
   friend class TokenScanner;

@@ -39,6 +39,8 @@ void tell_tenant(Chain& chain, const Tenant& tenant, const WhyInput& input) {
   chain.push_back(std::move(line));
   if (!tenant.warning.empty()) chain.push_back("warning: " + tenant.warning);
   if (!tenant.status_text.empty()) chain.push_back("the app says: " + tenant.status_text);
+  if (std::string limits = limits_line(input.limits, tenant.id); !limits.empty())
+    chain.push_back(std::move(limits));
   tell_probe(chain, "readiness", tenant.last_probe);
   tell_probe(chain, "liveness", tenant.last_live);
 }

@@ -17,6 +17,8 @@
 //   GET /healthz    200, or 503 after GET /sick until GET /well
 //   GET /sleep/MS   the answer to /, late
 //   GET /burn/MS    the answer to /, after so much work
+//   GET /eat/MIB    the answer to /, after so much memory was taken for good
+//   GET /fork/N     the answer to /, after so many children were forked that do nothing
 //   GET /mute       no watchdog ping from now on
 //   GET /say/WORD   prints WORD to its output
 //   POST            "LENGTH" of the body
@@ -59,6 +61,19 @@ void pause_ms(long count) {
 void burn_ms(long count) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(count);
   while (std::chrono::steady_clock::now() < end) {
+  }
+}
+
+void eat_mib(long count) {
+  const std::size_t bytes = static_cast<std::size_t>(count) << 20U;
+  auto* const memory = static_cast<volatile char*>(std::malloc(bytes));
+  for (std::size_t at = 0; memory != nullptr && at < bytes; at += 1024) memory[at] = 1;
+}
+
+void fork_idle(long count) {
+  for (long i = 0; i < count; ++i) {
+    if (::fork() != 0) continue;
+    for (;;) ::pause();
   }
 }
 
@@ -157,6 +172,8 @@ bool answer(int client, const Request& request) {
   if (target == "/healthz" && sick) status = 503;
   if (target.starts_with("/sleep/")) pause_ms(std::atol(target.c_str() + 7));
   if (target.starts_with("/burn/")) burn_ms(std::atol(target.c_str() + 6));
+  if (target.starts_with("/eat/")) eat_mib(std::atol(target.c_str() + 5));
+  if (target.starts_with("/fork/")) fork_idle(std::atol(target.c_str() + 6));
   if (target.starts_with("/say/")) std::printf("%s\n", target.c_str() + 5);
   if (request.method == "POST") body = std::to_string(request.length) + "\n";
   std::string message = "HTTP/1.1 " + std::to_string(status) +

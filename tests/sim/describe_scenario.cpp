@@ -38,6 +38,7 @@ void add_health(Table& table, const spec::App& app) {
   if (app.health.start != usual.start) table.add("start = \"{}\"", say_length(app.health.start));
   if (app.live) table.add("live = \"{}, fall {}\"", check_words(*app.live), app.live->fall);
   if (app.watchdog) table.add("watchdog = \"{}\"", say_length(*app.watchdog));
+  if (app.limits.memory) table.add("limits = {{ memory = \"{}MiB\" }}", *app.limits.memory >> 20U);
 }
 
 void add_after(Table& table, const spec::App& app) {

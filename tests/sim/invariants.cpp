@@ -45,7 +45,14 @@ void Invariants::check_tenant(const Tenant& tenant) {
   } else if (tenant.reason.empty()) {
     host_.violate(fmt::format("{} is {} without a reason", label(tenant), to_string(tenant.phase)));
   }
-  if (!tenant.is_leaving()) return;
+  if (!tenant.is_leaving()) {
+    // Also after an edit, and whoever has started it.
+    const auto process = host_.all().find(tenant.id);
+    const bool runs = process != host_.all().end() && process->second.state == Process::State::running;
+    if (runs && !process->second.bounds.same_whole(tenant.app->limits))
+      host_.violate(label(tenant) + " has other limits than its app");
+    return;
+  }
   const auto [at, added] = leaving_.try_emplace(
       tenant.id, Departure{.since = host_.now(), .drain = tenant.app->stop.drain, .hasty = false});
   at->second.hasty = tenant.hasty || host_.world().at_once;

@@ -86,6 +86,9 @@ void RandomSpec::choose_rules(spec::App& app) {
   app.stop.timeout = random_.millis(200, 3000);
   app.stop.exec.clear();
   if (random_.percent(15)) app.stop.exec = {spec::Template("./stop")};
+  // Drawn above: what else the seeds tell stays the same.
+  const auto mib = static_cast<std::uint64_t>(app.stop.drain.count() % 4);
+  app.limits.memory = mib == 0 ? std::nullopt : std::optional(mib << 20U);
   choose_update(app);
 }
 

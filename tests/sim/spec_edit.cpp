@@ -56,6 +56,7 @@ const std::vector<std::function<void(spec::App&)>>& simplifications() {
       [](spec::App& app) { app.after.clear(); },
       [](spec::App& app) { app.live.reset(); },
       [](spec::App& app) { app.watchdog.reset(); },
+      [](spec::App& app) { app.limits = {}; },
       [](spec::App& app) { app.health = spec::HealthCheck{}; },
       [](spec::App& app) { app.update = spec::Update{}; },
       [](spec::App& app) { app.restart = spec::Restart{}; },

@@ -56,6 +56,8 @@ std::vector<std::string> operands_for(const CommandRow& row) {
       return {"status", "web"};
     case Operand::job:
       return {"nightly"};
+    case Operand::volumes:
+      return {"rm", "db/0/data"};
     case Operand::shell:
       return {"bash"};
   }
@@ -105,6 +107,19 @@ TEST(Arguments, EveryFlagOfEveryCommandIsTakenOrRefusedByName) {
       }
     }
   }
+}
+
+TEST(Arguments, VolumesAreListedAdoptedOrRemoved) {
+  EXPECT_TRUE(good({"volumes"}).targets.empty());
+  EXPECT_EQ(good({"volumes", "db/0"}).targets.at(0), (Target{.app = "db", .ordinal = 0, .replicas = {}}));
+  EXPECT_TRUE(good({"volumes", "rm", "db/0/data", "--yes"}).yes);
+  EXPECT_EQ(good({"volumes", "adopt", "db/0", "/srv/pg/1"}).operands.size(), 3U);
+  EXPECT_THAT(refused({"volumes", "rm"}), HasSubstr("needs a volume"));
+  EXPECT_THAT(refused({"volumes", "db", "web"}), HasSubstr("takes no word here"));
+  EXPECT_THAT(refused({"volumes", "db/0/data"}), HasSubstr("db/0/data"));
+  EXPECT_THAT(refused({"volumes", "rm", "db/x"}), HasSubstr("db/x"));
+  EXPECT_THAT(refused({"volumes", "rm", "db/0/Data"}), HasSubstr("no name of a volume"));
+  EXPECT_THAT(refused({"ps", "--yes"}), HasSubstr("unknown flag --yes"));
 }
 
 TEST(Arguments, AFlagOfAnotherCommandIsUnknown) {

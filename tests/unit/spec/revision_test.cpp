@@ -32,9 +32,9 @@ TEST(Revision, ChangesThatNeedNewProcesses) {
 TEST(Revision, ChangesThatApplyLive) {
   const std::string plain = text_with(base);
   EXPECT_EQ(text_with("# a comment\n" + base), plain);
-  for (const char* more :
-       {"replicas = 3", "listen = 80", "health = 'tcp'", "live = 'tcp'", "watchdog = '1s'",
-        "restart = 'never'", "stop = { signal = 'INT' }", "log = { keep = 1 }", "watch = 'x'", "x-y = 1"})
+  for (const char* more : {"replicas = 3", "listen = 80", "health = 'tcp'", "live = 'tcp'", "watchdog = '1s'",
+                           "limits = { memory = '64MiB', cpu = 0.5, pids = 9 }", "restart = 'never'",
+                           "stop = { signal = 'INT' }", "log = { keep = 1 }", "watch = 'x'", "x-y = 1"})
     EXPECT_EQ(text_with(base + more), plain) << more;
 }
 

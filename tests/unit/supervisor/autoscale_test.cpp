@@ -245,6 +245,40 @@ TEST(ScaledByLoad, RisesAndFallsWithIt) {
   EXPECT_EQ(host.ready("web"), 2);
 }
 
+TEST(ScaledByLoad, MemoryCountsInPercentOfItsLimit) {
+  spec::App web = scaled_app();
+  web.scale->cpu.reset();
+  web.scale->memory = 50;
+  web.limits.memory = 2U << 20U;
+  Host host(spec_of({web}));
+  ASSERT_TRUE(host.settle());
+  EXPECT_TRUE(host.planner().wants_load());
+  LoadMeasured event = load(host, 0);
+  host.send(event);  // half of it: as it should be
+  host.advance(15s);
+  EXPECT_EQ(host.ready("web"), 2);
+  for (auto& [id, sample] : event.by_instance) sample.memory_bytes = (2U << 20U) * 9U / 10U;
+  host.send(event);
+  host.advance(15s);
+  EXPECT_EQ(host.ready("web"), 4);
+  EXPECT_THAT(host.notes("scale").front(),
+              HasSubstr("2 -> 4 replicas: memory is 90 % on average of 2 ready, target 50 %"));
+}
+
+TEST(ScaledByLoad, CpuCountsInPercentOfItsLimitWhereItHasOne) {
+  spec::App web = scaled_app();
+  web.limits.cpu = 0.5;
+  Host host(spec_of({web}));
+  ASSERT_TRUE(host.settle());
+  host.send(load(host, 50));  // half of what they may have, as they should
+  host.advance(15s);
+  EXPECT_EQ(host.ready("web"), 2);
+  host.send(load(host, 90));
+  host.advance(15s);
+  EXPECT_EQ(host.ready("web"), 4);
+  EXPECT_THAT(host.notes("scale").front(), HasSubstr("cpu is 90 % of limits.cpu on average of 2 ready"));
+}
+
 TEST(ScaledByLoad, AHoldByHandWins) {
   Host host(spec_of({scaled_app()}));
   ASSERT_TRUE(host.settle());

@@ -1,0 +1,143 @@
+#!/bin/bash
+# Runs as root inside the booted machine: limits by the kernel's own controllers, over everything that may happen to the
+# service. Prints one line per check; the journal follows when one failed. Exit 0 when all hold.
+. /test/lib.sh
+
+UNIT=/sys/fs/cgroup/system.slice/muster.service
+
+write_spec() {  # write_spec MEMORY
+  cat >$SPEC.new <<SPEC
+[app.web]
+run      = "/opt/replica {port} one"
+replicas = 2
+listen   = "127.0.0.1:80"
+health   = "/"
+limits   = { memory = "$1", cpu = 0.5, pids = 20 }
+
+[app.hog]
+run      = "/opt/hog"
+restart  = "never"
+replicas = ${HOGS:-0}
+limits   = { memory = "32MiB" }
+SPEC
+  mv $SPEC.new $SPEC
+}
+
+group_of() { echo "/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$1/cgroup")"; }
+web() { pgrep_in '^/opt/replica' | sort; }
+limit_is() {  # limit_is FILE TEXT: of every replica
+  local pid
+  [[ -n $(web) ]] || return 1
+  for pid in $(web); do [[ $(cat "$(group_of "$pid")/$1" 2>/dev/null) == "$2" ]] || return 1; done
+}
+enforced() {  # enforced BYTES: by the control group, of both
+  [[ $(muster ps -o json | grep -o "\"memory\":{\"limit\":$1,\"enforced\":\"cgroup\"},\"cpu\":{\"limit\":0.5,\"enforced\":\"cgroup\"},\"pids\":{\"limit\":20,\"enforced\":\"cgroup\"}" | wc -l) == 2 ]]
+}
+all_limits() {  # all_limits BYTES
+  limit_is memory.max "$1" && limit_is memory.oom.group 1 && limit_is cpu.max "50000 100000" && limit_is pids.max 20 && enforced "$1"
+}
+
+starts_with_limits() {
+  write_spec 64MiB
+  check "start returns when muster says READY" systemctl start muster.service
+  check "both replicas answer" within 60 all_answer one
+  check "every limit is the kernel's" all_limits 67108864
+  check "swap is none" limit_is memory.swap.max 0
+  check "the daemon is in its leaf" [ "$(group_of "$(main_pid)")" = $UNIT/muster.daemon ]
+  check "nobody is in the unit's own group" [ -z "$(cat $UNIT/cgroup.procs)" ]
+  check "memory is the group's, not a sum" eval '! muster ps -o json | grep -q "\"memory_over_counts\":true"'
+  check "the daemon is protected" [ "$(cat "/proc/$(main_pid)/oom_score_adj")" = -500 ]
+  check "a replica is not" [ "$(cat "/proc/$(web | head -n 1)/oom_score_adj")" = 0 ]
+  check "doctor says so" eval '[[ $(muster doctor -o json | grep -o "\"check\":\"limit [a-z]*\",\"state\":\"ok\"" | wc -l) == 3 ]]'
+}
+
+hog_ended() { muster ps -o json | grep -q 'killed by the kernel: out of memory (limit 32MiB)'; }
+ends_what_is_too_much() {
+  local before
+  before=$(web)
+  HOGS=1 write_spec 64MiB
+  systemctl reload muster.service
+  check "the kernel ends who takes too much, and it is named" within 60 hog_ended
+  check "why says so" eval 'muster why hog/0 | grep -q "killed by the kernel: out of memory (limit 32MiB)"'
+  check "nobody else noticed" [ "$(web)" = "$before" ]
+  write_spec 64MiB
+  systemctl reload muster.service
+}
+
+changes_live() {
+  local before
+  before=$(web)
+  write_spec 96MiB
+  check "an edited limit reloads" systemctl reload muster.service
+  check "it holds" within 20 all_limits 100663296
+  check "for the same processes" [ "$(web)" = "$before" ]
+}
+
+# For ever 219/CGROUP, where the controllers stay on beside replicas that live on.
+outlives_the_daemon() {
+  local before turn daemon
+  before=$(web)
+  for turn in 1 2 3; do
+    daemon=$(main_pid)
+    kill -KILL "$daemon"
+    check "kill $turn: the service starts again" within 90 eval '[[ $(property ActiveState) == active && $(main_pid) != 0 && $(main_pid) != '"$daemon"' ]]'
+    check "kill $turn: the replicas are those of before" [ "$(web)" = "$before" ]
+    check "kill $turn: their limits are the kernel's again" within 20 all_limits 100663296
+  done
+  check "systemd never failed to put it into its group" not eval 'journal | grep -q 219/CGROUP'
+}
+
+is_upgraded() {
+  local before daemon
+  before=$(web) daemon=$(main_pid)
+  check "upgrade" muster upgrade
+  check "upgrade kept the process" [ "$(main_pid)" = "$daemon" ]
+  check "upgrade kept replicas and limits" eval '[[ $(web) == "$before" ]] && within 20 all_limits 100663296'
+}
+
+restarts() {
+  check "restart" systemctl restart muster.service
+  check "after a restart every limit is the kernel's" within 60 all_limits 100663296
+  check "stop" systemctl stop muster.service
+  check "nothing is left of the unit's group" not test -e $UNIT
+  check "start" systemctl start muster.service
+  check "after stop and start every limit is the kernel's" within 60 all_limits 100663296
+  systemctl stop muster.service
+}
+
+user() { runuser --user dev -- env XDG_RUNTIME_DIR=/run/user/1000 "$@"; }
+user_has_limits() {
+  user muster ps -f /home/dev/.config/muster/muster.toml -o json | grep -q '"memory":{"limit":67108864,"enforced":"cgroup"},"pids":{"limit":20,"enforced":"cgroup"}'
+}
+serves_a_user() {
+  useradd --uid 1000 --create-home dev
+  install -d -o dev /home/dev/.config /home/dev/.config/muster
+  printf '[app.web]\nrun = "/opt/replica {port} mine"\nlisten = 8080\nhealth = "/"\nlimits = { memory = "64MiB", pids = 20 }\n' >/home/dev/.config/muster/muster.toml
+  loginctl enable-linger dev
+  check "the user's manager runs" within 60 test -S /run/user/1000/systemd/private
+  check "the user's muster starts" user systemctl --user start muster.service
+  check "its limits are the kernel's too" within 60 user_has_limits
+  local daemon
+  daemon=$(user systemctl --user show --property=MainPID --value muster.service)
+  kill -KILL "$daemon"
+  check "and again after a kill" within 90 eval '[[ $(user systemctl --user show --property=MainPID --value muster.service) != '"$daemon"' ]] && user_has_limits'
+}
+
+install_muster
+cat >/opt/hog <<'SCRIPT'
+#!/bin/sh
+sleep 0.2
+x=$(head -c 100m /dev/zero | tr '\0' x)
+sleep 1000
+SCRIPT
+chmod 755 /opt/hog
+printf '[Service]\nWatchdogSec=30s\nTimeoutStopSec=30s\n' >/etc/systemd/system/muster.service.d/fast.conf
+systemctl daemon-reload
+starts_with_limits
+ends_what_is_too_much
+changes_live
+outlives_the_daemon
+is_upgraded
+restarts
+serves_a_user
+finish
