@@ -362,43 +362,51 @@ void ControlApi::post(const ControlRequest& request, const Reply& reply) {
   }
   const auto app = body.text("app");
   if (!app) return refuse(reply, 400, app.error().message);
-  const Target target{.app = app.value(), .ordinal = ordinal.value()};
-  if (request.path == "/v1/start")
-    return command(reply, wait.value(),
-                   [&](CommandId id) { return StartCommand{.command = id, .target = target}; });
-  if (request.path == "/v1/stop")
-    return command(reply, wait.value(),
-                   [&](CommandId id) { return StopCommand{.command = id, .target = target}; });
-  if (request.path == "/v1/pause" || request.path == "/v1/resume") {
-    return command(reply, wait.value(), [&](CommandId id) {
-      return PauseCommand{.command = id, .app = target.app, .pause = request.path == "/v1/pause"};
+  post_to_app(request.path,
+              {.target = {.app = app.value(), .ordinal = ordinal.value()},
+               .wait = wait.value(),
+               .now = now.value(),
+               .replicas = replicas.value()},
+              reply);
+}
+
+void ControlApi::post_to_app(const std::string& path, const AppOrder& order, const Reply& reply) {
+  if (path == "/v1/start")
+    return command(reply, order.wait,
+                   [&](CommandId id) { return StartCommand{.command = id, .target = order.target}; });
+  if (path == "/v1/stop")
+    return command(reply, order.wait,
+                   [&](CommandId id) { return StopCommand{.command = id, .target = order.target}; });
+  if (path == "/v1/pause" || path == "/v1/resume") {
+    return command(reply, order.wait, [&](CommandId id) {
+      return PauseCommand{.command = id, .app = order.target.app, .pause = path == "/v1/pause"};
     });
   }
-  if (request.path == "/v1/rollout/undo") {
-    return command(reply, wait.value(),
-                   [&](CommandId id) { return UndoCommand{.command = id, .app = target.app}; });
+  if (path == "/v1/rollout/undo") {
+    return command(reply, order.wait,
+                   [&](CommandId id) { return UndoCommand{.command = id, .app = order.target.app}; });
   }
-  if (request.path == "/v1/scale") {
-    return command(reply, wait.value(), [&](CommandId id) {
-      return ScaleCommand{.command = id, .app = target.app, .replicas = replicas.value()};
+  if (path == "/v1/scale") {
+    return command(reply, order.wait, [&](CommandId id) {
+      return ScaleCommand{.command = id, .app = order.target.app, .replicas = order.replicas};
     });
   }
-  if (request.path == "/v1/restart") {
+  if (path == "/v1/restart") {
     // A restart takes the env_files as they are now.
-    RestartCommand restart{.command = {}, .target = target, .at_once = now.value(), .env_file_vars = {}};
-    const auto at = engine_.world().apps.find(target.app);
+    RestartCommand restart{.command = {}, .target = order.target, .at_once = order.now, .env_file_vars = {}};
+    const auto at = engine_.world().apps.find(order.target.app);
     if (at != engine_.world().apps.end()) {
       auto variables = source_.env_files_of(*at->second.file);
       if (!variables) return answer(reply, ExitCode::bad_spec, variables.error().message);
       restart.env_file_vars = std::move(variables.value());
     }
-    return command(reply, wait.value(), [&](CommandId id) {
+    return command(reply, order.wait, [&](CommandId id) {
       restart.command = id;
       return restart;
     });
   }
-  command(reply, wait.value(), [&](CommandId id) {
-    return DrainCommand{.command = id, .target = target, .drain = request.path == "/v1/drain"};
+  command(reply, order.wait, [&](CommandId id) {
+    return DrainCommand{.command = id, .target = order.target, .drain = path == "/v1/drain"};
   });
 }
 

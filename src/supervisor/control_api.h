@@ -88,7 +88,14 @@ class ControlApi {
   void volumes(const ControlRequest& request, const Reply& reply);
   void change_volume(const ControlRequest& request, const Reply& reply);
   void version(const Reply& reply);
+  struct AppOrder {
+    Target target;
+    bool wait = true;
+    bool now = false;
+    std::optional<int> replicas = std::nullopt;
+  };
   void post(const ControlRequest& request, const Reply& reply);
+  void post_to_app(const std::string& path, const AppOrder& order, const Reply& reply);
   void apply(const Reply& reply, bool wait, ReloadRequest request);
   void down(const Reply& reply, bool now, bool wait);
   void upgrade(const Reply& reply, UpgradeRequest request);

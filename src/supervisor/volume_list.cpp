@@ -89,7 +89,7 @@ class Look {
       }
     }
     if (how_.enough()) return;
-    const TreeUse use = use_of_tree(folder.get(), {.enough = how_.enough});
+    const FilesUse use = use_of_tree(folder.get(), {.enough = how_.enough});
     row.used_bytes = use.bytes;
     row.used_complete = use.complete;
   }

@@ -84,7 +84,7 @@ class Use {
 
 }  // namespace
 
-TreeUse use_of_tree(int folder, const WalkBounds& bounds) {
+FilesUse use_of_tree(int folder, const WalkBounds& bounds) {
   struct stat top {};
   if (::fstat(folder, &top) != 0) return {.bytes = 0, .complete = false};
   Use use(top.st_dev);

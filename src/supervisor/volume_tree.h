@@ -18,11 +18,11 @@ struct WalkBounds {
   std::function<bool()> enough;  // asked for each folder
 };
 
-struct TreeUse {
+struct FilesUse {
   std::uint64_t bytes = 0;  // as allocated on disk; a file with several names counts once
   bool complete = true;     // false: it is at least so much
 };
-TreeUse use_of_tree(int folder, const WalkBounds& bounds);
+FilesUse use_of_tree(int folder, const WalkBounds& bounds);
 
 // Where another file system is mounted at `path` or below it, by the text of /proc/self/mountinfo. Empty: nowhere. Pure.
 std::string mount_below(std::string_view mountinfo, std::string_view path);

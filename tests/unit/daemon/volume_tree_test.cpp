@@ -54,7 +54,7 @@ TEST(VolumeTree, CountsEachFileOnce) {
   fs::create_hard_link(volume + "/a/b/file", volume + "/a/again");
   fs::create_directory_symlink(outside, volume + "/link");
   ASSERT_EQ(::mkfifo((volume + "/fifo").c_str(), 0600), 0);
-  const TreeUse use = use_of_tree(open_folder(volume).get(), whole);
+  const FilesUse use = use_of_tree(open_folder(volume).get(), whole);
   EXPECT_TRUE(use.complete);
   EXPECT_GE(use.bytes, empty + (1U << 20U));
   EXPECT_LT(use.bytes, empty + (1U << 20U) + (256U << 10U));
@@ -64,7 +64,7 @@ TEST(VolumeTree, ACountThatIsStoppedSaysSo) {
   const TempFolder folder;
   fs::create_directories(folder.path() + "/a/b/c");
   int asked = 0;
-  const TreeUse use = use_of_tree(open_folder(folder.path()).get(), {.enough = [&] { return ++asked > 2; }});
+  const FilesUse use = use_of_tree(open_folder(folder.path()).get(), {.enough = [&] { return ++asked > 2; }});
   EXPECT_FALSE(use.complete);
 }
 
