@@ -144,6 +144,15 @@ TEST(PlantedBug, ALostExitIsFound) {
       "lost exit", [&](HostOptions& options) { options.seam.events = lose; }, "has no process");
 }
 
+TEST(PlantedBug, LimitsThatAreNotSetAreFound) {
+  const auto lose = [](std::vector<Action>& actions) {
+    std::erase_if(actions, [](const Action& action) { return std::holds_alternative<SetLimits>(action); });
+  };
+  expect_found(
+      "limits not set", [&](HostOptions& options) { options.seam.actions = lose; },
+      "has other limits than its app");
+}
+
 TEST(PlantedBug, ASurgeThatIsOneTooLargeIsFound) {
   expect_found("surge off by one", misread([](spec::App& app) {
                  app.update.surge = {surge_of(app.update, app.replicas) + 1, false};

@@ -24,11 +24,14 @@ SPEC
 }
 
 group_of() { echo "/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$1/cgroup")"; }
-web() { pgrep_in '^/opt/replica' | sort; }
-limit_is() {  # limit_is FILE TEXT: of every replica
-  local pid
-  [[ -n $(web) ]] || return 1
-  for pid in $(web); do [[ $(cat "$(group_of "$pid")/$1" 2>/dev/null) == "$2" ]] || return 1; done
+web() { cat $UNIT/muster-*/web-*/cgroup.procs 2>/dev/null | sort; }  # without a look at each process: the machine is slow
+limit_is() {  # limit_is FILE TEXT: of both replicas
+  local group count=0
+  for group in $UNIT/muster-*/web-*; do
+    [[ $(<"$group/$1") == "$2" ]] || return 1
+    count=$((count + 1))
+  done 2>/dev/null
+  [[ $count == 2 ]]
 }
 enforced() {  # enforced BYTES: by the control group, of both
   [[ $(muster ps -o json | grep -o "\"memory\":{\"limit\":$1,\"enforced\":\"cgroup\"},\"cpu\":{\"limit\":0.5,\"enforced\":\"cgroup\"},\"pids\":{\"limit\":20,\"enforced\":\"cgroup\"}" | wc -l) == 2 ]]
@@ -40,7 +43,7 @@ all_limits() {  # all_limits BYTES
 starts_with_limits() {
   write_spec 64MiB
   check "start returns when muster says READY" systemctl start muster.service
-  check "both replicas answer" within 60 all_answer one
+  check "both replicas answer" within 120 all_answer one
   check "every limit is the kernel's" all_limits 67108864
   check "swap is none" limit_is memory.swap.max 0
   check "the daemon is in its leaf" [ "$(group_of "$(main_pid)")" = $UNIT/muster.daemon ]
@@ -74,15 +77,15 @@ changes_live() {
 }
 
 # For ever 219/CGROUP, where the controllers stay on beside replicas that live on.
-outlives_the_daemon() {
+outlives_the_daemon() {  # outlives_the_daemon BYTES TIMES
   local before turn daemon
   before=$(web)
-  for turn in 1 2 3; do
+  for ((turn = 1; turn <= $2; ++turn)); do
     daemon=$(main_pid)
     kill -KILL "$daemon"
-    check "kill $turn: the service starts again" within 90 eval '[[ $(property ActiveState) == active && $(main_pid) != 0 && $(main_pid) != '"$daemon"' ]]'
+    check "kill $turn: the service starts again" within 120 eval '[[ $(property ActiveState) == active && $(main_pid) != 0 && $(main_pid) != '"$daemon"' ]]'
     check "kill $turn: the replicas are those of before" [ "$(web)" = "$before" ]
-    check "kill $turn: their limits are the kernel's again" within 20 all_limits 100663296
+    check "kill $turn: their limits are the kernel's again" within 60 all_limits "$1"
   done
   check "systemd never failed to put it into its group" not eval 'journal | grep -q 219/CGROUP'
 }
@@ -134,10 +137,17 @@ chmod 755 /opt/hog
 printf '[Service]\nWatchdogSec=30s\nTimeoutStopSec=30s\n' >/etc/systemd/system/muster.service.d/fast.conf
 systemctl daemon-reload
 starts_with_limits
+if [[ $FAILED == 1 ]]; then  # nothing below can hold then
+  muster ps
+  muster why web/0
+  grep -H . $UNIT/cgroup.* $UNIT/muster-*/cgroup.* $UNIT/muster-*/web-*/{cgroup.procs,memory.max,memory.current,cpu.max,pids.max} 2>/dev/null
+  finish
+fi
+outlives_the_daemon 67108864 1
 ends_what_is_too_much
 changes_live
-outlives_the_daemon
 is_upgraded
+outlives_the_daemon 100663296 2
 restarts
 serves_a_user
 finish
