@@ -183,22 +183,25 @@ std::optional<VolumeCandidate> VolumeKeeper::candidate_at(const std::string& pat
   return std::nullopt;
 }
 
-bool VolumeKeeper::list(const VolumeFilter& filter, std::function<void(const std::vector<VolumeRow>&)> done) {
+bool VolumeKeeper::list(const VolumeFilter& filter, Rows done) {
+  return look(candidates(filter), filter.with_use, std::move(done));
+}
+
+bool VolumeKeeper::look(std::vector<VolumeCandidate> at, bool with_use, Rows done) {
   auto rows = std::make_shared<std::vector<VolumeRow>>();
-  VolumeLook look{.boot_id = registry_.boot_id(),
-                  .incomplete = registry_.incomplete(),
-                  .with_use = filter.with_use,
-                  .enough = {}};
   return looks_.run(
-      [rows, look, all = candidates(filter)](const PoolWork::Stopped& stopped) {
-        VolumeLook bounded = look;
+      [rows, at = std::move(at), with_use, boot_id = registry_.boot_id(),
+       incomplete = registry_.incomplete()](const PoolWork::Stopped& stopped) {
         const Instant until = std::chrono::steady_clock::now() + limits::volume_look_max;
-        bounded.enough = [&stopped, until] { return stopped() || std::chrono::steady_clock::now() >= until; };
-        *rows = look_at_volumes(all, bounded);
+        *rows = look_at_volumes(
+            at,
+            {.boot_id = boot_id, .incomplete = incomplete, .with_use = with_use, .enough = [&stopped, until] {
+               return stopped() || std::chrono::steady_clock::now() >= until;
+             }});
       },
       [this, rows, done = std::move(done)] {
         compare_sizes(*rows);
-        done(*rows);
+        if (done) done(*rows);
       });
 }
 
@@ -298,19 +301,7 @@ void VolumeKeeper::look_at_sizes() {
   look_timer_.start(limits::volume_look_every);
   std::vector<VolumeCandidate> watched = candidates({});
   std::erase_if(watched, [](const VolumeCandidate& one) { return !one.size || one.enforced || !one.in_use; });
-  if (watched.empty() || looks_.busy()) return;
-  auto rows = std::make_shared<std::vector<VolumeRow>>();
-  looks_.run(
-      [rows, watched, boot_id = registry_.boot_id(),
-       incomplete = registry_.incomplete()](const PoolWork::Stopped& stopped) {
-        const Instant until = std::chrono::steady_clock::now() + limits::volume_look_max;
-        *rows = look_at_volumes(
-            watched,
-            {.boot_id = boot_id, .incomplete = incomplete, .with_use = true, .enough = [&stopped, until] {
-               return stopped() || std::chrono::steady_clock::now() >= until;
-             }});
-      },
-      [this, rows] { compare_sizes(*rows); });
+  if (!watched.empty() && !looks_.busy()) look(std::move(watched), true, nullptr);
 }
 
 void VolumeKeeper::compare_sizes(const std::vector<VolumeRow>& rows) {

@@ -42,8 +42,9 @@ class VolumeKeeper {
   // As prepare_volumes().
   Result<PreparedVolumes> prepare(const ReplicaId& replica, const spec::App& app);
 
+  using Rows = std::function<void(const std::vector<VolumeRow>&)>;
   // False: too many lists are being made. `done` is called later.
-  bool list(const VolumeFilter& filter, std::function<void(const std::vector<VolumeRow>&)> done);
+  bool list(const VolumeFilter& filter, Rows done);
 
   // What was asked for has ended: a sentence for people, or why not.
   using Done = std::function<void(Result<std::string>)>;
@@ -68,6 +69,7 @@ class VolumeKeeper {
   void assign_files(const std::string& path, Fd folder, std::uint32_t project);
   void warn_of_size(const VolumeCandidate& candidate, const std::string& why_not);
   void look_at_sizes();
+  bool look(std::vector<VolumeCandidate> at, bool with_use, Rows done);
   void compare_sizes(const std::vector<VolumeRow>& rows);
   void start_removal(VolumeRecord record, HeldVolume held, Done done);
   void removed(Removal& removal);

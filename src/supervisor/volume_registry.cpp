@@ -138,7 +138,7 @@ std::vector<std::string> VolumeRegistry::load() {
     const std::size_t taken = take_in_what_is_there();
     if (damaged || taken > 0)
       found.warnings.push_back(fmt::format(
-          "{} volumes are known from the lock files beside them; `muster volumes` lists them", taken));
+          "volumes known from the lock files beside them: {}; `muster volumes` lists them", taken));
   }
   if (const Status written = write(); !written)
     found.warnings.push_back("the list of the volumes cannot be written: " + written.error().message);

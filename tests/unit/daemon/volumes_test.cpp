@@ -183,7 +183,7 @@ TEST(VolumeRegistry, AReleaseThatKeptNoListIsFollowed) {
   std::ofstream(above + "/data/kept") << "data";
   std::ofstream(above + "/.data.lock") << "";
   VolumeRegistry registry(state.path(), "boot");
-  EXPECT_THAT(registry.load(), testing::ElementsAre(HasSubstr("1 volumes are known")));
+  EXPECT_THAT(registry.load(), testing::ElementsAre(HasSubstr("known from the lock files beside them: 1")));
   ASSERT_NE(registry.find(above + "/data"), nullptr);
   EXPECT_EQ(registry.find(above + "/data")->replica, replica);
   EXPECT_TRUE(registry.incomplete());
