@@ -102,7 +102,10 @@ Surroundings real_surroundings(const Environment& environment) {
   std::error_code problem;
   Surroundings around{.cwd = fs::current_path(problem).string(), .uid = ::getuid(), .runtime_dir = ""};
   const std::string folder = environment("XDG_RUNTIME_DIR").value_or("");
-  if (folder.starts_with('/') && fs::is_directory(folder, problem)) around.runtime_dir = folder;
+  if (!folder.starts_with('/')) return around;
+  // One that cannot be looked at counts as there: the daemon and its clients must not differ over a fault of the disk.
+  const fs::file_type type = fs::status(folder, problem).type();
+  if (type == fs::file_type::directory || type == fs::file_type::none) around.runtime_dir = folder;
   return around;
 }
 

@@ -461,7 +461,7 @@ Error Daemon::become_next(const UpgradeRequest& request, Instant paused_since, c
   DaemonHandover handover = own_handover(request);
   handover.paused_since = paused_since;
   sd_.reloading("upgrading");
-  const Error error = become(options_.image, options_.environment, handover, traffic);
+  Error error = become(options_.image, options_.environment, handover, traffic);
   sd_.ready("running");
   return error;
 }

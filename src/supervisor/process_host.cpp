@@ -27,6 +27,7 @@
 namespace muster::supervisor {
 namespace {
 
+constexpr rlim_t usual_files_soft = 1024;  // INR_OPEN_CUR of the kernel
 constexpr int reaps_per_turn = 256;
 constexpr std::size_t commands_per_instance_max = 16;  // that have not ended, killed ones included
 
@@ -110,7 +111,7 @@ ProcessHost::Impl::Impl(uv_loop_s* loop, ProcessHostOptions the_options, Process
                             .start_ticks = self ? self->start_ticks : 0,
                             .pid_namespace = own_pid_namespace(),
                             .random = random_text()});
-  rlimit files{};
+  rlimit files{.rlim_cur = usual_files_soft, .rlim_max = usual_files_soft};  // when nobody says
   getrlimit(RLIMIT_NOFILE, &files);
   world.files_soft = options.files_soft.value_or(files.rlim_cur);
   // Without it orphans would go to init and out of our sight; kernels since 3.4 have it.

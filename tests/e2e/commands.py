@@ -241,7 +241,7 @@ def exit_codes() -> None:
         contains(stack.run("top", code=64).stderr, "not in this version", "a command of later")
         contains(stack.run("logs", "--since", "2999-01-01", code=64).stderr, ["--since", "2999-01-01", "future"], "logs from a day to come")
         contains(stack.run("sacle", "web=1", code=64).stderr, "scale", "a misspelled command")
-        stack.write('[app.web]\nrun = "<REPLICA> {port}"\nreplcas = 2\n[app.db]\nrun = "x {prot}"\nlisten = ":80"\nlimits = { memory = "1GiB" }\n')
+        stack.write('[app.web]\nrun = "<REPLICA> {port}"\nreplcas = 2\n[app.db]\nrun = "x {prot}"\nlisten = ":80"\nimage = "web"\n')
         errors = stack.run("check", code=65)
         contains(errors.stdout + errors.stderr, ["muster.toml:3:1: error:", "replicas", "muster.toml:5:", "prot", "'port'", "muster.toml:6:", "0.0.0.0:80",
                                                  "not in this version", "replcas = 2", "^"], "all errors of check")
