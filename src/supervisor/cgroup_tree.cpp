@@ -266,6 +266,7 @@ class CgroupTree final : public ProcessTree {
   }
 
   [[nodiscard]] Usage usage() const override;
+  [[nodiscard]] Nanos cpu_used() const override;
 
   [[nodiscard]] std::uint64_t tasks() const override;
   [[nodiscard]] Controllers controllers() const override { return base_.controllers(); }
@@ -351,11 +352,14 @@ std::uint64_t CgroupTree::tasks() const {
   return tasks;
 }
 
+Nanos CgroupTree::cpu_used() const {
+  const auto text = read_small_file(folder_ + "/cpu.stat", 4096);
+  return std::chrono::microseconds(text ? keyed_number(text.value(), "usage_usec").value_or(0) : 0);
+}
+
 Usage CgroupTree::usage() const {
   Usage usage;
-  if (const auto text = read_small_file(folder_ + "/cpu.stat")) {
-    usage.cpu = std::chrono::microseconds(keyed_number(text.value(), "usage_usec").value_or(0));
-  }
+  usage.cpu = cpu_used();
   if (const auto memory = read_number(folder_ + "/memory.current")) {
     usage.memory_bytes = *memory;
     return usage;

@@ -16,6 +16,7 @@ constexpr int rounds_max = 64;  // steps per loop turn: actions that answer at o
 constexpr std::chrono::milliseconds usage_window{500};
 constexpr std::chrono::milliseconds load_tick_every{1000};
 constexpr std::chrono::milliseconds limit_look_every{1000};
+constexpr int replicas_weighed = 4;
 constexpr std::size_t told_limits_max = 4096;
 constexpr std::chrono::milliseconds drift_look_after{
     700};                                              // a start; a shell script has become the app by then
@@ -195,6 +196,30 @@ void Engine::meter_traffic() {
   emit(load_meter_.see_requests(requests, std::chrono::steady_clock::now()));
 }
 
+// Memory is a metric of few; what one more replica would take is known from some of them.
+void Engine::measure_app(const AppWorld& app, Instant now, bool due,
+                         std::map<InstanceId, LoadMeter::Use>& uses) {
+  int weighed = 0;
+  for (const auto& [ordinal, slot] : app.slots) {
+    for (const Tenant& tenant : slot.tenants) {
+      if (!tenant.started || (!due && load_meter_.knows(tenant.id))) continue;
+      LoadMeter::Use use;
+      if (due && (app.app->scale->memory || (tenant.was_ready && weighed < replicas_weighed))) {
+        const auto usage = instances_->host().usage(tenant.id);
+        if (!usage) continue;
+        use = {.cpu = usage->cpu, .memory_bytes = usage->memory_bytes};
+        ++weighed;
+      } else {
+        const auto cpu = instances_->host().cpu_used(tenant.id);
+        if (!cpu) continue;
+        use.cpu = *cpu;
+      }
+      load_meter_.meet(tenant.id, use.cpu, now);
+      uses[tenant.id] = use;
+    }
+  }
+}
+
 // A look at it all each autoscale_every.
 void Engine::meter_load() {
   const Instant now = std::chrono::steady_clock::now();
@@ -202,16 +227,7 @@ void Engine::meter_load() {
   const bool due = now >= *next_load_;
   std::map<InstanceId, LoadMeter::Use> uses;
   for (const auto& [name, app] : world().apps) {
-    if (!app.app->scale) continue;
-    for (const auto& [ordinal, slot] : app.slots) {
-      for (const Tenant& tenant : slot.tenants) {
-        if (!tenant.started || (!due && load_meter_.knows(tenant.id))) continue;
-        const auto usage = instances_->host().usage(tenant.id);
-        if (!usage) continue;
-        load_meter_.meet(tenant.id, usage->cpu, now);
-        uses[tenant.id] = {.cpu = usage->cpu, .memory_bytes = usage->memory_bytes};
-      }
-    }
+    if (app.app->scale) measure_app(app, now, due, uses);
   }
   std::map<InstanceId, std::uint64_t> in_flight;
   for (const lb::InstanceStats& stats : traffic_->stats().instances)

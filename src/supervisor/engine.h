@@ -112,6 +112,7 @@ class Engine {
   void forget_retired();
   void meter();
   void meter_load();
+  void measure_app(const AppWorld& app, Instant now, bool due, std::map<InstanceId, LoadMeter::Use>& uses);
   void meter_traffic();
   bool must_listen_first();
   void arm();

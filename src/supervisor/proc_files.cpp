@@ -58,14 +58,15 @@ std::optional<ProcStat> parse_proc_stat(std::string_view text) {
   std::string_view rest = without_newline(text.substr(close + 2));
   stat.state = next_word(rest, ' ').front();
   // Field numbers are those of proc(5).
-  for (int field = 4; field <= 22; ++field) {
-    if (rest.empty()) return std::nullopt;
+  for (int field = 4; field <= 24; ++field) {
+    if (rest.empty() && field <= 22) return std::nullopt;
     const std::string_view word = next_word(rest, ' ');
     if (field == 4) stat.parent = to_int(word);
     if (field == 6) stat.session = to_int(word);
     if (field == 14 || field == 15) stat.cpu_ticks += parse_number(word).value_or(0);
     if (field == 20) stat.threads = parse_number(word).value_or(0);
     if (field == 22) stat.start_ticks = parse_number(word).value_or(0);
+    if (field == 24) stat.resident_pages = parse_number(word).value_or(0);
   }
   return stat;
 }

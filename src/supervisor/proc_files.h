@@ -17,6 +17,7 @@ struct ProcStat {  // /proc/PID/stat
   std::uint64_t cpu_ticks = 0;  // user and system
   std::uint64_t threads = 0;
   std::uint64_t start_ticks = 0;  // since boot: with the pid it names one process
+  std::uint64_t resident_pages = 0;
   [[nodiscard]] bool ended() const { return state == 'Z' || state == 'X' || state == 'x'; }
 };
 std::optional<ProcStat> parse_proc_stat(std::string_view text);

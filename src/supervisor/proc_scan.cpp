@@ -32,6 +32,7 @@ Result<std::string> read_small_file(const std::string& path, std::size_t bytes_m
   std::size_t piece = 4096;
   while (text.size() < bytes_max) {
     const std::size_t before = text.size();
+    if (before >= piece) piece = 64U << 10U;  // a large one after all
     text.resize(std::min(before + piece, bytes_max));
     ssize_t got = 0;
     do got = read(fd.get(), &text[before], text.size() - before);
@@ -39,7 +40,6 @@ Result<std::string> read_small_file(const std::string& path, std::size_t bytes_m
     if (got < 0) return system_error(path, errno);
     text.resize(before + static_cast<std::size_t>(got));
     if (got == 0) break;
-    piece = 64U << 10U;
   }
   return text;
 }

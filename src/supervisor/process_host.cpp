@@ -526,6 +526,11 @@ std::vector<int> ProcessHost::pids_of(InstanceId instance) const {
   return child ? child->tree().pids() : std::vector<int>();
 }
 
+std::optional<Nanos> ProcessHost::cpu_used(InstanceId instance) const {
+  const Child* child = impl_->child_of(instance);
+  return child ? std::optional(child->tree().cpu_used()) : std::nullopt;
+}
+
 std::optional<Usage> ProcessHost::usage(InstanceId instance) const {
   const Child* child = impl_->child_of(instance);
   return child ? std::optional(child->tree().usage()) : std::nullopt;

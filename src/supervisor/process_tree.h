@@ -33,6 +33,8 @@ class ProcessTree {
   [[nodiscard]] virtual bool has_lost(int pid) const = 0;
   [[nodiscard]] virtual std::vector<int> pids() const = 0;
   [[nodiscard]] virtual Usage usage() const = 0;
+  // usage().cpu alone: where the memory is a sum over all processes, at a hundredth of the price.
+  [[nodiscard]] virtual Nanos cpu_used() const = 0;
   [[nodiscard]] virtual std::uint64_t tasks() const = 0;  // processes and threads
   // What its group has for limits; none where it has no group.
   [[nodiscard]] virtual Controllers controllers() const = 0;

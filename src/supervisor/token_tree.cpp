@@ -137,12 +137,15 @@ class TokenTree final : public ProcessTree {
     Usage usage;
     usage.memory_over_counts = true;
     const auto tick = Nanos(std::chrono::seconds(1)) / std::max(1L, sysconf(_SC_CLK_TCK));
+    const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
     for (const ProcStat& process : scanner_.members(scanner_.recent_look(), this)) {
       usage.cpu += tick * static_cast<std::int64_t>(process.cpu_ticks);
-      usage.memory_bytes += resident_bytes(process.pid);
+      usage.memory_bytes += page * process.resident_pages;
     }
     return usage;
   }
+
+  [[nodiscard]] Nanos cpu_used() const override { return usage().cpu; }
 
   [[nodiscard]] std::uint64_t tasks() const override {
     std::uint64_t tasks = 0;

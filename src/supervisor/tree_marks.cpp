@@ -20,6 +20,10 @@ class Assignment {
       : processes_(processes), marks_(marks), world_(world), trees_(processes.size(), unknown) {
     by_pid_.reserve(processes.size());
     for (std::size_t i = 0; i < processes.size(); ++i) by_pid_[processes[i].pid] = i;
+    for (std::size_t i = 0; i < marks.size(); ++i) {
+      if (marks[i].main_pid != 0) by_main_[marks[i].main_pid].push_back(i);
+      by_token_.try_emplace(marks[i].token, static_cast<int>(i));
+    }
   }
 
   std::vector<int> all() {
@@ -33,23 +37,27 @@ class Assignment {
  private:
   int by_own_mark(const ProcStat& process) {
     if (process.pid == world_.host_pid || process.start_ticks < world_.host_start_ticks) return none;
-    std::string environ;
-    std::vector<std::string_view> tokens;
-    bool environ_read = false;
-    for (std::size_t i = 0; i < marks_.size(); ++i) {
-      const TreeMark& mark = marks_[i];
-      if (mark.main_pid != 0 && process.session == mark.main_pid && session_is_ours(mark))
-        return static_cast<int>(i);
-      if (process.pid == mark.main_pid && is_main(process, mark)) return static_cast<int>(i);
-      if (process.ended()) continue;  // has no environment any more
-      if (!environ_read) {
-        environ = world_.environ_of(process.pid);
-        tokens = environ_items(environ, instance_variable);
-        environ_read = true;
-      }
-      if (std::find(tokens.begin(), tokens.end(), mark.token) != tokens.end()) return static_cast<int>(i);
+    // The session first: an environment costs more than all else.
+    for (const std::size_t index : mains_of(process.session)) {
+      if (session_is_ours(marks_[index])) return static_cast<int>(index);
     }
-    return unknown;
+    for (const std::size_t index : mains_of(process.pid)) {
+      if (is_main(process, marks_[index])) return static_cast<int>(index);
+    }
+    if (process.ended()) return unknown;  // has no environment any more
+    int found = unknown;
+    const std::string environ = world_.environ_of(process.pid);
+    for (const std::string_view token : environ_items(environ, instance_variable)) {
+      const auto known = by_token_.find(token);
+      if (known != by_token_.end() && (found == unknown || known->second < found)) found = known->second;
+    }
+    return found;
+  }
+
+  [[nodiscard]] const std::vector<std::size_t>& mains_of(int pid) const {
+    static const std::vector<std::size_t> nobody;
+    const auto found = by_main_.find(pid);
+    return found == by_main_.end() ? nobody : found->second;
   }
 
   // 0: its start could not be read.
@@ -80,6 +88,8 @@ class Assignment {
   const MarkedWorld& world_;
   std::vector<int> trees_;
   std::unordered_map<int, std::size_t> by_pid_;
+  std::unordered_map<int, std::vector<std::size_t>> by_main_;
+  std::unordered_map<std::string_view, int> by_token_;
 };
 
 }  // namespace

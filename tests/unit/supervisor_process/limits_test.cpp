@@ -142,6 +142,7 @@ class FakeTree final : public ProcessTree {
   [[nodiscard]] bool has_lost(int /*pid*/) const override { return false; }
   [[nodiscard]] std::vector<int> pids() const override { return members; }
   [[nodiscard]] Usage usage() const override { return used; }
+  [[nodiscard]] Nanos cpu_used() const override { return used.cpu; }
   [[nodiscard]] std::uint64_t tasks() const override { return counted; }
   [[nodiscard]] Controllers controllers() const override { return active; }
   [[nodiscard]] Oom oom() const override { return {}; }

@@ -230,6 +230,7 @@ TEST(ProcFiles, StatWithAnyName) {
     EXPECT_EQ(stat->session, 40);
     EXPECT_EQ(stat->cpu_ticks, 42U);
     EXPECT_EQ(stat->start_ticks, 5000U);
+    EXPECT_EQ(stat->resident_pages, 100U);
     EXPECT_FALSE(stat->ended());
   }
   EXPECT_TRUE(parse_proc_stat(stat_line(1, "x", 'Z', 0, 0))->ended());
