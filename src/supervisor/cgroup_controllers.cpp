@@ -73,7 +73,7 @@ std::string shared_with(const std::string& folder, int pid) {
 
 Status move(const std::vector<int>& pids, const std::string& folder) {
   for (const int pid : pids) {
-    const Status moved = write_group_file(path_of(folder, "cgroup.procs"), std::to_string(pid));
+    Status moved = write_group_file(path_of(folder, "cgroup.procs"), std::to_string(pid));
     if (!moved && moved.error().errno_value != ESRCH) return moved;
   }
   return Unit{};

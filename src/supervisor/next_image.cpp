@@ -47,7 +47,7 @@ std::string find_in_path(const std::string& name) {
   std::string_view folders = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
   while (!folders.empty()) {
     const std::size_t colon = folders.find(':');
-    const std::string candidate = absolute(std::string(folders.substr(0, colon)) + "/" + name);
+    std::string candidate = absolute(std::string(folders.substr(0, colon)) + "/" + name);
     if (::access(candidate.c_str(), X_OK) == 0) return candidate;
     folders.remove_prefix(colon == std::string_view::npos ? folders.size() : colon + 1);
   }

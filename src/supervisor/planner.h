@@ -271,6 +271,9 @@ class Planner {
   void settle_commands();
   void finish_daemon();
   void compute_wakeup();
+  void wake_by(Instant at);  // or earlier
+  // `awaited`: somebody waits for it to be available.
+  void wake_for(const AppWorld& app, const Slot& slot, const Tenant& tenant, bool awaited);
 
   Place find(InstanceId id);
   void act(Action action) { actions_.push_back(std::move(action)); }

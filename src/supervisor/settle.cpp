@@ -145,40 +145,42 @@ bool starts_later(const Slot& slot, Instant now) {
 }
 }  // namespace
 
+void Planner::wake_by(Instant at) {
+  if (!wakeup_ || at < *wakeup_) wakeup_ = at;
+}
+
+void Planner::wake_for(const AppWorld& app, const Slot& slot, const Tenant& tenant, bool awaited) {
+  if (!tenant.started && !tenant.is_leaving()) return wake_by(tenant.start_due);
+  if (tenant.is_leaving()) {
+    if (waits_for_its_step(tenant, now_.mono)) wake_by(tenant.step_due);
+    return;
+  }
+  if (const auto at = readiness_due(tenant)) wake_by(*at);
+  if (const auto at = awaited ? available_at(app, tenant) : std::nullopt) wake_by(*at);
+  if (health::probed(tenant.app->health) && !tenant.probing) wake_by(tenant.next_probe);
+  if (is_to_be_probed_alive(tenant)) wake_by(tenant.next_live);
+  if (tenant.watchdog_due) wake_by(*tenant.watchdog_due);
+  if (tenant.phase == Phase::ready && slot.failures > 0 && current(app, tenant))
+    wake_by(tenant.ready_since + tenant.app->restart.reset);
+}
+
 void Planner::compute_wakeup() {
   wakeup_.reset();
-  const auto due = [this](Instant at) {
-    if (!wakeup_ || at < *wakeup_) wakeup_ = at;
-  };
-  const auto tenant_due = [&](const AppWorld& app, const Tenant& tenant, const Slot& slot, bool awaited) {
-    if (!tenant.started && !tenant.is_leaving()) return due(tenant.start_due);
-    if (tenant.is_leaving()) {
-      if (waits_for_its_step(tenant, now_.mono)) due(tenant.step_due);
-      return;
-    }
-    if (const auto at = readiness_due(tenant)) due(*at);
-    if (const auto at = awaited ? available_at(app, tenant) : std::nullopt) due(*at);
-    if (health::probed(tenant.app->health) && !tenant.probing) due(tenant.next_probe);
-    if (is_to_be_probed_alive(tenant)) due(tenant.next_live);
-    if (tenant.watchdog_due) due(*tenant.watchdog_due);
-    if (tenant.phase == Phase::ready && slot.failures > 0 && current(app, tenant))
-      due(tenant.ready_since + tenant.app->restart.reset);
-  };
   for (const auto& [name, app] : world_.apps) {
     const bool awaited = app.rollout || is_rolling(app) ||
                          std::ranges::any_of(waiters_, [&, &app_name = name](const Waiter& waiter) {
                            return waiter.apps.contains(app_name);
                          });
-    if (app.rollout && app.rollout->due && *app.rollout->due > now_.mono) due(*app.rollout->due);
+    if (app.rollout && app.rollout->due && *app.rollout->due > now_.mono) wake_by(*app.rollout->due);
     for (const auto& [ordinal, slot] : app.slots) {
-      if (starts_later(slot, now_.mono) && wanted(app, slot)) due(*slot.next_start);
-      for (const Tenant& tenant : slot.tenants) tenant_due(app, tenant, slot, awaited);
+      if (starts_later(slot, now_.mono) && wanted(app, slot)) wake_by(*slot.next_start);
+      for (const Tenant& tenant : slot.tenants) wake_for(app, slot, tenant, awaited);
     }
   }
   for (const auto& [name, job] : world_.jobs) {
-    if (const auto at = job_wakeup(job)) due(*at);
+    if (const auto at = job_wakeup(job)) wake_by(*at);
     for (const auto& [ordinal, slot] : job.task.slots) {
-      for (const Tenant& tenant : slot.tenants) tenant_due(job.task, tenant, slot, false);
+      for (const Tenant& tenant : slot.tenants) wake_for(job.task, slot, tenant, false);
     }
   }
 }

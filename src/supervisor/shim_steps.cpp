@@ -289,8 +289,7 @@ bool is_sound(const ShimImage& image, std::uint64_t size) {
   for (const std::uint32_t offset : {image.argv, image.envp, image.search_path, image.dir, image.user,
                                      image.group, image.groups, image.kept})
     if (offset >= size) return false;
-  if (image.kept_count > (size - image.kept) / sizeof(std::int32_t)) return false;
-  return true;
+  return image.kept_count <= (size - image.kept) / sizeof(std::int32_t);
 }
 
 }  // namespace

@@ -129,7 +129,7 @@ Status Preparation::look_first() {
 // The umask applies to mkdir(2); the mode that was asked for is set on the folder that we made ourselves. It is
 // registered before it has its name: whoever is killed on the way leaves either nothing or what finish() goes on with.
 Status Preparation::make(const Fd& above) {
-  if (const Status known = know_owner(); !known) return known;
+  if (Status known = know_owner(); !known) return known;
   const std::string name = unfinished();
   static_cast<void>(::unlinkat(above.get(), name.c_str(), AT_REMOVEDIR));  // of one who was killed before
   if (::mkdirat(above.get(), name.c_str(), 0700) != 0) return problem(place_.above + "/" + name, errno);

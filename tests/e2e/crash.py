@@ -207,11 +207,11 @@ def settled(stack: Stack) -> bool:
 
 def give_its_number_to(stack: Stack, luck: random.Random, stranger: int) -> None:
     """While no daemon lives: a replica ends, and its record says the number of a process that has nothing to do with it."""
-    marks = sorted((stack.folder / ".muster/replicas").glob("*.mark"))
+    marks = [(path, json.loads(path.read_text())) for path in sorted((stack.folder / ".muster/replicas").glob("*.mark"))]
+    marks = [(path, mark) for path, mark in marks if mark["pid"] != stranger]  # an end that the last daemon could not take off the records
     if not marks:
         return
-    path = luck.choice(marks)
-    mark = json.loads(path.read_text())
+    path, mark = luck.choice(marks)
     procs.kill_quietly(mark["pid"])
     path.write_text(json.dumps({**mark, "pid": stranger}, separators=(",", ":")).ljust(255) + "\n")
 
