@@ -33,7 +33,7 @@ void FakeHost::carry_out(const Spawn& action) {
           fmt::format("two tenants of one exclusive ordinal: {} while instance {} is there", label, raw(id)));
   }
   watcher.on_spawn(action);
-  spawns_.emplace_back(now_, action);
+  spawns_.emplace_back(begin_of(action), action);
   if (log_.size() < log_actions_max) log_.emplace_back(action);
   Process process;
   process.id = action.instance;
@@ -50,7 +50,7 @@ void FakeHost::carry_out(const Spawn& action) {
                                  .run = action.run,
                                  .started = {},
                                  .starts = action.starts};
-  const Nanos takes = process.conduct.start_takes;
+  const Nanos takes = begin_of(action) - now_ + process.conduct.start_takes;
   processes_.emplace(action.instance, std::move(process));
   at(takes, [this, id = action.instance] { start_process(id); });
 }

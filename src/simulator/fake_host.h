@@ -3,6 +3,7 @@
 // calm: each start succeeds within a millisecond and is healthy. Whoever holds it breaks things and looks on. Pure.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <map>
@@ -93,6 +94,10 @@ class FakeHost {
   void advance(Nanos duration);
   bool advance_until(const std::function<bool()>& condition, Nanos limit = 10min);
   [[nodiscard]] Instant now() const { return now_; }
+  // When the program begins.
+  [[nodiscard]] Instant begin_of(const Spawn& spawn) const {
+    return std::max(now_, spawn.not_before.value_or(now_));
+  }
   [[nodiscard]] Nanos uptime() const { return now_ - Instant{} - 1h; }  // of the host
   [[nodiscard]] WallTime wall() const;
   void stall(Nanos duration);     // muster stands still, all else goes on

@@ -19,6 +19,9 @@
 
 namespace muster::supervisor {
 
+// So long before the program of a replica that backs off may begin, its start is prepared: up to exec(3).
+inline constexpr std::chrono::milliseconds start_lead{1};
+
 // Start one process. Answered by ProcessStarted or SpawnFailed. The executor makes the volumes, picks the
 // "auto" ports, refuses taken numbered ports, expands the templates and builds the environment.
 struct Spawn {
@@ -32,6 +35,8 @@ struct Spawn {
   std::string why;
   int starts = 1;                   // of this revision at this ordinal, with this one
   std::optional<RunMemo> run = {};  // of a job
+  // The program begins then at the earliest, start_lead from now at most; none: as soon as it can.
+  std::optional<Instant> not_before = {};
 };
 
 // The mark of a process is another than before: to be written down at once.

@@ -94,6 +94,7 @@ ShimOrder shim_order(const ProcessOrder& order) {
   out.files_max = order.files_max;
   out.core_bytes_max = order.core_bytes_max;
   out.kept = order.kept;
+  out.not_before = order.not_before;
   return out;
 }
 

@@ -68,6 +68,7 @@ struct SpawnFailed {
 struct ProcessExited {
   InstanceId instance;
   ExitStatus status;
+  std::optional<Instant> at = {};  // when it was reaped: the backoff counts from then; none: now
 };
 
 // A limit that the kernel does not enforce here, but muster watches: the replica was found above it.

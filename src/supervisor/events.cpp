@@ -112,6 +112,8 @@ void Planner::on(const ProcessExited& event) {
   } else {
     note(Severity::warning, "exited", tenant.replica, tenant.id, what);
     ended_unasked(place, what, clean_exit(*place.app->app, event.status));
+    std::optional<Instant>& next_start = place.slot->next_start;
+    if (next_start && event.at) *next_start -= std::max(now_.mono - *event.at, Nanos{0});
   }
   tenant.leaving = std::max(tenant.leaving, Leaving::exited);
   set_phase(tenant, Phase::stopping, what);

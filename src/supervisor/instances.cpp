@@ -86,8 +86,9 @@ Instances::Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::f
                     },
                 .on_exited =
                     [this](InstanceId id, ExitStatus status) {
+                      const Instant at = std::chrono::steady_clock::now();
                       if (config_.records != nullptr) config_.records->exited(id, status);
-                      emit_(ProcessExited{.instance = id, .status = status});
+                      emit_(ProcessExited{.instance = id, .status = status, .at = at});
                     },
                 .on_frozen = [this](InstanceId id,
                                     int number) { emit_(ProcessFrozen{.instance = id, .signal = number}); },
@@ -277,6 +278,7 @@ void Instances::start(const Spawn& spawn) {
   if (!instance.context.own_user) share_user(spawn.replica.app);
   ProcessOrder order = main_order(*spawn.app, instance.context);
   for (const Fd& lock : instance.locks) order.kept.push_back(lock.get());
+  order.not_before = spawn.not_before;
   write_down(spawn, instance.context);
   OutputPipes output = config_.output != nullptr ? config_.output->make(spawn.instance) : OutputPipes{};
   // Before it can write: from its first byte on it is known whose output that is, whenever muster may be killed.

@@ -65,6 +65,7 @@ void Planner::spawn(AppWorld& app, Slot& slot, const std::string& why) {
   tenant.watchdog = app.app->watchdog;
   tenant.ready_verdict = health::Verdict(app.app->health, false);
   if (app.app->live) tenant.live_verdict = health::Verdict(*app.app->live, true);
+  const auto not_before = slot.next_start && *slot.next_start > now_.mono ? slot.next_start : std::nullopt;
   set_idle(slot, Phase::waiting, "to be started");  // what it will be when this tenant is gone
   ++slot.starts;
   where_[tenant.id] = slot.replica;
@@ -76,7 +77,8 @@ void Planner::spawn(AppWorld& app, Slot& slot, const std::string& why) {
             .addresses = addresses_for(*app.app),
             .why = why,
             .starts = slot.starts,
-            .run = run_memo(app, slot.replica.ordinal)});
+            .run = run_memo(app, slot.replica.ordinal),
+            .not_before = not_before});
   note(Severity::info, "starting", slot.replica, tenant.id, why);
   slot.tenants.push_back(std::move(tenant));
 }

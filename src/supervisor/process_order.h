@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/time.h"
 #include "supervisor/limit_rules.h"
 
 namespace muster::supervisor {
@@ -22,6 +23,7 @@ struct ProcessOrder {
   std::optional<std::uint64_t> files_max;  // RLIMIT_NOFILE, both; none: the limits muster was started with
   std::optional<std::uint64_t> core_bytes_max;  // RLIMIT_CORE
   LimitOrder bounds;                            // of it and everything it ever forks
+  std::optional<Instant> not_before;            // exec(3) comes then at the earliest
   std::vector<int> kept;  // descriptors of ours that the process keeps open: the locks of its volumes
 };
 

@@ -190,7 +190,7 @@ void Planner::start_if_due(AppWorld& app, Slot& slot) {
       set_idle(slot, Phase::waiting, app.gate_reason);
     return;
   }
-  if (slot.phase == Phase::backoff && slot.next_start && now_.mono < *slot.next_start) return;
+  if (slot.phase == Phase::backoff && slot.next_start && now_.mono + start_lead < *slot.next_start) return;
   const std::string why = slot.phase == Phase::backoff && slot.failures > 0
                               ? fmt::format("starts again (attempt {})", slot.starts + 1)
                               : fmt::format("start of revision {}", raw(app.revision));

@@ -141,7 +141,7 @@ bool is_to_be_probed_alive(const Tenant& tenant) {
 }
 
 bool starts_later(const Slot& slot, Instant now) {
-  return slot.phase == Phase::backoff && slot.next_start && *slot.next_start > now;
+  return slot.phase == Phase::backoff && slot.next_start && *slot.next_start > now + start_lead;
 }
 }  // namespace
 
@@ -173,7 +173,7 @@ void Planner::compute_wakeup() {
                          });
     if (app.rollout && app.rollout->due && *app.rollout->due > now_.mono) wake_by(*app.rollout->due);
     for (const auto& [ordinal, slot] : app.slots) {
-      if (starts_later(slot, now_.mono) && wanted(app, slot)) wake_by(*slot.next_start);
+      if (starts_later(slot, now_.mono) && wanted(app, slot)) wake_by(*slot.next_start - start_lead);
       for (const Tenant& tenant : slot.tenants) wake_for(app, slot, tenant, awaited);
     }
   }

@@ -63,7 +63,8 @@ struct ShimImage {
   std::int32_t nice;
   std::uint32_t kept;  // array of descriptors that stay open in the app
   std::uint32_t kept_count;
-  std::uint64_t files_soft;  // RLIMIT_NOFILE, soft, where has_files_max is not set
+  std::int64_t not_before_ns;  // of CLOCK_MONOTONIC, of the call of exec; 0: at once
+  std::uint64_t files_soft;    // RLIMIT_NOFILE, soft, where has_files_max is not set
   std::uint64_t files_max;
   std::uint64_t core_bytes_max;
   std::uint64_t processes_max;  // RLIMIT_NPROC

@@ -152,6 +152,7 @@ std::string encode(const ShimOrder& order) {
   image.umask = order.umask;
   image.nice = order.nice;
   image.files_soft = order.files_soft;
+  if (order.not_before) image.not_before_ns = Nanos(order.not_before->time_since_epoch()).count();
   image.has_files_max = order.files_max ? 1 : 0;
   image.files_max = order.files_max.value_or(0);
   image.has_core_bytes_max = order.core_bytes_max ? 1 : 0;

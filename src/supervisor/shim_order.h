@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/time.h"
 #include "supervisor/shim_image.h"
 
 namespace muster::supervisor {
@@ -33,6 +34,7 @@ struct ShimOrder {
   bool end_with_parent = false;
   std::int32_t parent_pid = 0;
   std::uint64_t files_soft = 0;  // RLIMIT_NOFILE, soft, where files_max says nothing
+  std::optional<Instant> not_before;
   std::optional<std::uint64_t> files_max;
   std::optional<std::uint64_t> core_bytes_max;
   std::optional<std::uint64_t> processes_max;  // RLIMIT_NPROC

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <ctime>
 #include <initializer_list>
 
 #include "supervisor/raw_syscall.h"
@@ -174,7 +175,24 @@ class Shim {
     fail(worst_step_, worst_);
   }
 
-  void say_ready() { say(image_.report_fd, &shim_ready, 1); }
+  // Signals are blocked, and SIGKILL ends the wait.
+  void await_time() {
+    constexpr std::int64_t second = 1'000'000'000;
+    const std::int64_t at_ns = image_.not_before_ns;
+    if (at_ns <= 0) return;
+    const std::int64_t at[2]{at_ns / second,
+                             at_ns % second};  // NOLINT(modernize-avoid-c-arrays): 64 bits on each machine
+#ifdef SYS_clock_nanosleep_time64
+    constexpr long sleep_until = SYS_clock_nanosleep_time64;
+#else
+    constexpr long sleep_until = SYS_clock_nanosleep;
+#endif
+    raw_call(sleep_until, CLOCK_MONOTONIC, TIMER_ABSTIME, raw_address(at), 0);
+  }
+
+  void say_ready() {
+    say(image_.report_fd, &shim_ready, 1);
+  }
 
  private:
   [[nodiscard]] std::int32_t* kept() const {
@@ -201,7 +219,9 @@ class Shim {
     must(ShimStep::streams, moved);
     return static_cast<int>(moved);
   }
-  void put(int from, int as) const { must(ShimStep::streams, raw_call(SYS_dup3, from, as, 0)); }
+  void put(int from, int as) const {
+    must(ShimStep::streams, raw_call(SYS_dup3, from, as, 0));
+  }
 
   [[nodiscard]] bool ids_are_set() const {
     std::uint32_t real = 0;
@@ -329,6 +349,7 @@ void carry_out(ShimImage& image, const std::uint32_t* groups, std::uint32_t grou
   shim.enter_dir();
   shim.mark_descriptors();
   shim.keep_descriptors();
+  shim.await_time();
   // Said while all signals are still blocked: one that waits already ends the app, not its start.
   shim.say_ready();
   shim.reset_signals();

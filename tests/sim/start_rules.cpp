@@ -112,7 +112,7 @@ void StartRules::on_spawn(const Spawn& spawn) {
   const auto force = in_force_.find(spawn.replica.app);
   if (force == in_force_.end() || force->second != spawn.revision) return;
   const Nanos pause = pause_of(app->restart, at->second.count);
-  if (host_.now() < at->second.last + pause)
+  if (host_.begin_of(spawn) < at->second.last + pause)
     host_.violate(fmt::format("{} starts without its backoff: it ended {} times in a row",
                               to_string(spawn.replica), at->second.count));
 }

@@ -23,6 +23,50 @@ TEST(Restart, BacksOffAfterTheFirstImmediateRestart) {
   EXPECT_EQ(host.running("api"), 2);
 }
 
+// What the planner does at these instants, given the events by hand.
+class ByHand {
+ public:
+  explicit ByHand(std::shared_ptr<const spec::Spec> spec) {
+    give({}, SpecLoaded{.spec = std::move(spec), .command = std::nullopt});
+  }
+  void give(Nanos at, Event event) {
+    const std::vector<Event> events{std::move(event)};
+    step(at, events);
+  }
+  void step(Nanos at, std::span<const Event> events) {
+    const Instant now = begin + at;
+    for (const Action& action : planner.step(events, Now{.mono = now, .wall = WallTime{}})) {
+      if (const auto* spawn = std::get_if<Spawn>(&action)) last = *spawn;
+    }
+  }
+  // From the start of the last process on, to when nothing is left of it.
+  void crash(Nanos reaped, Nanos told) {
+    give(reaped, ProcessStarted{.instance = last.instance, .pid = 7, .ports = {}, .socket = {}});
+    give(told,
+         ProcessExited{
+             .instance = last.instance, .status = {.code = 1, .signal = std::nullopt}, .at = begin + reaped});
+    give(told, TreeGone{.instance = last.instance});
+  }
+  static constexpr Instant begin{std::chrono::hours{1}};
+  Planner planner{PlannerOptions{}};
+  Spawn last{};
+};
+
+TEST(Restart, IsPreparedBeforeItIsDueWhichCountsFromTheEnd) {
+  spec::App crashing = app("api");
+  crashing.restart.jitter = 0;
+  ByHand host(one(crashing));
+  host.crash(Nanos{1s}, Nanos{1s});
+  EXPECT_EQ(host.last.instance, InstanceId{2}) << "the first time at once";
+  EXPECT_FALSE(host.last.not_before);
+  host.crash(Nanos{2s}, Nanos{2s + 300ms});
+  EXPECT_EQ(host.last.instance, InstanceId{2});
+  EXPECT_EQ(host.planner.next_wakeup(), ByHand::begin + 3s - start_lead);
+  host.step(Nanos{3s} - start_lead, {});
+  EXPECT_EQ(host.last.instance, InstanceId{3});
+  EXPECT_EQ(host.last.not_before, ByHand::begin + 3s);
+}
+
 TEST(Restart, GapsOfACrashLoopDouble) {
   spec::App looping = app("api");
   looping.restart.jitter = 0.25;

@@ -32,6 +32,19 @@ TEST_P(Start, TellsTheWholeLifeInOrder) {
   EXPECT_EQ(rig.host().running(), 0U);
 }
 
+// All is prepared but for the program: that begins when it may.
+TEST_P(Start, ABeginThatIsDueLaterIsWaitedFor) {
+  HostRig rig(options());
+  ProcessOrder order = order_of({"true"});
+  const Instant due = std::chrono::steady_clock::now() + Millis{40};
+  order.not_before = due;
+  const InstanceId id = rig.start(order);
+  ASSERT_TRUE(rig.until(id, "started"));
+  EXPECT_GE(std::chrono::steady_clock::now(), due);
+  ASSERT_TRUE(rig.until(id, "gone"));
+  EXPECT_EQ(rig.seen(id).status.code, 0);
+}
+
 TEST_P(Start, FailedExecLeavesNothingAndSaysWhy) {
   HostRig rig(options());
   ProcessOrder order = order_of({"./db"});
