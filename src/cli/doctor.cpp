@@ -94,7 +94,9 @@ std::string try_group(const std::string& parent) {
 
 Finding control_groups() {
   std::string reasons;
-  for (const std::string& parent : supervisor::own_cgroup_folders()) {
+  const auto folders = supervisor::own_cgroup_folders();
+  if (!folders) reasons = folders.error().message;
+  for (const std::string& parent : folders ? folders.value() : std::vector<std::string>()) {
     const std::string reason = try_group(parent);
     if (reason.empty()) return {"cgroup v2", Health::good, "groups can be made in " + parent, ""};
     reasons += (reasons.empty() ? "" : "; ") + reason;
@@ -172,7 +174,8 @@ std::vector<Finding> limits_of(const Context& context) {
       return findings;
     }
   }
-  const std::vector<std::string> folders = supervisor::own_cgroup_folders();
+  const auto found = supervisor::own_cgroup_folders();
+  const std::vector<std::string> folders = found ? found.value() : std::vector<std::string>();
   const auto report =
       folders.empty() ? supervisor::ControllerReport{} : supervisor::find_controllers(folders.front());
   for (const supervisor::LimitKind kind : supervisor::limit_kinds) {

@@ -228,7 +228,9 @@ void withdraw_controllers(const std::string& folder) {
 }
 
 void withdraw_controllers_of_unit() {
-  for (std::string folder : own_cgroup_folders()) {
+  auto folders = own_cgroup_folders();
+  if (!folders) return;
+  for (std::string& folder : folders.value()) {
     if (folder.ends_with(control_leaf)) folder.resize(folder.size() - control_leaf.size());
     if (access(path_of(folder, daemon_leaf).c_str(), F_OK) == 0) withdraw_controllers(folder);
   }

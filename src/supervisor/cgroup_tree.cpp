@@ -63,9 +63,13 @@ Status check_usable(const std::string& parent, const std::string& folder) {
   return Unit{};
 }
 
+// None: errno says why.
 Fd locked(const std::string& folder) {
   Fd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (fd && flock(fd.get(), LOCK_EX | LOCK_NB) != 0) fd.reset();
+  if (!fd || flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  const int why = errno;
+  fd.reset();
+  errno = why;
   return fd;
 }
 
@@ -106,11 +110,13 @@ void remove_stale(const std::string& parent) {
 
 }  // namespace
 
-std::vector<std::string> own_cgroup_folders() {
-  const auto groups = read_small_file("/proc/self/cgroup");
-  const auto mounts = read_small_file("/proc/self/mountinfo", 1U << 20U);
-  const auto path = groups ? parse_cgroup2_path(groups.value()) : std::nullopt;
-  if (!path || !mounts) return {};
+Result<std::vector<std::string>> own_cgroup_folders() {
+  auto groups = read_small_file("/proc/self/cgroup");
+  if (!groups) return std::move(groups).error();
+  auto mounts = read_small_file("/proc/self/mountinfo", 1U << 20U);
+  if (!mounts) return std::move(mounts).error();
+  const auto path = parse_cgroup2_path(groups.value());
+  if (!path) return std::vector<std::string>();
   return cgroup2_folders(mounts.value(), without_leaf(*path));
 }
 
@@ -134,6 +140,11 @@ Result<std::unique_ptr<CgroupBase>> CgroupBase::make(const std::vector<std::stri
         break;
       }
       Fd lock = locked(folder);
+      if (!lock && is_shortage(errno)) {
+        last = system_error(folder, errno);
+        rmdir(folder.c_str());
+        return last;
+      }
       // Lost to a daemon that took it for a dead one's: another name.
       if (!lock || access((folder + "/cgroup.procs").c_str(), F_OK) != 0) continue;
       if (Status usable = check_usable(parent, folder); !usable) {

@@ -56,8 +56,9 @@ class CgroupBase {
 };
 
 // The folders in which this process may make groups: its own group, as each cgroup2 mount shows it; where it sits in
-// the leaf of that (cgroup_controllers.h), the group that it is the leaf of.
-std::vector<std::string> own_cgroup_folders();
+// the leaf of that (cgroup_controllers.h), the group that it is the leaf of. None: there is no such mount. An error with
+// its errno: /proc does not say.
+Result<std::vector<std::string>> own_cgroup_folders();
 
 Result<std::unique_ptr<ProcessTree>> make_cgroup_tree(uv_loop_t* loop, CgroupBase& base,
                                                       const std::string& name,

@@ -12,7 +12,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <map>
 #include <memory>
 #include <set>
 
@@ -23,9 +22,8 @@
 #include "supervisor/accounts.h"
 #include "supervisor/control_api.h"
 #include "supervisor/control_server.h"
+#include "supervisor/daemon_watches.h"
 #include "supervisor/engine.h"
-#include "supervisor/file_watch.h"
-#include "supervisor/folder_watch.h"
 #include "supervisor/folders.h"
 #include "supervisor/listen_fds.h"
 #include "supervisor/own_log.h"
@@ -44,10 +42,7 @@ namespace muster::supervisor {
 
 namespace {
 
-constexpr Millis spec_debounce{150};   // editors save in several steps
-constexpr Millis own_debounce{50};     // nobody reaches a listener whose file is gone
-constexpr Millis watch_debounce{300};  // `watch`: a build writes many files
-constexpr Millis stop_grace{2000};     // of the traffic threads, once every replica has stopped
+constexpr Millis stop_grace{2000};  // of the traffic threads, once every replica has stopped
 constexpr std::uint64_t extend_every_ms = 5'000;
 constexpr Millis extend_by{30'000};      // TimeoutStopSec, pushed on while the ordered stop goes on
 constexpr Millis store_answer_max{500};  // of the service manager
@@ -140,7 +135,6 @@ class Daemon {
   Status reload(const ReloadRequest& request = {});
   Status use(const std::shared_ptr<const spec::Spec>& spec, std::optional<CommandId> command,
              bool retry = false);
-  void follow_files();
   [[nodiscard]] std::string state_path() const { return options_.state_dir + "/state.json"; }
   void hang_up();
   void shut_down(const std::string& why, bool at_once);
@@ -148,8 +142,6 @@ class Daemon {
   void on_exit(const ExitDaemon& exit);
   void start_watchdog();
   void check_socket();
-  void follow_drift(std::vector<std::string> files);
-  void follow_own_files();
   void check_own_file(const std::string& path);
   void close_all();
   void open_upgrade();
@@ -176,13 +168,7 @@ class Daemon {
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<ControlApi> api_;
   std::unique_ptr<ControlServer> control_;
-  std::unique_ptr<FolderWatches> folder_watches_;  // of the watches below it
-  std::unique_ptr<FileWatch> spec_watch_;
-  std::unique_ptr<FileWatch> socket_watch_;
-  std::unique_ptr<FileWatch> own_watch_;    // the state file, the sockets of unix listeners
-  std::unique_ptr<FileWatch> drift_watch_;  // programs and volumes of living replicas
-  std::vector<std::string> drift_files_;
-  std::map<std::string, std::pair<std::vector<std::string>, std::unique_ptr<GlobWatch>>> app_watches_;
+  std::unique_ptr<DaemonWatches> watches_;
   std::vector<uv_signal_t*> signals_;
   uv_timer_t* extend_timer_ = nullptr;
   uv_timer_t* watchdog_timer_ = nullptr;
@@ -349,11 +335,13 @@ Status Daemon::open_engine(std::unique_ptr<Traffic> traffic) {
     };
   auto engine = Engine::create(
       &loop_, std::move(config), std::move(traffic),
-      EngineHooks{
-          .on_event = [this](const LoggedEvent& event) { on_event(event); },
-          .on_command_done = [this](const CommandDone& done) { api_->command_done(done); },
-          .on_exit = [this](const ExitDaemon& exit) { on_exit(exit); },
-          .on_drift_files = [this](std::vector<std::string> files) { follow_drift(std::move(files)); }});
+      EngineHooks{.on_event = [this](const LoggedEvent& event) { on_event(event); },
+                  .on_command_done = [this](const CommandDone& done) { api_->command_done(done); },
+                  .on_exit = [this](const ExitDaemon& exit) { on_exit(exit); },
+                  .on_drift_files =
+                      [this](std::vector<std::string> files) {
+                        if (watches_) watches_->follow_drift(std::move(files));
+                      }});
   if (!engine) return std::move(engine.error());
   engine_ = std::move(engine.value());
   raise_descriptor_limit();  // after the replicas' own limit was remembered
@@ -412,8 +400,8 @@ DaemonHandover Daemon::own_handover(const UpgradeRequest& request) const {
   for (const auto& [name, fd] : systemd_fds_)
     handover.systemd_fds.emplace_back(name, Fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)));
   // The last one to close it waits for the kernel's readers of all watches: some 15 ms.
-  if (folder_watches_->descriptor() >= 0)
-    handover.slow_to_close.emplace_back(::fcntl(folder_watches_->descriptor(), F_DUPFD_CLOEXEC, 0));
+  if (watches_->descriptor() >= 0)
+    handover.slow_to_close.emplace_back(::fcntl(watches_->descriptor(), F_DUPFD_CLOEXEC, 0));
   return handover;
 }
 
@@ -538,35 +526,23 @@ void Daemon::open_signals() {
 }
 
 void Daemon::open_watches() {
-  folder_watches_ = std::make_unique<FolderWatches>(&loop_);
-  spec_watch_ = std::make_unique<FileWatch>(*folder_watches_, spec_debounce, [this](const std::string&) {
-    if (!shutting_down_ && spec_->daemon.watch_spec) static_cast<void>(reload());
-  });
-  socket_watch_ = std::make_unique<FileWatch>(*folder_watches_, spec_debounce,
-                                              [this](const std::string&) { check_socket(); });
-  static_cast<void>(socket_watch_->set_files({options_.socket_path}));
-  own_watch_ = std::make_unique<FileWatch>(*folder_watches_, own_debounce,
-                                           [this](const std::string& path) { check_own_file(path); });
-  drift_watch_ = std::make_unique<FileWatch>(*folder_watches_, spec_debounce, [this](const std::string&) {
-    if (!shutting_down_) engine_->look_for_drift();
-  });
-}
-
-// What cannot be watched is found when somebody looks: `ps`, `plan`, a start.
-void Daemon::follow_drift(std::vector<std::string> files) {
-  if (!drift_watch_ || files == drift_files_) return;
-  drift_files_ = std::move(files);
-  static_cast<void>(drift_watch_->set_files(drift_files_));
-}
-
-void Daemon::follow_own_files() {
-  std::vector<std::string> files{state_path(), options_.log_dir};
-  for (const spec::Listener& listener : spec_->listeners) {
-    for (const spec::BindAddress& bind : listener.bind) {
-      if (bind.kind == spec::BindAddress::Kind::unix_path) files.push_back(bind.path);
-    }
-  }
-  static_cast<void>(own_watch_->set_files(std::move(files)));
+  watches_ = std::make_unique<DaemonWatches>(
+      &loop_, options_.socket_path,
+      DaemonWatchHooks{
+          .on_spec =
+              [this] {
+                if (!shutting_down_ && spec_->daemon.watch_spec) static_cast<void>(reload());
+              },
+          .on_socket = [this] { check_socket(); },
+          .on_own = [this](const std::string& path) { check_own_file(path); },
+          .on_drift =
+              [this] {
+                if (!shutting_down_) engine_->look_for_drift();
+              },
+          .on_app = [this](
+                        const std::string& app,
+                        const std::string& path) { engine_->emit(FilesChanged{.app = app, .path = path}); },
+          .warn = [this](std::string text) { engine_->note(Severity::warning, "watch", std::move(text)); }});
 }
 
 // A listener's socket file, or the state file, is gone: both are made again.
@@ -665,36 +641,9 @@ Status Daemon::use(const std::shared_ptr<const spec::Spec>& spec, std::optional<
   for (const spec::Job& job : spec->jobs) engine_->logs().set_options(job.name(), job.task.log);
   engine_->logs().set_access_logs(access_logs_of(*spec));
   engine_->emit(SpecLoaded{.spec = spec, .command = command, .retry = retry});
-  follow_files();
-  follow_own_files();
+  watches_->follow_spec(*spec, options_.mode == RunMode::up);
+  watches_->follow_own({state_path(), options_.log_dir}, *spec);
   return Unit{};
-}
-
-void Daemon::follow_files() {
-  std::vector<std::string> files;
-  if (spec_->daemon.watch_spec) {
-    files = spec_->files;
-    files.insert(files.end(), spec_->env_files.begin(), spec_->env_files.end());
-    files.insert(files.end(), spec_->tls_files.begin(), spec_->tls_files.end());
-  }
-  const auto complain = [this](const Status& status) {
-    if (status) return;
-    engine_->note(Severity::warning, "watch", status.error().message);
-  };
-  complain(spec_watch_->set_files(std::move(files)));
-  std::erase_if(app_watches_, [&](const auto& entry) {
-    const spec::App* app = spec_->find_app(entry.first);
-    return app == nullptr || app->watch != entry.second.first;
-  });
-  for (const spec::App& app : spec_->apps) {
-    if (app.watch.empty() || options_.mode != RunMode::up || app_watches_.contains(app.name)) continue;
-    auto watch = std::make_unique<GlobWatch>(*folder_watches_, watch_debounce,
-                                             [this, name = app.name](const std::string& path) {
-                                               engine_->emit(FilesChanged{.app = name, .path = path});
-                                             });
-    complain(watch->set_globs(spec_->folder, app.watch));
-    app_watches_.emplace(app.name, std::pair(app.watch, std::move(watch)));
-  }
 }
 
 void Daemon::shut_down(const std::string& why, bool at_once) {
@@ -755,12 +704,7 @@ int Daemon::run() {
 void Daemon::close_all() {
   if (!loop_open_) return;
   if (control_) control_->close_listener();
-  app_watches_.clear();
-  spec_watch_.reset();
-  socket_watch_.reset();
-  own_watch_.reset();
-  drift_watch_.reset();
-  folder_watches_.reset();
+  watches_.reset();
   for (uv_signal_t* handle : signals_) close_handle(handle);
   close_handle(extend_timer_);
   close_handle(watchdog_timer_);

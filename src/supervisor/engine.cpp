@@ -87,11 +87,10 @@ Result<std::unique_ptr<Engine>> Engine::create(uv_loop_s* loop, EngineConfig con
 void Engine::take_over() {
   instances_->take_over(std::exchange(config_.living, {}), config_.life);
   if (!config_.records) return;
-  DaemonLife life = instances_->host().life();
-  life.boot_id = config_.records->boot_id();
-  if (const Status begun = config_.records->begin(life); !begun)
+  if (const Status begun = config_.records->begin(instances_->host().life()); !begun)
     note(Severity::error, "state",
-         "the replicas cannot be written down; when this daemon is killed they stay as orphans: " +
+         "the replicas cannot be written down; while that is so, they stay as orphans when this daemon is "
+         "killed: " +
              begun.error().message);
 }
 

@@ -191,7 +191,9 @@ LaunchContext Instances::context_of(const ReplicaId& replica) const {
 }
 
 void Instances::write_down(const Spawn& spawn, const LaunchContext& context) {
+  const bool moved = host_.regain_cgroups();
   if (config_.records == nullptr) return;
+  if (moved) static_cast<void>(config_.records->begin(host_.life()));
   TreeName name = host_.name_of(spawn.instance, spawn.replica);
   ReplicaRecord record;
   record.process = LivingProcess{.instance = spawn.instance,

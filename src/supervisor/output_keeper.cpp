@@ -27,7 +27,9 @@ namespace {
 
 constexpr std::string_view stored_prefix = "muster-output-";
 constexpr std::chrono::seconds quick_end{10};
-constexpr int quick_ends_max = 5;  // one after the other: this host has something against it
+constexpr int quick_ends_max = 5;   // one after the other: this host has something against it
+constexpr Millis retry_first{500};  // of a start that failed; doubled each time
+constexpr Millis retry_max{60'000};
 
 std::string stored_name(InstanceId instance) {
   return fmt::format("{}{}", stored_prefix, raw(instance));
@@ -137,7 +139,9 @@ class SpawnPlan {
 class KeeperProcess : public OutputKeeper {
  public:
   KeeperProcess(uv_loop_s* loop, OutputFifos& fifos, std::function<void(std::string)> warn)
-      : loop_(loop), fifos_(fifos), warn_(std::move(warn)), earlier_(keeper_of(path())) {}
+      : loop_(loop), fifos_(fifos), warn_(std::move(warn)), earlier_(keeper_of(path())) {
+    if (loop_ != nullptr) retry_ = UvTimer(loop_, [this] { start_again(); });
+  }
   ~KeeperProcess() override {
     poll_.close();
     if (socket_ && !held_.empty()) return;  // it goes on without us
@@ -151,7 +155,7 @@ class KeeperProcess : public OutputKeeper {
 
   void hold(InstanceId instance, const Fd& out, const Fd& err) override {
     held_.insert(instance);
-    if (!socket_ && !start()) return;
+    if (!socket_ && (retry_.armed() || !start())) return;
     send(KeeperVerb::hold, instance, {out.get(), err.get()});
   }
   void drop(InstanceId instance) override {
@@ -187,6 +191,8 @@ class KeeperProcess : public OutputKeeper {
     pidfd_.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     socket_ = std::move(ours);
     started_at_ = std::chrono::steady_clock::now();
+    retry_in_ = retry_first;
+    if (std::exchange(failing_, false)) warn_("the keeper of the output has been started after all");
     if (poll_.start(loop_, socket_.get(), UV_READABLE, [this] { died(); }) != 0)
       warn_("its keeper cannot be watched");
     write_down(pid);
@@ -194,11 +200,14 @@ class KeeperProcess : public OutputKeeper {
   }
 
   bool fail(const std::string& what, int error) {
-    if (!std::exchange(gave_up_, true))
+    if (!std::exchange(failing_, true))
       warn_(fmt::format(
           "the keeper of the output cannot be started ({}: {}): what replicas write last is lost when they "
           "end while no muster runs",
           what, errno_text(error)));
+    if (gave_up_ || !retry_.open()) return false;
+    retry_.start(retry_in_);
+    retry_in_ = std::min(2 * retry_in_, retry_max);
     return false;
   }
 
@@ -219,9 +228,14 @@ class KeeperProcess : public OutputKeeper {
     const bool quick = std::chrono::steady_clock::now() - started_at_ < quick_end;
     quick_ends_ = quick ? quick_ends_ + 1 : 0;
     if (quick_ends_ > quick_ends_max) {
+      gave_up_ = true;
       fail("it ends again and again", ECHILD);
       return;
     }
+    start_again();
+  }
+
+  void start_again() {
     if (held_.empty() || !start()) return;
     for (const InstanceId instance : held_) {
       if (const auto ends = fifos_.reopen(instance))
@@ -260,6 +274,9 @@ class KeeperProcess : public OutputKeeper {
   UvPoll poll_;
   Instant started_at_{};
   int quick_ends_ = 0;
+  UvTimer retry_;
+  Millis retry_in_ = retry_first;
+  bool failing_ = false;
   bool gave_up_ = false;
   bool told_ = false;
 };

@@ -2,24 +2,19 @@
 // For the control thread.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <memory>
 #include <vector>
 
 #include "supervisor/plan.h"
-
-struct uv_loop_s;
+#include "supervisor/pool_work.h"
 
 namespace muster::supervisor {
 
 class PlanWork {
  public:
+  // As PoolWork: what is under way ends unheard, and the loop must run on until it has.
   explicit PlanWork(uv_loop_s* loop);
-  // What is under way ends unheard; the loop must run on until it has.
-  ~PlanWork();
-  PlanWork(const PlanWork&) = delete;
-  PlanWork& operator=(const PlanWork&) = delete;
 
   struct Order {
     Planner planner;  // as it is now
@@ -32,10 +27,7 @@ class PlanWork {
   bool make(Order order);
 
  private:
-  struct Job;
-  struct Line;
-  static void start(const std::shared_ptr<Line>& line);
-  std::shared_ptr<Line> line_;
+  PoolWork pool_;
 };
 
 }  // namespace muster::supervisor

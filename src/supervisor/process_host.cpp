@@ -61,6 +61,8 @@ struct ProcessHost::Impl {
   Impl& operator=(const Impl&) = delete;
 
   void choose_containment();
+  Status make_cgroups();
+  bool regain_cgroups();
   void provide(const std::string& parent);
   void want_controllers(const spec::Limits& limits);
   ProcessPipes start(InstanceId id, const ReplicaId& replica, const ProcessOrder& order, OutputPipes output);
@@ -86,7 +88,8 @@ struct ProcessHost::Impl {
   ProcessHooks hooks;
   ChildWorld world;
   std::string containment_text;
-  std::string token;  // of all that this host starts; an instance adds its number
+  bool cgroups_were_short = false;  // they may be had later
+  std::string token;                // of all that this host starts; an instance adds its number
   std::set<std::string> adopted_tokens;
   std::uint64_t commands_started = 0;
   std::map<InstanceId, Instance> instances;
@@ -127,23 +130,39 @@ ProcessHost::Impl::Impl(uv_loop_s* loop, ProcessHostOptions the_options, Process
   }));
 }
 
-void ProcessHost::Impl::choose_containment() {
-  std::vector<std::string> parents = own_cgroup_folders();
-  if (options.cgroup_parent) {
-    parents.clear();
-    if (!options.cgroup_parent->empty()) parents.push_back(*options.cgroup_parent);
+Status ProcessHost::Impl::make_cgroups() {
+  std::vector<std::string> parents;
+  if (!options.cgroup_parent) {
+    auto own = own_cgroup_folders();
+    if (!own) return std::move(own).error();
+    parents = std::move(own).value();
+  } else if (!options.cgroup_parent->empty()) {
+    parents.push_back(*options.cgroup_parent);
   }
   auto base = CgroupBase::make(parents, options.end_with_daemon);
-  if (base) {
-    world.cgroups = std::move(base).value();
-    containment_text = "cgroup";
-    return provide(world.cgroups->parent());
-  }
+  if (!base) return std::move(base).error();
+  world.cgroups = std::move(base).value();
+  containment_text = "cgroup";
+  provide(world.cgroups->parent());
+  return Unit{};
+}
+
+bool ProcessHost::Impl::regain_cgroups() {
+  if (!cgroups_were_short) return false;
+  const Status made = make_cgroups();
+  cgroups_were_short = !made && is_shortage(made.error().errno_value);
+  return made.ok();
+}
+
+void ProcessHost::Impl::choose_containment() {
+  const Status made = make_cgroups();
+  if (made) return;
+  cgroups_were_short = is_shortage(made.error().errno_value);
   if (!options.is_next_image) end_leftovers_by_token();
   world.tokens = std::make_unique<TokenScanner>(world.loop);
   const bool unwanted = options.cgroup_parent && options.cgroup_parent->empty();
   containment_text = fmt::format("session+subreaper+token ({})",
-                                 unwanted ? "cgroups were not wanted" : base.error().message);
+                                 unwanted ? "cgroups were not wanted" : made.error().message);
   for (const LimitKind kind : limit_kinds)
     world.controllers.refuse(kind,
                              unwanted ? "control groups were not wanted" : "no control groups can be made");
@@ -397,6 +416,10 @@ void ProcessHost::adopt(InstanceId instance, const AdoptOrder& order) {
 
 void ProcessHost::end_leftovers(const DaemonLife& life) {
   impl_->end_leftovers(life);
+}
+
+bool ProcessHost::regain_cgroups() {
+  return impl_->regain_cgroups();
 }
 
 DaemonLife ProcessHost::life() const {

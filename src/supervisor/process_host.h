@@ -105,6 +105,9 @@ class ProcessHost {
   void adopt(InstanceId instance, const AdoptOrder& order);
   // After all adopt(): SIGKILL to everything else that the daemon of that life left.
   void end_leftovers(const DaemonLife& life);
+  // Where a shortage of descriptors or memory has denied it control groups, tries again, for what is started from now on.
+  // True: life() has changed.
+  bool regain_cgroups();
   // Where everything of this host's can be found; its `boot_id` is empty.
   [[nodiscard]] DaemonLife life() const;
   [[nodiscard]] TreeName name_of(InstanceId instance, const ReplicaId& replica) const;

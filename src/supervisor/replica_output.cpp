@@ -25,6 +25,7 @@ OutputPipes ReplicaOutput::make(InstanceId instance) {
     complain(made.error());
     return {};
   }
+  complained_ = false;
   const OutputPipes& pipes = made.value();
   if (keeper_) keeper_->hold(instance, pipes.out.read, pipes.err.read);
   return std::move(made).value();

@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <boost/json.hpp>
 #include <limits>
 
 #include "base/limits.h"
+#include "supervisor/json_members.h"
 #include "supervisor/revision_codec.h"
 #include "supervisor/sealed_text.h"
 
@@ -23,7 +23,6 @@ constexpr Seal life_seal{.kind = "muster_daemon",
                          .what = "a record of muster",
                          .version = 1,
                          .bytes_max = limits::state_file_bytes_max};
-constexpr std::int64_t time_ms_max = 9'000'000'000'000;  // the year 2255
 constexpr std::int64_t any = std::numeric_limits<std::int64_t>::max();
 
 using Pairs = std::vector<std::pair<std::string, std::string>>;
@@ -33,70 +32,6 @@ json::array list_of(const Pairs& pairs) {
   for (const auto& [name, value] : pairs) made.push_back(json::array{json::value(name), json::value(value)});
   return made;
 }
-
-// The members of an object; the first that is wrong is the error.
-class Members {
- public:
-  explicit Members(const json::value& value) : object_(value.if_object()) {
-    if (object_ == nullptr) error_ = "it is no object";
-  }
-  [[nodiscard]] const std::string& error() const { return error_; }
-  const json::value* find(std::string_view key) {
-    const json::value* found = object_ == nullptr ? nullptr : object_->if_contains(key);
-    if (found == nullptr) wrong(key, "is missing");
-    return found;
-  }
-  [[nodiscard]] bool has(std::string_view key) const { return object_ != nullptr && object_->contains(key); }
-  std::string text(std::string_view key) {
-    const json::value* value = find(key);
-    if (value != nullptr && value->is_string()) return std::string(value->get_string());
-    wrong(key, "is no text");
-    return "";
-  }
-  bool flag(std::string_view key) {
-    const json::value* value = find(key);
-    if (value != nullptr && value->is_bool()) return value->get_bool();
-    wrong(key, "is not true or false");
-    return false;
-  }
-  std::int64_t number(std::string_view key, std::int64_t least, std::int64_t most) {
-    const json::value* value = find(key);
-    const std::int64_t* found = value == nullptr ? nullptr : value->if_int64();
-    if (found != nullptr && *found >= least && *found <= most) return *found;
-    wrong(key, "is not a number in its range");
-    return least;
-  }
-  template <typename Entry, typename Read>
-  std::vector<Entry> list(std::string_view key, Read read) {
-    std::vector<Entry> made;
-    const json::value* value = find(key);
-    const json::array* array = value == nullptr ? nullptr : value->if_array();
-    if (array == nullptr) wrong(key, "is no list");
-    if (array == nullptr) return made;
-    for (const json::value& entry : *array) {
-      auto one = read(entry);
-      if (!one) wrong(key, "has an entry that is none");
-      if (one) made.push_back(std::move(*one));
-    }
-    return made;
-  }
-  Pairs pairs(std::string_view key) {
-    return list<std::pair<std::string, std::string>>(
-        key, [](const json::value& entry) -> std::optional<std::pair<std::string, std::string>> {
-          const json::array* pair = entry.if_array();
-          if (pair == nullptr || pair->size() != 2 || !pair->at(0).is_string() || !pair->at(1).is_string())
-            return std::nullopt;
-          return std::pair(std::string(pair->at(0).get_string()), std::string(pair->at(1).get_string()));
-        });
-  }
-  void wrong(std::string_view key, std::string_view what) {
-    if (error_.empty()) error_ = fmt::format("'{}' {}", key, what);
-  }
-
- private:
-  const json::object* object_;
-  std::string error_;
-};
 
 std::optional<std::pair<std::string, std::uint16_t>> port_of(const json::value& entry) {
   const json::array* pair = entry.if_array();
@@ -115,14 +50,12 @@ Result<json::value> parsed(const Seal& kind, std::string_view text) {
   return value;
 }
 
-RunMemo run_of(const json::value& value, Members& record) {
-  Members members(value);
+RunMemo run_of(const json::value& value, JsonMembers& record) {
+  JsonMembers members(&value);
   RunMemo run;
   run.why = members.text("why");
   run.tries = static_cast<int>(members.number("tries", 0, std::numeric_limits<int>::max()));
-  const json::value* before = members.find("before");
-  const json::object* apps = before == nullptr ? nullptr : before->if_object();
-  if (apps == nullptr) members.wrong("before", "is no object");
+  const json::object* apps = members.object("before");
   for (const auto& entry : apps == nullptr ? json::object() : *apps) {
     const std::int64_t* number = entry.value().if_int64();
     if (number == nullptr || *number < 1 || *number > std::numeric_limits<std::uint32_t>::max()) {
@@ -146,12 +79,12 @@ json::object exit_to_json(const ExitStatus& status) {
 }
 
 std::optional<ExitStatus> exit_of(const json::value& value, std::string& error) {
-  Members members(value);
+  JsonMembers members(&value);
   ExitStatus status;
   if (members.has("code")) status.code = static_cast<int>(members.number("code", 0, 255));
   if (members.has("signal")) status.signal = static_cast<int>(members.number("signal", 1, 127));
-  status.core = members.has("core") && members.flag("core");
-  status.oom = members.has("oom") && members.flag("oom");
+  status.core = members.flag_or_not("core");
+  status.oom = members.flag_or_not("oom");
   error = members.error();
   return status;
 }
@@ -190,7 +123,7 @@ std::string encode_record(const ReplicaRecord& record) {
 Result<ReplicaRecord> decode_record(std::string_view text) {
   const auto value = parsed(record_seal, text);
   if (!value) return value.error();
-  Members members(value.value());
+  JsonMembers members(&value.value());
   ReplicaRecord record;
   LivingProcess& process = record.process;
   process.instance = InstanceId{static_cast<std::uint64_t>(members.number("instance", 1, any))};
@@ -199,7 +132,7 @@ Result<ReplicaRecord> decode_record(std::string_view text) {
   process.revision = Revision{
       static_cast<std::uint32_t>(members.number("revision", 0, std::numeric_limits<std::uint32_t>::max()))};
   process.starts = static_cast<int>(members.number("starts", 0, std::numeric_limits<int>::max()));
-  process.ports = members.list<std::pair<std::string, std::uint16_t>>("ports", port_of);
+  process.ports = members.list_of<std::pair<std::string, std::uint16_t>>("ports", port_of);
   process.socket = members.text("socket");
   record.boot_id = members.text("boot_id");
   record.cgroup = members.text("cgroup");
@@ -219,12 +152,10 @@ Result<ReplicaRecord> decode_record(std::string_view text) {
 
 std::string encode_mark(const ReplicaRecord& record) {
   const ReplicaMark& mark = record.process.mark;
-  const std::int64_t started_ms =
-      std::chrono::duration_cast<Millis>(record.process.started.time_since_epoch()).count();
   json::object made;
   made["pid"] = record.process.pid;
   made["ticks"] = record.start_ticks;
-  made["started_ms"] = std::clamp<std::int64_t>(started_ms, 0, time_ms_max);
+  made["started_ms"] = to_file_ms(record.process.started);
   made["started"] = mark.started;
   made["was_ready"] = mark.was_ready;
   made["fit"] = mark.fit;
@@ -242,11 +173,11 @@ bool decode_mark(std::string_view line, ReplicaRecord& record) {
   boost::system::error_code error;
   const json::value value = json::parse(json::string_view(line), error);
   if (error) return false;
-  Members members(value);
+  JsonMembers members(&value);
   ReplicaMark mark;
   const auto pid = static_cast<int>(members.number("pid", 1, std::numeric_limits<int>::max()));
   const auto ticks = static_cast<std::uint64_t>(members.number("ticks", 1, any));
-  const std::int64_t started_ms = members.number("started_ms", 0, time_ms_max);
+  const WallTime started = members.time("started_ms");
   mark.started = members.flag("started");
   mark.was_ready = members.flag("was_ready");
   mark.fit = members.flag("fit");
@@ -259,7 +190,7 @@ bool decode_mark(std::string_view line, ReplicaRecord& record) {
   if (!members.error().empty() || !wrong_exit.empty()) return false;
   record.process.exit = exit;
   record.process.pid = pid;
-  record.process.started = WallTime{} + Millis{started_ms};
+  record.process.started = started;
   record.process.mark = std::move(mark);
   record.start_ticks = ticks;
   return true;
@@ -276,11 +207,11 @@ std::string encode_life(const DaemonLife& life) {
 Result<DaemonLife> decode_life(std::string_view text) {
   const auto value = parsed(life_seal, text);
   if (!value) return value.error();
-  Members members(value.value());
+  JsonMembers members(&value.value());
   DaemonLife life;
   life.boot_id = members.text("boot_id");
   life.token = members.text("token");
-  life.cgroups = members.list<std::string>("cgroups", [](const json::value& entry) {
+  life.cgroups = members.list_of<std::string>("cgroups", [](const json::value& entry) {
     return entry.is_string() ? std::optional(std::string(entry.get_string())) : std::nullopt;
   });
   if (!members.error().empty()) return Error{.message = "is damaged: " + members.error()};

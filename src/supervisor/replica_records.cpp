@@ -122,12 +122,22 @@ ReplicaRecords::Found ReplicaRecords::find() {
   return found;
 }
 
-Status ReplicaRecords::begin(const DaemonLife& life) {
+Status ReplicaRecords::begin(DaemonLife life) {
+  life.boot_id = boot_id_;
+  unwritten_life_ = encode_life(life);
+  return write_life();
+}
+
+Status ReplicaRecords::write_life() {
+  if (unwritten_life_.empty()) return Unit{};
   if (Status made = make_folders(folder_, folder_mode); !made) return made;
-  return replace_file(folder_ + "/" + life_name, encode_life(life));
+  Status written = replace_file(folder_ + "/" + life_name, unwritten_life_);
+  if (written) unwritten_life_.clear();
+  return written;
 }
 
 void ReplicaRecords::end() {
+  unwritten_life_.clear();
   unlink((folder_ + "/" + life_name).c_str());
 }
 
@@ -143,7 +153,8 @@ void ReplicaRecords::add(const ReplicaRecord& record) {
   }
   // Half a record is of a process that was never started.
   const std::string path = path_of(record.process.instance);
-  const Status written = write_file(path, encode_record(record), Synced::no);
+  Status written = write_life();
+  if (written) written = write_file(path, encode_record(record), Synced::no);
   if (!written) unlink(path.c_str());
   report(written);
   keep(record);

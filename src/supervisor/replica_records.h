@@ -31,8 +31,9 @@ class ReplicaRecords {
   // What is there; what is of no use to anybody is removed.
   Found find();
 
-  // From now on there is a daemon whose replicas may outlive it.
-  Status begin(const DaemonLife& life);
+  // From now on there is a daemon whose replicas may outlive it; `life` is given this boot. What cannot be written is
+  // tried again with each add().
+  Status begin(DaemonLife life);
   void end();  // nothing is left that it has started
 
   // Before the process is started, and after it has begun (its pid is known).
@@ -54,6 +55,7 @@ class ReplicaRecords {
 
  private:
   [[nodiscard]] std::string path_of(InstanceId instance) const;
+  Status write_life();
   void write_mark(const ReplicaRecord& record);
   void report(const Status& status);
   void read_one(const std::string& name, InstanceId instance, Found& found);
@@ -62,6 +64,7 @@ class ReplicaRecords {
   std::string boot_id_;
   std::function<void(const std::string&)> on_error_;
   bool failing_ = false;
+  std::string unwritten_life_;
   std::map<InstanceId, ReplicaRecord> marks_;  // only what a mark needs
   std::map<InstanceId, ReplicaId> retired_;
   std::vector<InstanceId> newly_retired_;

@@ -9,6 +9,7 @@
 
 #include "base/limits.h"
 #include "supervisor/job_codec.h"
+#include "supervisor/json_members.h"
 #include "supervisor/revision_codec.h"
 #include "supervisor/sealed_text.h"
 
@@ -36,9 +37,7 @@ json::array history_to_json(const std::vector<PastRevision>& history, std::size_
   for (auto at = history.rbegin(); at != history.rend(); ++at) {  // NOLINT(modernize-loop-convert)
     json::object past;
     past["number"] = raw(at->number);
-    // A clock that is far off must not make a state that cannot be read.
-    const std::int64_t since_ms = std::chrono::duration_cast<Millis>(at->since.time_since_epoch()).count();
-    past["since_ms"] = std::clamp<std::int64_t>(since_ms, 0, since_ms_max);
+    past["since_ms"] = to_file_ms(at->since);
     past["was_ready"] = at->was_ready;
     if (!at->failure.empty()) past["failure"] = at->failure;
     if (!at->admitted) past["admitted"] = false;

@@ -1,11 +1,11 @@
 #include "supervisor/volume_record.h"
 
-#include <algorithm>
 #include <boost/json.hpp>
 #include <limits>
 
 #include "base/limits.h"
 #include "fmt/core.h"
+#include "supervisor/json_members.h"
 #include "supervisor/sealed_text.h"
 
 namespace muster::supervisor {
@@ -22,71 +22,12 @@ constexpr Seal stamp_seal{.kind = "muster_volume",
                           .version = 1,
                           .bytes_max = limits::volume_stamp_bytes_max};
 
-constexpr std::int64_t made_ms_max = 9'000'000'000'000;  // the year 2255
-
 // Device and inode numbers use all 64 bits.
 json::object identity_to_json(const DirectoryIdentity& directory) {
   return {{"device", std::to_string(directory.device)}, {"inode", std::to_string(directory.inode)}};
 }
 
-// Takes what is there; the first thing that is missing or wrong is the error.
-class Members {
- public:
-  explicit Members(const json::value& value) : object_(value.if_object()) {
-    if (object_ == nullptr) wrong("an entry is no object");
-  }
-  std::string text(std::string_view key) {
-    const json::value* value = find(key);
-    if (value != nullptr && value->is_string()) return std::string(value->get_string());
-    wrong(fmt::format("'{}' is no string", key));
-    return "";
-  }
-  std::int64_t number(std::string_view key, std::int64_t max) {
-    const json::value* value = find(key);
-    if (value != nullptr && value->is_int64() && value->get_int64() >= 0 && value->get_int64() <= max)
-      return value->get_int64();
-    wrong(fmt::format("'{}' is no number up to {}", key, max));
-    return 0;
-  }
-  std::uint64_t wide(std::string_view key) {
-    const std::string digits = text(key);
-    constexpr std::size_t digits_max = 20;
-    std::uint64_t value = 0;
-    bool whole = !digits.empty() && digits.size() <= digits_max;
-    for (const char digit : digits) {
-      const auto next = static_cast<std::uint64_t>(digit - '0');
-      whole = whole && digit >= '0' && digit <= '9' &&
-              value <= (std::numeric_limits<std::uint64_t>::max() - next) / 10;
-      if (whole) value = value * 10 + next;
-    }
-    if (!whole) wrong(fmt::format("'{}' is no number", key));
-    return value;
-  }
-  bool flag(std::string_view key) {
-    const json::value* value = find(key);
-    if (value != nullptr && !value->is_bool()) wrong(fmt::format("'{}' is not true or false", key));
-    return value != nullptr && value->is_bool() && value->get_bool();
-  }
-  const json::array* list(std::string_view key) {
-    const json::value* value = find(key);
-    if (value != nullptr && value->is_array()) return &value->get_array();
-    wrong(fmt::format("'{}' is no list", key));
-    return nullptr;
-  }
-  [[nodiscard]] const std::string& error() const { return error_; }
-
- private:
-  [[nodiscard]] const json::value* find(std::string_view key) const {
-    return object_ != nullptr ? object_->if_contains(key) : nullptr;
-  }
-  void wrong(std::string what) {
-    if (error_.empty()) error_ = std::move(what);
-  }
-  const json::object* object_;
-  std::string error_;
-};
-
-DirectoryIdentity identity_of(Members& from) {
+DirectoryIdentity identity_of(JsonMembers& from) {
   return {.device = from.wide("device"), .inode = from.wide("inode")};
 }
 
@@ -105,7 +46,7 @@ json::object to_json(const VolumeRecord& record, std::string_view state_dir) {
                     {"boot_id", record.boot_id},
                     {"uid", record.uid},
                     {"gid", record.gid},
-                    {"made_ms", std::clamp<std::int64_t>(record.made_ms, 0, made_ms_max)}};
+                    {"made_ms", to_file_ms(WallTime{} + Millis{record.made_ms})}};
   for (auto& member : identity_to_json(record.directory)) made[member.key()] = member.value();
   if (record.project != 0) made["project"] = record.project;
   if (record.removing) made["removing"] = true;
@@ -115,22 +56,20 @@ json::object to_json(const VolumeRecord& record, std::string_view state_dir) {
 constexpr std::int64_t id_max = std::numeric_limits<std::uint32_t>::max();
 
 Result<VolumeRecord> record_of(const json::value& value, std::string_view state_dir) {
-  Members from(value);
+  JsonMembers from(&value);
   VolumeRecord record;
   record.path = from.text("path");
   record.replica.app = from.text("app");
-  record.replica.ordinal = static_cast<int>(from.number("ordinal", limits::replicas_max));
+  record.replica.ordinal = static_cast<int>(from.number("ordinal", 0, limits::replicas_max));
   record.key = from.text("key");
   record.id = from.text("id");
   record.directory = identity_of(from);
   record.boot_id = from.text("boot_id");
-  record.uid = static_cast<std::uint32_t>(from.number("uid", id_max));
-  record.gid = static_cast<std::uint32_t>(from.number("gid", id_max));
-  record.made_ms = from.number("made_ms", made_ms_max);
-  const json::object* object = value.if_object();
-  if (object != nullptr && object->contains("project"))
-    record.project = static_cast<std::uint32_t>(from.number("project", id_max));
-  record.removing = from.flag("removing");
+  record.uid = static_cast<std::uint32_t>(from.number("uid", 0, id_max));
+  record.gid = static_cast<std::uint32_t>(from.number("gid", 0, id_max));
+  record.made_ms = std::chrono::duration_cast<Millis>(from.time("made_ms").time_since_epoch()).count();
+  if (from.has("project")) record.project = static_cast<std::uint32_t>(from.number("project", 0, id_max));
+  record.removing = from.flag_or_not("removing");
   if (!from.error().empty()) return Error{.message = "is damaged: " + from.error()};
   if (record.path.empty()) return Error{.message = "is damaged: a volume has no path"};
   if (record.path.front() != '/') record.path.insert(0, std::string(state_dir) + "/");
@@ -166,9 +105,9 @@ std::string encode_volumes(const VolumeBook& book, std::string_view state_dir) {
 Result<VolumeBook> decode_volumes(std::string_view text, std::string_view state_dir) {
   const auto value = parsed(book_seal, text);
   if (!value) return value.error();
-  Members from(value.value());
+  JsonMembers from(&value.value());
   VolumeBook book;
-  book.incomplete = from.flag("incomplete");
+  book.incomplete = from.flag_or_not("incomplete");
   const json::array* rows = from.list("volumes");
   if (!from.error().empty()) return Error{.message = "is damaged: " + from.error()};
   for (const json::value& row : *rows) {
@@ -188,7 +127,7 @@ std::string encode_stamp(const VolumeStamp& stamp) {
 std::optional<VolumeStamp> decode_stamp(std::string_view text) {
   const auto value = parsed(stamp_seal, text);
   if (!value) return std::nullopt;
-  Members from(value.value());
+  JsonMembers from(&value.value());
   VolumeStamp stamp{.id = from.text("id"), .directory = identity_of(from)};
   if (!from.error().empty()) return std::nullopt;
   return stamp;

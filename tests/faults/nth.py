@@ -11,6 +11,7 @@ so long.
 """
 import argparse
 import collections
+import contextlib
 import dataclasses
 import json
 import os
@@ -105,6 +106,22 @@ def holds(pid: int) -> Holds:
     return Holds(descriptors(pid), len(os.listdir(f"/proc/{pid}/task")))
 
 
+def connections(pid: int) -> int:
+    """The streams that the process has with others: TCP, and those of its control socket."""
+    sockets = set()
+    for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(entry))
+            sockets |= {found.group(1)} if found else set()
+
+    def rows(table: str) -> list[list[str]]:
+        return [line.split() for line in pathlib.Path(f"/proc/{pid}/net/{table}").read_text(encoding="ascii", errors="replace").splitlines()]
+
+    # Columns as in proc_net(5).
+    return (sum(row[3] == "01" and row[9] in sockets for row in rows("tcp"))
+            + sum(row[4:6] == ["0001", "03"] and row[6] in sockets for row in rows("unix")))
+
+
 def quiet(ask: typing.Callable[[], Answer]) -> Answer | None:
     try:
         return ask()
@@ -182,7 +199,7 @@ class Run:
         if not self.ends_or("the new listener answers", lambda: self.answers(1)):
             return None
         if usual is None:
-            wait_for("idle connections are closed", lambda: self.steady(), DEADLINE)
+            wait_for("connections are closed", lambda: not connections(self.pid), DEADLINE)
             return holds(self.pid)
         found = [holds(self.pid)]
         next_line = time.monotonic()
@@ -205,11 +222,6 @@ class Run:
                          f" {found[0].threads} threads instead of {usual.threads}") from None
         check(self.answers(0), "the listener answers at last")
         return found[0]
-
-    def steady(self) -> bool:
-        first = holds(self.pid)
-        time.sleep(0.3)
-        return first == holds(self.pid)
 
     def stop(self) -> int:
         return self.stack.end()

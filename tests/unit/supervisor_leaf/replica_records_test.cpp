@@ -2,6 +2,7 @@
 #include "supervisor/replica_records.h"
 
 #include <filesystem>
+#include <fstream>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -51,6 +52,25 @@ class ReplicaRecordsTest : public testing::Test {
   ReplicaRecords records{folder / "replicas", "boot",
                          [this](const std::string& problem) { problems.push_back(problem); }};
 };
+
+// Without the daemon's own file its replicas would be nobody's: what could not be written at first is written later.
+TEST_F(ReplicaRecordsTest, BeginsLaterWhereItCouldNotAtFirst) {
+  const std::string blocked = folder / "late";
+  std::ofstream(blocked) << "no folder";
+  ReplicaRecords late(blocked, "boot", [this](const std::string& problem) { problems.push_back(problem); });
+  EXPECT_FALSE(late.begin(DaemonLife{.boot_id = "", .cgroups = {}, .token = "late"}));
+  late.add(record(1, 0));
+  EXPECT_THAT(problems, SizeIs(1));
+  std::filesystem::remove(blocked);
+  late.add(record(2, 1));
+  EXPECT_THAT(problems, ElementsAre(testing::_, ""));
+  late.began(InstanceId{2}, 802, 5, WallTime{} + Millis{1});
+  const auto there = ReplicaRecords(blocked, "boot", [](const std::string&) {}).find();
+  ASSERT_TRUE(there.life);
+  EXPECT_EQ(there.life->token, "late");
+  EXPECT_EQ(there.life->boot_id, "boot");
+  EXPECT_THAT(there.records, SizeIs(1));
+}
 
 TEST_F(ReplicaRecordsTest, FindsWhatRuns) {
   start(3, 0);

@@ -9,9 +9,11 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 
 #include "base/check.h"
+#include "gmock/gmock.h"
 #include "supervisor/output_keeper.h"
 #include "supervisor/proc_scan.h"
 #include "support/temp_folder.h"
@@ -20,6 +22,8 @@
 namespace muster::supervisor {
 namespace {
 
+using testing::ElementsAre;
+using testing::HasSubstr;
 using testing_support::TempFolder;
 using testing_support::UvLoop;
 constexpr InstanceId seven{7};
@@ -139,6 +143,31 @@ TEST_P(KeeperProcessTest, ItEndsByItselfWhenThereIsNothingLeftToKeep) {
   EXPECT_EQ(read(left.value().out.get(), piece.data(), piece.size()), 1);
   hand.reset();
   EXPECT_TRUE(ends(keeper)) << "nobody writes any more, and nothing is unread";
+}
+
+TEST_P(KeeperProcessTest, WhatCannotBeStartedAtFirstIsStartedLater) {
+  const std::string late = folder.path() + "/late";
+  set_keeper_path(late);
+  UvLoop loop;
+  OutputFifos fifos(run());
+  std::vector<std::string> told;
+  const auto keeper =
+      keep_by_process(loop.get(), fifos, [&](std::string text) { told.push_back(std::move(text)); });
+  auto made = fifos.make(seven);
+  ASSERT_TRUE(made.ok());
+  keeper->hold(seven, made.value().out.read, made.value().err.read);
+  ASSERT_THAT(told, ElementsAre(HasSubstr("cannot be started")));
+  std::filesystem::create_symlink(GetParam(), late);
+  ASSERT_TRUE(loop.run_until([&] { return told.size() == 2; }));
+  EXPECT_EQ(told[1], "the keeper of the output has been started after all");
+  // What nobody else has open any more is still there: it was handed over late.
+  ASSERT_EQ(write(made.value().out.write.get(), "x", 1), 1);
+  made = OutputPipes{};
+  const auto left = fifos.reopen(seven);
+  ASSERT_TRUE(left.ok());
+  std::array<char, 2> piece{};
+  EXPECT_EQ(read(left.value().out.get(), piece.data(), piece.size()), 1);
+  keeper->drop(seven);
 }
 
 TEST_P(KeeperProcessTest, AStrangerIsNotKilled) {

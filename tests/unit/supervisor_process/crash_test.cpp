@@ -58,7 +58,9 @@ TEST_P(Crash, NextHostEndsWhatWasLeft) {
     const HostRig next(options());
     for (const int pid : victim.printed) EXPECT_TRUE(dies(pid)) << pid;
   }
-  for (const std::string& folder : own_cgroup_folders()) {
+  const auto parents = own_cgroup_folders();
+  ASSERT_TRUE(parents.ok());
+  for (const std::string& folder : parents.value()) {
     EXPECT_FALSE(std::filesystem::exists(folder + "/muster-" + std::to_string(victim.pid)));
   }
 }

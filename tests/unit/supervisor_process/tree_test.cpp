@@ -155,7 +155,9 @@ TEST_P(Tree, ManyQuickOnesLeaveNothing) {
   EXPECT_EQ(open_descriptors(), before);
   EXPECT_THAT(own_zombies(), IsEmpty());
   if (GetParam()) {
-    for (const std::string& folder : own_cgroup_folders()) {
+    const auto parents = own_cgroup_folders();
+    ASSERT_TRUE(parents.ok());
+    for (const std::string& folder : parents.value()) {
       const std::string mine = folder + "/muster-" + std::to_string(getpid());
       if (!std::filesystem::exists(mine)) continue;
       for (const auto& entry : std::filesystem::directory_iterator(mine)) {
@@ -239,6 +241,27 @@ TEST_P(Tree, CoreAndSignalAreTold) {
   EXPECT_EQ(seen.status.signal, SIGSEGV);
   EXPECT_FALSE(seen.status.code);
   EXPECT_FALSE(seen.status.oom);
+}
+
+// A shortage at the start costs nothing for long: what is started later has its group.
+TEST(Containment, CgroupsAreHadOnceDescriptorsAreThere) {
+  if (!cgroups_possible()) GTEST_SKIP() << "no cgroup2 group can be made here";
+  HostRig rig(by_token());
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit none{1, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  ProcessHost host(rig.loop(), {}, {});
+  const std::string at_first = host.containment();
+  const bool too_early = host.regain_cgroups();
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_THAT(at_first, testing::EndsWith("Too many open files)"));
+  EXPECT_FALSE(too_early);
+  EXPECT_THAT(host.life().cgroups, IsEmpty());
+  EXPECT_TRUE(host.regain_cgroups());
+  EXPECT_EQ(host.containment(), "cgroup");
+  EXPECT_THAT(host.life().cgroups, testing::SizeIs(1));
+  EXPECT_FALSE(host.regain_cgroups()) << "nothing has changed since";
 }
 
 TEST(Containment, SaysWhatItIs) {
