@@ -322,9 +322,13 @@ void FakeHost::carry_out(const WatchIdle& action) {
     return violate(
         fmt::format("{} is asked to be idle while a worker may still pick it", to_string(process->replica)));
   process->busy = true;
+  ++process->idle_questions;
   if (!process->asked_idle) process->asked_idle = now_;
   if (!process->conduct.in_flight) return;
-  at_in_life(*process->conduct.in_flight, [this, id = action.instance] { send(EndpointIdle{id}); });
+  at_in_life(*process->conduct.in_flight, [this, id = action.instance] {
+    Process* asked = find(id);
+    if (asked != nullptr && --asked->idle_questions == 0) send(EndpointIdle{id});
+  });
 }
 
 void FakeHost::carry_out(const Note& action) {

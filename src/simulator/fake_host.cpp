@@ -92,6 +92,7 @@ void FakeHost::tell_of_dead() {
     process.exit_told = process.busy = false;
     process.probes.clear();
     process.asked_idle.reset();
+    process.idle_questions = 0;
     // Found out in a later turn of the loop; until then it seems to run.
     if (process.state == Process::State::gone) process.conduct.tree_outlives = false;
     if (process.state == Process::State::gone || process.state == Process::State::exited) {

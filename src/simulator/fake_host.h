@@ -39,6 +39,7 @@ struct Process {
   bool told_ready = false;      // READY=1, or its line of output
   bool exit_told = false;       // the planner has been given ProcessExited: the pid is reaped
   bool busy = false;            // requests were in flight when it was asked, and are not done
+  int idle_questions = 0;       // not answered: what is asked again meanwhile has one answer
   std::optional<Instant> asked_idle;
   int kills = 0;
   bool kill_works = false;

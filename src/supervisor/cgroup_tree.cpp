@@ -140,10 +140,10 @@ Result<std::unique_ptr<CgroupBase>> CgroupBase::make(const std::vector<std::stri
         break;
       }
       Fd lock = locked(folder);
-      if (!lock && is_shortage(errno)) {
+      if (!lock && errno != EWOULDBLOCK && errno != ENOENT) {
         last = system_error(folder, errno);
         rmdir(folder.c_str());
-        return last;
+        break;
       }
       // Lost to a daemon that took it for a dead one's: another name.
       if (!lock || access((folder + "/cgroup.procs").c_str(), F_OK) != 0) continue;

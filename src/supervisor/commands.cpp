@@ -280,6 +280,7 @@ void Planner::wait_for(CommandId command, std::set<std::string> apps, std::optio
                             .apps = std::move(apps),
                             .ordinal = ordinal,
                             .done_text = std::move(done_text),
+                            .idle_by = std::nullopt,
                             .verdict = {},
                             .routed_by = std::nullopt});
 }
@@ -404,6 +405,7 @@ void Planner::on(const DrainCommand& event) {
   changed();
   wait_for(event.command, {event.target.app}, event.target.ordinal,
            event.drain ? "drained" : "back in rotation");
+  if (event.drain) waiters_.back().idle_by = now_.mono + app->app->stop.drain;
 }
 
 void Planner::on(const PauseCommand& event) {

@@ -300,13 +300,15 @@ void Planner::start_deadline(Tenant& tenant) {
   act(KillTree{.instance = tenant.id, .why = why});
 }
 
+bool Planner::has_left(Tenant& tenant) {
+  if (tenant.routed || world_.in_use < tenant.left_in) return false;
+  if (!std::exchange(tenant.idle_asked, true)) act(WatchIdle{.instance = tenant.id});
+  return true;
+}
+
 void Planner::stop_deadlines(Tenant& tenant) {
   if (tenant.step == StopStep::drain) {
-    const bool acknowledged = !tenant.routed && world_.in_use >= tenant.left_in;
-    if (acknowledged && !tenant.idle_asked) {
-      tenant.idle_asked = true;
-      act(WatchIdle{.instance = tenant.id});
-    }
+    const bool acknowledged = has_left(tenant);
     if (tenant.idle || (tenant.hasty && acknowledged)) return begin_stop(tenant);
     // Without the acknowledgement a worker may still pick it: that wait is bounded by the balancer, not by
     // `drain`.
@@ -339,6 +341,7 @@ void Planner::deadlines(Place place) {
   if (const auto due = readiness_due(tenant); due && now_.mono >= *due) update_readiness(place);
   probe_deadlines(place);
   Slot& slot = *place.slot;
+  if (slot.drained && tenant.left_in != SnapshotVersion{0}) static_cast<void>(has_left(tenant));
   if (tenant.phase == Phase::ready && slot.failures > 0 && current(*place.app, tenant) &&
       now_.mono - tenant.ready_since >= tenant.app->restart.reset) {
     slot.failures = 0;

@@ -77,6 +77,7 @@ struct Logs::Impl {
   Slot& slot_of(const ReplicaId& replica);
   std::shared_ptr<const LogMatcher> matcher_of(const LogPipes& of);
   void open_journal();
+  void regain_journal();
   void finish_unfinished();
   std::size_t finish_write(const LogJournal::Piece& piece);
   std::unique_ptr<Pipe> stand_in(LogJournal::SlotId slot, const LogOwner& owner, Fd fd = {});
@@ -197,6 +198,18 @@ void Logs::Impl::open_journal() {
   }
   journal = std::move(opened).value();
   finish_unfinished();
+}
+
+// What could not be made at the start may be there now, for what is attached from now on.
+void Logs::Impl::regain_journal() {
+  if (journal || config.journal.empty()) return;
+  auto opened = LogJournal::open(config.journal);
+  if (!opened) return;
+  note(Severity::info, "log", nullptr, "the journal of the output is there after all");
+  journal = std::move(opened).value();
+  finish_unfinished();
+  // Lines that an earlier daemon had read half of: their other halves have been read without them.
+  for (const auto& [slot, owner] : journal->owners()) end_other(slot, owner, Fd());
 }
 
 // A pipe that is in no list: for output whose process has ended.
@@ -586,6 +599,7 @@ Logs::~Logs() = default;
 
 void Logs::attach(LogPipes pipes, const spec::LogOptions& options) {
   impl_->slot_of(pipes.replica).options = options;
+  if (!pipes.reopened) impl_->regain_journal();
   const auto matcher = impl_->matcher_of(pipes);
   impl_->open_pipe(std::move(pipes.out), Stream::out, pipes, matcher);
   impl_->open_pipe(std::move(pipes.err), Stream::err, pipes, matcher);

@@ -1,5 +1,5 @@
-// The logs of the host, but muster's own. The output of all replicas: their pipes on the control loop, their files, their last lines, and whoever
-// listens. Everything here is for the control thread.
+// The logs of the host, but muster's own. The output of all replicas: their pipes on the control loop, their files,
+// their last lines, and whoever listens. Everything here is for the control thread.
 //
 // Fairness: a pipe that has bytes waits in a queue; each loop turn reads at most limits::log_turn_bytes from the
 // front of it, one shared buffer for all. An app that writes faster than that fills its pipe and blocks in
@@ -32,7 +32,8 @@ namespace muster::supervisor {
 struct LogsConfig {
   std::string folder;  // made with its parents, 0750, when it is missing
   std::uint64_t budget_bytes = 1U << 30U;
-  // The log journal's file, in a folder that is there; "": none, and a daemon that is killed loses what it had read.
+  // The log journal's file; "": none, and a daemon that is killed loses what it had read. One that cannot be opened is
+  // tried again when a new process is attached.
   std::string journal = {};
 };
 
@@ -68,8 +69,8 @@ class Logs {
   // hold and their incomplete lines are written. Those whose journal was lost are told of.
   void end_others(std::vector<LeftOutput> left);
 
-  // Reads the pipes until both end. An instance of an earlier daemon goes on at the next byte. Two instances of one slot may be attached at the same time; their lines go
-  // to one file. `options` are the app's from now on.
+  // Reads the pipes until both end. An instance of an earlier daemon goes on at the next byte. Two instances of one slot
+  // may be attached at the same time; their lines go to one file. `options` are the app's from now on.
   void attach(LogPipes pipes, const spec::LogOptions& options);
   // No process of the instance is left: what the pipes still hold is read (up to 1 MiB), an incomplete line is
   // flushed, the pipes are closed. Fine when they have ended before or the instance is unknown.

@@ -77,6 +77,7 @@ class Planner {
     std::set<std::string> apps;
     std::optional<int> ordinal;  // only this replica of them
     std::string done_text;
+    std::optional<Instant> idle_by;            // what is drained by hand is to have no request in flight
     std::string verdict;                       // not empty: it has failed, whatever it settles to
     std::optional<SnapshotVersion> routed_by;  // settled but for the workers' acknowledgement
   };
@@ -213,6 +214,8 @@ class Planner {
   void deadlines(Place place);
   void probe_deadlines(Place place);
   void start_deadline(Tenant& tenant);
+  // Whether no worker can pick it any more; asks then, once, to hear of it when nothing is in flight.
+  bool has_left(Tenant& tenant);
   void stop_deadlines(Tenant& tenant);
 
   // reconcile.cpp: what is wanted against what is
@@ -265,6 +268,7 @@ class Planner {
   // settle.cpp
   struct Progress {
     bool pending = false;
+    bool busy = false;    // requests are in flight where none is to be
     std::string failure;  // nothing more is to be waited for
   };
   [[nodiscard]] Progress progress(const Waiter& waiter) const;

@@ -78,7 +78,7 @@ std::string process_name(int pid) {
 }
 
 bool is_shortage(int error_number) {
-  return error_number == EMFILE || error_number == ENFILE || error_number == ENOMEM;
+  return error_number == EMFILE || error_number == ENFILE || error_number == ENOMEM || error_number == ENOLCK;
 }
 
 std::uint64_t own_pid_namespace() {

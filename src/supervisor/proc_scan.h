@@ -18,7 +18,7 @@ std::optional<ProcStat> read_process(int pid);
 std::optional<std::vector<ProcStat>> read_processes();
 std::uint64_t own_pid_namespace();  // 0: unknown
 Result<std::string> read_environ(int pid);
-bool is_shortage(int error_number);  // of descriptors or memory
+bool is_shortage(int error_number);  // of descriptors or memory, also for locks
 std::uint64_t resident_bytes(int pid);
 // What is shared counts by its share; where the kernel does not let us look, as resident_bytes().
 std::uint64_t proportional_bytes(int pid);

@@ -11,10 +11,8 @@ void ReplicaOutput::complain(const Error& error) {
 }
 
 std::string ReplicaOutput::journal_path() {
-  if (const Status ready = fifos_.prepare(); !ready) {
-    if (!fifos_.folder().empty()) complain(ready.error());
-    return "";
-  }
+  if (fifos_.folder().empty()) return "";
+  if (const Status ready = fifos_.prepare(); !ready) complain(ready.error());
   return fifos_.folder() + "/journal";
 }
 

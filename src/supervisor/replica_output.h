@@ -19,7 +19,7 @@ class ReplicaOutput {
   // `warn`: why something does not outlive the daemon, once for each reason.
   ReplicaOutput(const std::string& run_dir, std::function<void(std::string)> warn);
 
-  // The journal's file, or "" where there can be no folder for it.
+  // The journal's file, or "" where there is no runtime folder for it.
   [[nodiscard]] std::string journal_path();
   OutputFifos& fifos() { return fifos_; }
   // Who holds the output while no daemon lives; nobody by default: replicas end with the daemon.

@@ -43,6 +43,13 @@ Verdict judge(const World& world, const AppWorld& app, const Slot& slot, Instant
   if (slot.phase == Phase::failed) return {failed, text_of(slot, slot.reason)};
   return {slot.phase == Phase::completed && slot.tenants.empty() ? settled : pending, ""};
 }
+
+// As far as it was asked: see Planner::has_left().
+bool has_requests(const Slot& slot) {
+  return slot.drained && std::ranges::any_of(slot.tenants, [](const Tenant& tenant) {
+           return tenant.left_in != SnapshotVersion{0} && !tenant.idle;
+         });
+}
 }  // namespace
 
 Planner::Progress Planner::progress(const Waiter& waiter) const {
@@ -58,6 +65,7 @@ Planner::Progress Planner::progress(const Waiter& waiter) const {
     if (waiter.ordinal && slot.tenants.size() == 1 && !slot.tenants.front().is_leaving())
       its_turn = current(app, slot.tenants.front());
     if (verdict.state == Verdict::State::pending) progress.pending = true;
+    if (waiter.idle_by && has_requests(slot)) progress.busy = true;
     if (verdict.state == Verdict::State::failed && progress.failure.empty())
       progress.failure = verdict.reason;
   };
@@ -83,17 +91,20 @@ Planner::Progress Planner::progress(const Waiter& waiter) const {
 
 void Planner::settle_commands() {
   std::erase_if(waiters_, [&](Waiter& waiter) {
-    auto [pending, failure] = progress(waiter);
-    if (failure.empty()) {
-      if (pending) return false;
+    auto [pending, busy, failure] = progress(waiter);
+    CommandDone done{.command = waiter.command, .code = ExitCode::failed, .message = std::move(failure)};
+    if (done.message.empty()) {
+      if (pending || (busy && now_.mono < *waiter.idle_by)) return false;
       // What was asked for must hold for the next request, too.
       if (!waiter.routed_by) waiter.routed_by = world_.published;
       if (world_.in_use < *waiter.routed_by) return false;
-      failure = waiter.verdict;
+      done.message = waiter.verdict;
     }
-    act(CommandDone{.command = waiter.command,
-                    .code = failure.empty() ? ExitCode::ok : ExitCode::failed,
-                    .message = failure.empty() ? waiter.done_text : failure});
+    if (done.message.empty()) {
+      done.code = busy ? ExitCode::timed_out : ExitCode::ok;
+      done.message = busy ? "out of rotation; requests are still in flight after `drain`" : waiter.done_text;
+    }
+    act(std::move(done));
     return true;
   });
 }
@@ -176,6 +187,9 @@ void Planner::compute_wakeup() {
       if (starts_later(slot, now_.mono) && wanted(app, slot)) wake_by(*slot.next_start - start_lead);
       for (const Tenant& tenant : slot.tenants) wake_for(app, slot, tenant, awaited);
     }
+  }
+  for (const Waiter& waiter : waiters_) {
+    if (waiter.idle_by && *waiter.idle_by > now_.mono) wake_by(*waiter.idle_by);
   }
   for (const auto& [name, job] : world_.jobs) {
     if (const auto at = job_wakeup(job)) wake_by(*at);

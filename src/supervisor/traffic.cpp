@@ -105,7 +105,10 @@ Status Traffic::take_back(lb::Handover handover) {
   if (!prepared) return std::move(prepared).error();
   forget_prepared();  // of a spec that is not published yet: it is prepared anew
   balancer_->publish(published_, std::move(prepared).value());
-  for (const InstanceId instance : idle_asked_) balancer_->watch_idle(instance);
+  for (auto& [instance, questions] : idle_asked_) {
+    questions = 1;
+    balancer_->watch_idle(instance);
+  }
   return Unit{};
 }
 
@@ -117,6 +120,14 @@ Traffic::~Traffic() {
            [](uv_handle_t* handle) { delete reinterpret_cast<uv_async_t*>(handle); });
 }
 
+// It may have been back in rotation since an earlier question; the balancer answers them in the order of the asking.
+void Traffic::hear_idle(const EndpointIdle& idle) {
+  const auto asked = idle_asked_.find(idle.instance);
+  if (asked == idle_asked_.end() || --asked->second > 0) return;
+  idle_asked_.erase(asked);
+  hooks_.emit(idle);
+}
+
 void Traffic::deliver() {
   const std::vector<Letter> letters = mailbox_->take_all();
   const bool flushed = std::ranges::any_of(
@@ -126,10 +137,7 @@ void Traffic::deliver() {
   for (const Letter& letter : letters) {
     if (const auto* pong = std::get_if<Pong>(&letter)) hooks_.on_pong(pong->token);
     if (const auto* in_use = std::get_if<SnapshotInUse>(&letter)) hooks_.emit(*in_use);
-    if (const auto* idle = std::get_if<EndpointIdle>(&letter)) {
-      idle_asked_.erase(idle->instance);
-      hooks_.emit(*idle);
-    }
+    if (const auto* idle = std::get_if<EndpointIdle>(&letter)) hear_idle(*idle);
     if (const auto* demanded = std::get_if<Demanded>(&letter)) hooks_.emit(*demanded);
     if (std::holds_alternative<AccessLogsFlushed>(letter)) hooks_.on_access_logs_flushed();
   }

@@ -3,9 +3,9 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -57,8 +57,9 @@ class Traffic {
   [[nodiscard]] bool has_lost(const std::string& path) const { return balancer_->has_lost(path); }
   // `leaving`: listeners of an app without replicas are closed (the daemon is stopping).
   void publish(const Publish& publish, bool leaving);
+  // Answered by one EndpointIdle for all that was asked of the instance and is not answered yet.
   void watch_idle(InstanceId instance) {
-    idle_asked_.insert(instance);
+    ++idle_asked_[instance];
     balancer_->watch_idle(instance);
   }
   void ping(std::uint64_t token) { balancer_->ping(token); }
@@ -91,6 +92,7 @@ class Traffic {
   Status start_balancer(std::optional<lb::Handover> handover);
   void open_access_queue();
   void deliver();
+  void hear_idle(const EndpointIdle& idle);
   void deliver_access_lines(std::size_t bytes);
 
   TrafficHooks hooks_;
@@ -105,7 +107,7 @@ class Traffic {
   std::atomic<Nanos::rep> gone_on_{0};  // on the steady clock
   std::unique_ptr<lb::Balancer> balancer_;
   std::shared_ptr<const lb::Snapshot> published_;
-  std::set<InstanceId> idle_asked_;  // and not answered
+  std::map<InstanceId, int> idle_asked_;  // how often, and not answered
   std::function<void(std::uint64_t)> on_quiesced_;
   std::shared_ptr<const spec::Spec> prepared_for_;
   lb::PreparedListeners prepared_;

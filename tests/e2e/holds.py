@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """What people do by hand: kept over reload and restart of the daemon, shown, and ended by an edit of what it overrides."""
+import json
+import select
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from lib.expect import check, contains, equal, wait_for
-from lib.http import get
+from lib.http import Connection, get
 from lib.scenario import main, scenario
 from lib.stack import Stack
 
@@ -103,6 +105,32 @@ def drain_holds() -> None:
         stack.run("undrain", "web/2")
         stack.ready()
         check("web/2" in {get(stack.ports.listen(0)).replica for _ in range(8)}, "an undrained replica does not answer")
+
+
+@scenario
+def a_drain_is_over_when_nothing_is_in_flight() -> None:
+    """Whoever drains a replica to look after it hears when it may: not before its last request is answered. Back in rotation
+    and out again, it waits anew."""
+    with Stack() as stack:
+        stack.write('[app.web]\nrun = "<REPLICA> {port}"\nlisten = <L0>\n')
+        stack.daemon()
+        stack.ready()
+        for _ in range(2):
+            with Connection(stack.ports.listen(0)) as client, Connection(0, path=stack.socket) as control:
+                client.socket.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf ")
+                wait_for("the request is in flight", lambda: stack.one("web/0")["in_flight"] == 1)
+                control.send("POST", "/v1/drain", b'{"app":"web","ordinal":0,"wait":true}', close=True)
+                stack.in_state("web/0", "draining")
+                with Connection(0, path=stack.socket) as other:
+                    other.send("POST", "/v1/drain", b'{"app":"web","ordinal":0,"wait":false}', close=True)
+                    equal(other.answer().status, 200, "a drain that nobody waits for")
+                equal(select.select([control.socket], [], [], 0)[0], [], "the drain is over while a request is in flight")
+                client.socket.sendall(b"rest.")
+                equal(client.answer().status, 200, "the request that was in flight")
+                answer = control.answer()
+                equal((answer.status, json.loads(answer.body)["message"]), (200, "drained"), "the drain")
+            stack.run("undrain", "web/0")
+        equal(get(stack.ports.listen(0)).status, 200, "after undrain")
 
 
 @scenario

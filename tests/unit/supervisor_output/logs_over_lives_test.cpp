@@ -1,4 +1,5 @@
 // Logs of one daemon after another, with the FIFOs between them.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/ioctl.h>
@@ -7,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "supervisor/log_journal.h"
 #include "supervisor/log_pipes.h"
 #include "supervisor/output_pipes.h"
 #include "support/temp_folder.h"
@@ -16,6 +18,7 @@ namespace muster::supervisor {
 namespace {
 
 using testing::ElementsAre;
+using testing::Field;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing_support::TempFolder;
@@ -156,6 +159,42 @@ TEST_F(LogsOverLives, WithoutAJournalItIsToldOnceAndLinesAreWritten) {
   ASSERT_TRUE(loop.run_until([&] { return !lines().empty(); }));
   EXPECT_THAT(lines(), ElementsAre("one"));
   ASSERT_THAT(notes, ElementsAre(HasSubstr("no journal of the output")));
+}
+
+TEST_F(LogsOverLives, AJournalThatWasNotToBeHadIsThereForTheNextProcess) {
+  begin();
+  attach();
+  put("half a li");
+  ASSERT_TRUE(all_read());
+  end();
+  auto in_the_way = LogJournal::open(fifos.folder() + "/journal");
+  ASSERT_TRUE(in_the_way.ok());
+  begin();
+  attach();
+  logs->end_others({});
+  put("ne\n");
+  ASSERT_TRUE(loop.run_until([&] { return !lines().empty(); }));
+  in_the_way.value().reset();
+  const InstanceId eight{8};
+  auto made = fifos.make(eight);
+  ASSERT_TRUE(made.ok());
+  const Fd keeper(fcntl(made.value().out.read.get(), F_DUPFD_CLOEXEC, 0));
+  logs->attach(
+      LogPipes{
+          eight, {"web", 1}, std::move(made.value().out.read), std::move(made.value().err.read), {}, false},
+      options);
+  EXPECT_THAT(notes, ElementsAre(HasSubstr("no journal of the output"), HasSubstr("there after all")));
+  EXPECT_THAT(lines(), ElementsAre("ne", "half a li")) << "nothing that was read is lost";
+  ASSERT_EQ(write(made.value().out.write.get(), "word", 4), 4);
+  ASSERT_TRUE(loop.run_until([&] {
+    int waiting = 0;
+    return ioctl(keeper.get(), FIONREAD, &waiting) == 0 && waiting == 0;
+  }));
+  end();
+  made.value().out.write.reset();
+  begin();
+  logs->end_others({});
+  EXPECT_THAT(logs->tail({"web", 1}), ElementsAre(Field(&StoredLine::text, "word")));
 }
 
 TEST_F(LogsOverLives, LastWordsOfNobodyKnownAreTold) {
