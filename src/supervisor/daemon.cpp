@@ -375,6 +375,7 @@ void Daemon::open_upgrade() {
                 api_->tell_of_upgrade();
                 if (options_.settle_output) options_.settle_output(output_settles);
               },
+          .is_starting = [this] { return has_start_under_way(engine_->world()); },
           .become =
               [this](const UpgradeRequest& request, Instant paused_since, const lb::Handover& traffic) {
                 return become_next(request, paused_since, traffic);

@@ -8,6 +8,7 @@ namespace {
 constexpr Millis answer_limit{5000};  // of the binary that is asked
 constexpr Millis patience{10};        // in which a moment without a request in flight is waited for
 constexpr Millis between_tries{50};   // in which all goes on as always
+constexpr Millis between_looks{2};    // at starts under way
 }  // namespace
 
 Upgrade::Upgrade(uv_loop_s* loop, Traffic& traffic, std::string binary, UpgradeHooks hooks)
@@ -38,13 +39,18 @@ void Upgrade::on_answer(const CommandResult& answer) {
 }
 
 void Upgrade::try_pause() {
+  if (must_wait()) return next_try_.start(between_looks);
   paused_since_ = std::chrono::steady_clock::now();
   traffic_.quiesce(patience, [this](std::uint64_t in_flight) { on_quiesced(in_flight); });
 }
 
+bool Upgrade::must_wait() const {
+  return std::chrono::steady_clock::now() < deadline_ && hooks_.is_starting();
+}
+
 // One slow request must not hold up all others: they go on until the next try.
 void Upgrade::on_quiesced(std::uint64_t in_flight) {
-  if (in_flight == 0 || std::chrono::steady_clock::now() >= deadline_) return go();
+  if ((in_flight == 0 && !must_wait()) || std::chrono::steady_clock::now() >= deadline_) return go();
   traffic_.resume();
   next_try_.start(between_tries);
 }

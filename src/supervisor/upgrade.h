@@ -13,7 +13,7 @@
 namespace muster::supervisor {
 
 struct UpgradeRequest {
-  Millis grace{2000};  // for requests in flight
+  Millis grace{2000};  // for requests in flight, and starts under way
   std::string id;      // of who asks; the next image knows it
 };
 
@@ -26,6 +26,8 @@ struct UpgradeHooks {
   // The listeners of the spec that the binary takes can be opened; what they need more than is open is open then.
   std::function<Status()> open_listeners;
   std::function<void(const std::string& version)> on_agreed;  // it will be tried now
+  // A process is being started: the next image could not tell what has become of that, and would start it anew.
+  std::function<bool()> is_starting;
   // Becomes the next image, or returns why not.
   std::function<Error(const UpgradeRequest&, Instant paused_since, const lb::Handover&)> become;
 };
@@ -43,6 +45,7 @@ class Upgrade {
  private:
   void on_answer(const CommandResult& answer);
   void try_pause();
+  [[nodiscard]] bool must_wait() const;
   void on_quiesced(std::uint64_t in_flight);
   void go();
   void fail(const Error& error);

@@ -207,4 +207,14 @@ std::string app_reason(const World& world, const AppWorld& app) {
   return fmt::format("{} of {} ready", ready_count(app), app.desired());
 }
 
+bool has_start_under_way(const World& world) {
+  const auto is_starting = [](const AppWorld& app) {
+    return std::ranges::any_of(app.slots, [](const auto& entry) {
+      return std::ranges::any_of(entry.second.tenants, [](const Tenant& tenant) { return !tenant.started; });
+    });
+  };
+  return std::ranges::any_of(world.apps, [&](const auto& entry) { return is_starting(entry.second); }) ||
+         std::ranges::any_of(world.jobs, [&](const auto& entry) { return is_starting(entry.second.task); });
+}
+
 }  // namespace muster::supervisor

@@ -294,5 +294,7 @@ bool is_stuck(const AppWorld& app);  // the revision in force failed and stays a
 // The file's revision is not in force yet: it waits for jobs.
 bool waits_for_jobs(const AppWorld& app);
 std::vector<ReplicaView> replica_views(const AppWorld& app);
+// A process was asked for, and nobody has heard what became of that.
+bool has_start_under_way(const World& world);
 
 }  // namespace muster::supervisor
