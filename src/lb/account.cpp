@@ -35,14 +35,15 @@ void Exchange::account() {
   const Nanos first_byte = first_byte_ - begun_;
   const Nanos total = same_round ? first_byte : std::chrono::steady_clock::now() - begun_;
   if (answered) {
-    const Nanos counted = status_ == 101 ? first_byte : total;
+    const PlacedLength until_first_byte(first_byte);
+    const PlacedLength counted = same_round || status_ == 101 ? until_first_byte : PlacedLength(total);
     listener.responses.add(status_);
-    listener.first_byte.add(first_byte);
+    listener.first_byte.add(until_first_byte);
     listener.total.add(counted);
     if (replica_answered_) {
       InstanceCounters& replica = replica_->counters();
       replica.responses.add(status_);
-      replica.first_byte.add(first_byte);
+      replica.first_byte.add(until_first_byte);
       replica.total.add(counted);
     }
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -19,6 +20,19 @@ class Pen {
     at_ += text.size();
     return *this;
   }
+  // The same, without a call for what is short.
+  Pen& put_short(std::string_view text) noexcept {
+    const char* const from = text.data();
+    const std::size_t size = text.size();
+    if (size > 32 || size < 8) return put(text);
+    if (size > 16) {
+      put_ends<16>(from, size);
+    } else {
+      put_ends<8>(from, size);
+    }
+    at_ += size;
+    return *this;
+  }
   template <std::size_t Size>
   Pen& put(const char (&text)[Size]) noexcept {  // NOLINT(modernize-avoid-c-arrays): a literal
     std::memcpy(at_, text, Size - 1);
@@ -28,6 +42,16 @@ class Pen {
   [[nodiscard]] char* at() const noexcept { return at_; }
 
  private:
+  // Of Part to twice as many bytes: the first Part and the last ones, which may overlap.
+  template <std::size_t Part>
+  void put_ends(const char* from, std::size_t size) noexcept {
+    std::array<char, Part> first;
+    std::array<char, Part> last;
+    std::memcpy(first.data(), from, Part);
+    std::memcpy(last.data(), from + size - Part, Part);
+    std::memcpy(at_, first.data(), Part);
+    std::memcpy(at_ + size - Part, last.data(), Part);
+  }
   char* at_;
 };
 

@@ -2,6 +2,8 @@
 // client that is blocked. A truncated answer never looks complete.
 #include "lb/exchange.h"
 
+#include <cstring>
+
 namespace muster::lb {
 
 namespace {
@@ -31,7 +33,7 @@ AnswerForm Exchange::form_of(const ResponseHead& head) const {
 bool Exchange::begin_answer(std::string_view bytes) {
   const ResponseHead& head = worker_.response_head();
   form_ = form_of(head);
-  answer_ = BodyReader(answers_head_ ? BodyKind::none : head.framing.body, head.framing.length);
+  answer_.begin(answers_head_ ? BodyKind::none : head.framing.body, head.framing.length);
   upstream_keep_alive_ = head.framing.keep_alive && answer_.kind() != BodyKind::until_close;
   const spec::Listener& listener = frontend_->listener;
   LocalEndpoint& endpoint = in_flight_->endpoint();
@@ -59,6 +61,23 @@ bool Exchange::begin_answer(std::string_view bytes) {
 // Sends what serialised() holds and the body in `bytes`, re-framed. False: the client is gone.
 bool Exchange::pass_on(std::string_view bytes) {
   Buffer& out = worker_.serialised();
+  // The usual case: the whole body, or the rest of it, as it came.
+  const bool is_whole = answer_.kind() == BodyKind::sized && answer_.left() == bytes.size() &&
+                        form_.body == BodyKind::sized && !form_.close;
+  if (is_whole && !bytes.empty()) {
+    answer_.next(bytes);
+    upstream_clean_ = true;
+    answer_bytes_ += bytes.size();
+    frontend_->counters->bytes_out.add(bytes.size());
+    const std::string_view head = out.view();
+    char* const place = worker_.before_in_scratch(bytes.data(), head.size());
+    if (place != nullptr && !head.empty()) std::memcpy(place, head.data(), head.size());
+    const std::string_view both(place, head.size() + bytes.size());
+    const bool there = place != nullptr ? send_or_keep(client_.socket, both, {}, blocked_)
+                                        : send_or_keep(client_.socket, head, bytes, blocked_);
+    out.clear();
+    return there;
+  }
   const bool reframed = form_.body == BodyKind::chunked || answer_.kind() == BodyKind::chunked;
   std::string_view direct;  // a body that goes as it is, without a copy
   std::uint64_t body_bytes = 0;

@@ -21,12 +21,22 @@ constexpr Millis report_every{100};
 
 void Upstream::on_due(WheelNode& node) {
   auto& self = static_cast<Upstream&>(node);
-  self.endpoint_.drop_parked(&self);
+  if (!self.parked_) return;
+  Loop& loop = self.endpoint_.worker_.loop();
+  if (loop.now() < self.parked_until_ && !loop.shut()) {  // it was in use since
+    loop.arm(self, self.parked_until_);
+  } else {
+    self.endpoint_.drop_parked(&self);
+  }
 }
 
 void Upstream::on_event(void* self) {
   auto* const upstream = static_cast<Upstream*>(self);
   upstream->endpoint_.drop_parked(upstream);
+}
+
+Upstream::~Upstream() {
+  endpoint_.worker_.loop().disarm(*this);
 }
 
 LocalEndpoint::LocalEndpoint(Worker& worker, std::shared_ptr<SharedInstance> shared)
@@ -46,23 +56,17 @@ void LocalEndpoint::set_in_rotation(bool in_rotation) {
 }
 
 std::size_t LocalEndpoint::close_parked() {
-  for (const auto& upstream : parked_) worker_.loop().disarm(*upstream);
   return std::exchange(parked_, {}).size();
 }
 
 void LocalEndpoint::drop_parked(Upstream* upstream) {
   const auto at = std::ranges::find(parked_, upstream, [](const auto& parked) { return parked.get(); });
   if (at == parked_.end()) return;
-  worker_.loop().disarm(*upstream);
   parked_.erase(at);
 }
 
 void LocalEndpoint::close_parked_of(const void* owner) {
-  const auto is_its = [owner](const auto& parked) { return parked->owner_ == owner; };
-  for (const auto& upstream : parked_) {
-    if (is_its(upstream)) worker_.loop().disarm(*upstream);
-  }
-  std::erase_if(parked_, is_its);
+  std::erase_if(parked_, [owner](const auto& parked) { return parked->owner_ == owner; });
 }
 
 std::unique_ptr<Upstream> LocalEndpoint::take_parked(Millis idle_max, const void* owner) {
@@ -71,8 +75,12 @@ std::unique_ptr<Upstream> LocalEndpoint::take_parked(Millis idle_max, const void
   // The one parked last is the youngest: when it is too old, all are.
   if (at == 0 || worker_.loop().now() - parked_[at - 1]->idle_since_ >= idle_max) return nullptr;
   std::unique_ptr<Upstream> upstream = std::move(parked_[at - 1]);
-  parked_.erase(parked_.begin() + static_cast<std::ptrdiff_t>(at - 1));
-  worker_.loop().disarm(*upstream);
+  if (at == parked_.size()) {
+    parked_.pop_back();
+  } else {
+    parked_.erase(parked_.begin() + static_cast<std::ptrdiff_t>(at - 1));
+  }
+  upstream->parked_ = false;  // its deadline stays on the wheel, for the next time
   upstream->socket_.unwatch();
   upstream->reused_ = true;
   return upstream;
@@ -80,7 +88,7 @@ std::unique_ptr<Upstream> LocalEndpoint::take_parked(Millis idle_max, const void
 
 namespace {
 // Neither bytes nor an end lie in the socket: what comes from now on is an event.
-bool is_silent(const Socket& socket) {
+[[gnu::noinline]] bool is_silent(const Socket& socket) {
   char byte = 0;
   if (::recv(socket.fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) return false;
   if (errno != EAGAIN && errno != EWOULDBLOCK) return false;
@@ -94,7 +102,9 @@ void LocalEndpoint::park(std::unique_ptr<Upstream> upstream, Millis keepalive) {
     return;
   if (upstream->socket_.may_be_readable() && !is_silent(upstream->socket_)) return;
   upstream->idle_since_ = worker_.loop().now();
-  worker_.loop().arm(*upstream, upstream->idle_since_ + keepalive);
+  upstream->parked_until_ = upstream->idle_since_ + keepalive;
+  upstream->parked_ = true;
+  worker_.loop().arm_no_later(*upstream, upstream->parked_until_);
   upstream->socket_.watch(&Upstream::on_event, upstream.get());
   parked_.push_back(std::move(upstream));
 }
@@ -225,12 +235,6 @@ void LocalEndpoint::count_failure(const std::optional<spec::Eject>& rule) {
                                                    std::to_string(rule->fails) + " failures in a row");
 }
 
-InFlight::InFlight(Ref<LocalEndpoint> endpoint) : endpoint_(std::move(endpoint)) {
-  ++endpoint_->in_flight_;
-  endpoint_->counters_.in_flight.add();
-  endpoint_->counters_.requests.add();
-}
-
 std::optional<InFlight> InFlight::within(Ref<LocalEndpoint> endpoint, int max) {
   {
     const std::lock_guard lock(endpoint->shared_->admission);
@@ -242,12 +246,12 @@ std::optional<InFlight> InFlight::within(Ref<LocalEndpoint> endpoint, int max) {
   return InFlight(std::move(endpoint), Counted{});
 }
 
-InFlight::~InFlight() {
-  if (!endpoint_) return;
-  endpoint_->counters_.in_flight.subtract();
+void InFlight::call_waiting() const {
   for (const std::shared_ptr<Capacity>& capacity : endpoint_->capacities_) capacity->call_next();
-  if (--endpoint_->in_flight_ == 0 && !endpoint_->in_rotation_)
-    endpoint_->worker_.on_endpoint_idle(*endpoint_);
+}
+
+void InFlight::tell_idle() const {
+  endpoint_->worker_.on_endpoint_idle(*endpoint_);
 }
 
 }  // namespace muster::lb

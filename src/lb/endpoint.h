@@ -13,8 +13,8 @@
 #include "base/limits.h"
 #include "lb/buffer.h"
 #include "lb/local_ref.h"
-#include "lb/loop.h"
 #include "lb/shared_state.h"
+#include "lb/socket.h"
 #include "lb/socket_address.h"
 #include "lb/task.h"
 
@@ -29,6 +29,9 @@ class Upstream : private WheelNode {
  public:
   Upstream(LocalEndpoint& endpoint, Socket socket) noexcept
       : WheelNode(&Upstream::on_due), socket_(std::move(socket)), endpoint_(endpoint) {}
+  Upstream(const Upstream&) = delete;
+  Upstream& operator=(const Upstream&) = delete;
+  ~Upstream();
 
   [[nodiscard]] Socket& socket() noexcept { return socket_; }
   [[nodiscard]] bool reused() const noexcept { return reused_; }
@@ -45,8 +48,10 @@ class Upstream : private WheelNode {
   LocalEndpoint& endpoint_;
   Buffer pending_;
   Instant idle_since_{};
+  Instant parked_until_{};
   const void* owner_ = nullptr;
   bool reused_ = false;
+  bool parked_ = false;
 };
 
 struct ConnectFailure {
@@ -113,18 +118,29 @@ Task<> introduce(Upstream& upstream, std::string_view header, Millis limit);
 // between: that is what makes "acknowledged and nothing in flight" mean that the replica may be signalled.
 class InFlight {
  public:
-  explicit InFlight(Ref<LocalEndpoint> endpoint);
+  explicit InFlight(Ref<LocalEndpoint> endpoint) : endpoint_(std::move(endpoint)) {
+    ++endpoint_->in_flight_;
+    endpoint_->counters_.in_flight.add();
+    endpoint_->counters_.requests.add();
+  }
   // None: there are `max` of them at the endpoint already, on all threads together.
   static std::optional<InFlight> within(Ref<LocalEndpoint> endpoint, int max);
   InFlight(InFlight&&) noexcept = default;
   InFlight& operator=(InFlight&&) = delete;
   InFlight(const InFlight&) = delete;
   InFlight& operator=(const InFlight&) = delete;
-  ~InFlight();
+  ~InFlight() {
+    if (!endpoint_) return;
+    endpoint_->counters_.in_flight.subtract();
+    if (!endpoint_->capacities_.empty()) call_waiting();
+    if (--endpoint_->in_flight_ == 0 && !endpoint_->in_rotation_) tell_idle();
+  }
   [[nodiscard]] LocalEndpoint& endpoint() const { return *endpoint_; }
 
  private:
   struct Counted {};
+  void call_waiting() const;
+  void tell_idle() const;
   InFlight(Ref<LocalEndpoint> endpoint, Counted) : endpoint_(std::move(endpoint)) {}
   Ref<LocalEndpoint> endpoint_;
 };

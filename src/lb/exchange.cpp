@@ -35,18 +35,18 @@ void Exchange::begin(std::string_view input) {
   minor_1_ = head.minor == 1;
   keep_alive_ = head.framing.keep_alive;
   wants_upgrade_ = head.framing.upgrade;
-  body_ = BodyReader(head.framing.body, head.framing.length);
+  body_.begin(head.framing.body, head.framing.length);
   const auto& body_max = frontend_->listener.body_max;
   if (body_max && head.framing.has_length && head.framing.length > *body_max) {
     refusal_ = {.status = 413, .text = "the request body is larger than this listener takes"};
     if (frontend_->access_log) remember(input, {});
     return;
   }
-  staged_.append(head.authority);
-  authority_bytes_ = staged_.size();
-  staged_.append(head.target);
+  staged_.append_with(head.authority.size() + head.target.size(),
+                      [&head](Pen pen) { return pen.put_short(head.authority).put_short(head.target); });
+  authority_bytes_ = head.authority.size();
   head_begin_ = staged_.size();
-  choose();
+  choice_ = frontend_->choose(head.authority, head.target);
   const spec::Listener& listener = frontend_->listener;
   const bool trusted = frontend_->trusts(client_.address);
   if (listener.balance.kind == spec::Balance::Kind::hash || !listener.sticky_cookie.empty())
@@ -196,7 +196,9 @@ bool Exchange::take_parked() {
 
 // The usual case, without a wait. False: reach_replica() goes on from where this has come.
 bool Exchange::reach_at_once() {
-  return pick_replica(false) && take_parked();
+  if (!choice_.pool || !choice_.pool->takes_requests()) return false;
+  const bool picked = frontend_->listener.max_in_flight ? pick_replica(false) : take_replica();
+  return picked && take_parked();
 }
 
 Task<Exchange::Refusal> Exchange::reach_replica() {
@@ -283,40 +285,41 @@ std::optional<Exchange::Heard> Exchange::take_head(std::string_view bytes, HeadS
   return Heard::answer;
 }
 
-// Reads until a final answer's head is there and has been passed on, with what came behind it.
-Task<Exchange::Heard> Exchange::hear() {
-  Socket& socket = upstream_->socket();
+// What came of one wait. None: a final answer's head was not there yet; then `unread` is what was read and not passed
+// on, at its beginning with HeadState::complete a 1xx.
+std::optional<Exchange::Heard> Exchange::hear_once(Waited waited, Unread& unread) {
+  unread = {};
+  if (waited != Waited::ready) return unheard(waited);
+  const std::ptrdiff_t got = receive(upstream_->socket(), worker_.scratch());
+  if (got == io_blocked) return std::nullopt;
+  if (got == 0 || got == io_failed) return Heard::nothing;  // half a head is no answer: nobody has seen it
+  in_flight_->endpoint().counters().bytes_from.add(static_cast<std::uint64_t>(got));
+  unread.bytes = {worker_.scratch().data(), static_cast<std::size_t>(got)};
+  Buffer& pending = upstream_->pending();
+  if (!pending.empty()) {
+    pending.append(unread.bytes);
+    unread.bytes = pending.view();
+  }
+  return take_head(unread.bytes, unread.state);
+}
+
+// Goes on behind hear_once(), until a final answer's head is there and has been passed on, with what came behind it.
+Task<Exchange::Heard> Exchange::hear(Unread unread) {
   Buffer& pending = upstream_->pending();
   for (;;) {
-    if (upload_ > Upload::done) co_return Heard::upload_ended;  // it failed while nothing was waited for here
-    const Waited waited = co_await socket.readable(answer_limit());
-    if (waited != Waited::ready) {
-      const std::optional<Heard> over = unheard(waited);
-      if (over) co_return *over;
-      continue;
-    }
-    const std::ptrdiff_t got = receive(socket, worker_.scratch());
-    if (got == io_blocked) continue;
-    if (got == 0 || got == io_failed)
-      co_return Heard::nothing;  // half a head is no answer: nobody has seen it
-    in_flight_->endpoint().counters().bytes_from.add(static_cast<std::uint64_t>(got));
-    std::string_view bytes(worker_.scratch().data(), static_cast<std::size_t>(got));
-    if (!pending.empty()) {
-      pending.append(bytes);
-      bytes = pending.view();
-    }
-    for (bool more = false; !more;) {
-      HeadState state{};
-      const std::optional<Heard> over = take_head(bytes, state);
-      if (over) co_return *over;
-      more = state == HeadState::need_more;
-      if (more) break;
-      const bool forwarded = co_await forward_interim(bytes);
+    while (unread.state == HeadState::complete) {
+      const bool forwarded = co_await forward_interim(unread.bytes);
       if (!forwarded) co_return Heard::upload_ended;
-      bytes = pending.view();
-      more = bytes.empty();
+      unread = {.bytes = pending.view()};
+      if (unread.bytes.empty()) break;
+      const std::optional<Heard> over = take_head(unread.bytes, unread.state);
+      if (over) co_return *over;
     }
-    if (pending.empty()) pending.append(bytes);
+    if (pending.empty()) pending.append(unread.bytes);
+    if (upload_ > Upload::done) co_return Heard::upload_ended;  // it failed while nothing was waited for here
+    const Waited waited = co_await upstream_->socket().readable(answer_limit());
+    const std::optional<Heard> over = hear_once(waited, unread);
+    if (over) co_return *over;
   }
 }
 
@@ -406,7 +409,7 @@ Task<bool> Exchange::serve(HttpClient& client, std::string_view input) {
   Exchange self(client);
   self.input_ = std::move(client.pending);  // `input` may lie in it
   self.begin(input);
-  Refusal refusal = self.refusal_;
+  Refusal& refusal = self.refusal_;
   bool reached = refusal.status == 0 && self.reach_at_once();
   if (!reached && self.input_.empty()) self.input_.append(input);
   while (refusal.status == 0) {
@@ -415,7 +418,15 @@ Task<bool> Exchange::serve(HttpClient& client, std::string_view input) {
     if (refusal.status != 0) break;
     self.input_.release();
     self.start_upload();
-    const Heard heard = co_await self.hear();
+    std::optional<Heard> heard;
+    Unread unread;
+    if (self.upload_ > Upload::done) {
+      heard = Heard::upload_ended;
+    } else {
+      const Waited waited = co_await self.upstream_->socket().readable(self.answer_limit());
+      heard = self.hear_once(waited, unread);
+    }
+    if (!heard) heard = co_await self.hear(unread);
     if (heard == Heard::answer) {
       const bool whole = self.is_relayed() || co_await self.relay_answer();
       if (self.uploading_.running()) co_await self.stop_upload();
@@ -423,8 +434,8 @@ Task<bool> Exchange::serve(HttpClient& client, std::string_view input) {
     }
     if (heard == Heard::tunnel) co_return co_await self.run_tunnel();
     if (self.uploading_.running()) co_await self.stop_upload();
-    if (!self.tries_again_after(heard)) {
-      refusal = self.refusal_of(heard);
+    if (!self.tries_again_after(*heard)) {
+      refusal = self.refusal_of(*heard);
       break;
     }
   }

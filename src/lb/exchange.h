@@ -96,7 +96,13 @@ class Exchange final : WaitsForReplica {
   [[nodiscard]] bool parked_is_dead();
   Refusal refusal_of(Heard heard) const;
   Task<bool> refuse(Refusal refusal);
-  Task<Heard> hear();
+  // Valid until a suspension.
+  struct Unread {
+    std::string_view bytes = {};
+    HeadState state = HeadState::need_more;
+  };
+  std::optional<Heard> hear_once(Waited waited, Unread& unread);
+  Task<Heard> hear(Unread unread);
   [[nodiscard]] std::optional<Heard> unheard(Waited waited) const;
   std::optional<Heard> take_head(std::string_view bytes, HeadState& state);
   Task<bool> forward_interim(std::string_view bytes);
@@ -147,7 +153,7 @@ class Exchange final : WaitsForReplica {
   std::size_t written_ = 0;  // up to here staged_ has gone to this replica
   BodyReader body_;
   std::uint64_t body_bytes_ = 0;
-  Refusal refusal_;  // set by begin(): never reaches a replica
+  Refusal refusal_;  // with a status: what is said instead of a replica's answer
   std::string location_;
   bool idempotent_ = false;
   bool answers_head_ = false;

@@ -7,16 +7,6 @@
 
 namespace muster::lb {
 
-void Busy::begin() {
-  if (std::exchange(counted_, true)) return;
-  ++worker_.busy_;
-}
-
-void Busy::end() {
-  if (!std::exchange(counted_, false)) return;
-  if (--worker_.busy_ == 0 && worker_.quiescence_) worker_.answer_quiescence();
-}
-
 void Worker::answer_quiescence() {
   loop_->set_alarm({}, nullptr);
   if (const auto answer = std::exchange(quiescence_, nullptr)) answer->arrive(busy_);

@@ -121,17 +121,12 @@ BodyPiece ChunkedDecoder::next(std::string_view input) {
   return piece;
 }
 
-BodyPiece BodyReader::next(std::string_view input) {
+BodyPiece BodyReader::next_unsized(std::string_view input) {
   BodyPiece piece;
   switch (kind_) {
     case BodyKind::none:
-      piece.state = BodyState::done;
-      break;
     case BodyKind::sized:
-      piece.consumed = static_cast<std::size_t>(std::min<std::uint64_t>(left_, input.size()));
-      piece.payload = input.substr(0, piece.consumed);
-      left_ -= piece.consumed;
-      if (left_ == 0) piece.state = BodyState::done;
+      piece.state = BodyState::done;
       break;
     case BodyKind::chunked:
       piece = chunks_.next(input);

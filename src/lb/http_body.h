@@ -1,6 +1,7 @@
 // Where a message body ends: by length, by chunks or with the connection (RFC 9112 6 and 7). Pure, fed piece by piece.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -63,9 +64,24 @@ class BodyReader {
  public:
   BodyReader() = default;
   BodyReader(BodyKind kind, std::uint64_t length) : kind_(kind), left_(length) {}
+  void begin(BodyKind kind, std::uint64_t length) {  // another body
+    if (kind_ == BodyKind::chunked) chunks_ = {};
+    kind_ = kind;
+    done_ = false;
+    left_ = length;
+  }
 
-  BodyPiece next(std::string_view input);
+  BodyPiece next(std::string_view input) {
+    if (kind_ != BodyKind::sized) return next_unsized(input);
+    const std::string_view payload =
+        input.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left_, input.size())));
+    left_ -= payload.size();
+    done_ = left_ == 0;
+    return {
+        .consumed = payload.size(), .payload = payload, .state = done_ ? BodyState::done : BodyState::more};
+  }
   [[nodiscard]] BodyKind kind() const { return kind_; }
+  [[nodiscard]] std::uint64_t left() const { return left_; }  // BodyKind::sized
   [[nodiscard]] bool done() const {
     return done_ || kind_ == BodyKind::none || (kind_ == BodyKind::sized && left_ == 0);
   }
@@ -74,6 +90,8 @@ class BodyReader {
   [[nodiscard]] const std::string& trailers() const { return chunks_.trailers(); }
 
  private:
+  BodyPiece next_unsized(std::string_view input);
+
   BodyKind kind_ = BodyKind::none;
   bool done_ = false;
   std::uint64_t left_ = 0;

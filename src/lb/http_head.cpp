@@ -23,9 +23,16 @@ struct Cursor {
   [[nodiscard]] std::size_t left() const { return static_cast<std::size_t>(end - at); }
 };
 
+template <std::size_t Size>
+bool begins_with(const char* at, const char* end,
+                 const char (&text)[Size]) {  // NOLINT(modernize-avoid-c-arrays)
+  constexpr std::size_t bytes = Size - 1;
+  return end - at >= static_cast<std::ptrdiff_t>(bytes) && std::memcmp(at, text, bytes) == 0;
+}
+
 // At CR: takes CRLF.
 inline HeadVerdict take_crlf(Cursor& in) {
-  if (in.left() >= 2 && in.at[0] == '\r' && in.at[1] == '\n') {
+  if (begins_with(in.at, in.end, "\r\n")) {
     in.at += 2;
     return complete;
   }
@@ -37,7 +44,7 @@ inline HeadVerdict take_crlf(Cursor& in) {
 // What is wrong with the field line at `in`, or missing of it. take_fields() found out that something is.
 HeadVerdict judge_line(Cursor in) {
   const char* const begin = in.at;
-  const char* const colon = scan::skip_name(in.begin, begin, in.end);
+  const char* const colon = scan::skip(begin, in.end, scan::token);
   if (colon == in.end) return need_more;
   if (colon == begin) {
     const bool folded = *begin == ' ' || *begin == '\t';
@@ -48,33 +55,39 @@ HeadVerdict judge_line(Cursor in) {
   return take_crlf(in);
 }
 
+// Of a byte that is no control byte.
 inline bool is_blank(char c) {
-  return c == ' ' || c == '\t';
+  return static_cast<unsigned char>(c) <= ' ';
 }
 
 HeadVerdict take_fields(Cursor& in, HeadFields& fields) {
+  const char* const begin = in.begin;
+  const char* const end = in.end;
   std::uint32_t kinds = 0;
+  bool canonical = true;
   Field* field = fields.items.data();
   const Field* const last = field + fields.items.size();
   const char* at = in.at;
-  while (at != in.end && *at != '\r') {
-    const char* const colon = scan::skip_name(in.begin, at, in.end);
-    const bool named = colon != at && colon != in.end && *colon == ':';
+  while (at != end && *at != '\r') {
+    const char* colon = scan::skip_plain(begin, at, end);
+    const bool plain = colon != end && *colon == ':';
+    if (!plain) colon = scan::skip(colon, end, scan::token);
+    const bool named = colon != end && *colon == ':' && colon != at;
     // The value is over at the first control byte; anything but CRLF there is refused.
-    const char* const stop = named ? scan::find_control(in.begin, colon + 1, in.end) : in.end;
-    const bool whole = in.end - stop >= 2 && stop[0] == '\r' && stop[1] == '\n';
+    const char* const stop = named ? scan::find_control(begin, colon + 1, end) : end;
     if (field == last) return bad(431, "more than 100 header fields");
-    if (!whole) {
+    if (!begins_with(stop, end, "\r\n")) {
       in.at = at;
       return judge_line(in);
     }
     field->name = {at, static_cast<std::size_t>(colon - at)};
-    field->kind = kind_of_field(field->name);
-    field->canonical = stop - colon >= 3 && colon[1] == ' ' && !is_blank(colon[2]) && !is_blank(stop[-1]);
+    field->kind = plain ? kind_of_plain_field(field->name) : kind_of_field(field->name);
+    field->canonical = colon[1] == ' ' && !is_blank(colon[2]) && !is_blank(stop[-1]);
     if (field->canonical) {
       field->value = {colon + 2, static_cast<std::size_t>(stop - colon) - 2};
     } else {
       field->value = scan::trim({colon + 1, static_cast<std::size_t>(stop - colon) - 1});
+      canonical = false;
     }
     kinds |= 1U << static_cast<unsigned>(field->kind);
     ++field;
@@ -83,6 +96,7 @@ HeadVerdict take_fields(Cursor& in, HeadFields& fields) {
   in.at = at;
   fields.count = static_cast<std::size_t>(field - fields.items.data());
   fields.kinds = kinds;
+  fields.canonical = canonical;
   return take_crlf(in);
 }
 
@@ -90,12 +104,6 @@ HeadVerdict take_fields(Cursor& in, HeadFields& fields) {
 HeadVerdict take_version(Cursor& in, int& minor) {
   constexpr std::string_view prefix = "HTTP/";
   const std::string_view rest(in.at, in.left());
-  constexpr std::string_view usual = "HTTP/1.1";
-  if (rest.size() >= usual.size() && std::memcmp(rest.data(), usual.data(), usual.size()) == 0) {
-    minor = 1;
-    in.at += usual.size();
-    return complete;
-  }
   if (rest.size() < prefix.size() + 3) {
     const bool begins = rest.substr(0, prefix.size()) == prefix.substr(0, rest.size());
     return begins ? need_more : bad(400, "a malformed HTTP version");
@@ -129,6 +137,13 @@ HeadVerdict take_request_line(Cursor& in, RequestHead& head) {
   if (at == in.end) return need_more;
   if (at == target || *at != ' ') return bad(400, "a malformed request target");
   head.target = {target, static_cast<std::size_t>(at - target)};
+  static constexpr char usual_end[] = " HTTP/1.1\r\n";  // NOLINT(modernize-avoid-c-arrays)
+  if (begins_with(at, in.end, usual_end)) {
+    in.at = at + sizeof usual_end - 1;
+    head.minor = 1;
+    head.start_line = line_until(in, head.method.data());
+    return complete;
+  }
   in.at = at + 1;
   const HeadVerdict version = take_version(in, head.minor);
   if (version.state != HeadState::complete) return version;
@@ -140,8 +155,23 @@ HeadVerdict take_request_line(Cursor& in, RequestHead& head) {
 
 HeadVerdict take_status_line(Cursor& in, ResponseHead& head) {
   const char* const begin = in.at;
-  const HeadVerdict version = take_version(in, head.minor);
-  if (version.state != HeadState::complete) return version;
+  static constexpr char usual[] = "HTTP/1.1 200 OK\r\n";  // NOLINT(modernize-avoid-c-arrays)
+  if (begins_with(begin, in.end, usual)) {
+    constexpr std::size_t reason_bytes = 2;
+    in.at = begin + sizeof usual - 1;
+    head.minor = 1;
+    head.status = 200;
+    head.reason = {in.at - 2 - reason_bytes, reason_bytes};
+    head.start_line = line_until(in, begin);
+    return complete;
+  }
+  if (begins_with(in.at, in.end, "HTTP/1.1")) {
+    head.minor = 1;
+    in.at += 8;
+  } else {
+    const HeadVerdict version = take_version(in, head.minor);
+    if (version.state != HeadState::complete) return version;
+  }
   if (in.left() < 5) return need_more;  // " 200" and one byte that ends or goes on
   const bool canonical = in.at[-1] == '1' && in.at[4] == ' ';
   const bool formed = in.at[0] == ' ' && scan::is(in.at[1], scan::digit) && scan::is(in.at[2], scan::digit) &&

@@ -63,6 +63,7 @@ struct HeadFields {
   std::array<Field, limits::http_fields_max> items;
   std::size_t count = 0;
   std::uint32_t kinds = 0;  // those that occur
+  bool canonical = false;   // each of them is
   [[nodiscard]] bool has(FieldKind kind) const { return (kinds >> static_cast<unsigned>(kind) & 1U) != 0; }
   [[nodiscard]] std::span<Field> all() { return {items.data(), count}; }
   [[nodiscard]] std::span<const Field> all() const { return {items.data(), count}; }

@@ -33,6 +33,7 @@ bool parse_length(std::string_view text, std::uint64_t& length) {
 
 // uri-host [ ":" port ] (RFC 9110 7.2). A bracketed address is checked for its alphabet only.
 bool is_authority(std::string_view text) {
+  if (text.size() >= scan::name_bytes_min && scan::is_plain_host(text)) return true;
   std::string_view port;
   if (!text.empty() && text.front() == '[') {
     const std::size_t close = text.find(']');
@@ -58,7 +59,9 @@ void mark_named(HeadFields& fields, std::string_view name) {
     if (!same) continue;
     bool equal = true;
     for (std::size_t i = 0; i < name.size() && equal; ++i) equal = (field.name[i] | 0x20) == (name[i] | 0x20);
-    if (equal) field.kind = FieldKind::named_by_connection;
+    if (!equal) continue;
+    field.kind = FieldKind::named_by_connection;
+    fields.kinds |= 1U << static_cast<unsigned>(FieldKind::named_by_connection);
   }
 }
 
@@ -106,13 +109,24 @@ bool read_connection(std::string_view value, HeadFields& fields, ConnectionOptio
   return true;
 }
 
+// Where nothing but a length says how the message goes on.
+HeadVerdict judge_length(const HeadFields& fields, Framing& framing) {
+  for (const Field& field : fields.all()) {
+    if (field.kind != FieldKind::content_length) continue;
+    if (framing.has_length) return bad(400, "two Content-Length fields");
+    if (!parse_length(field.value, framing.length)) return bad(400, "a malformed Content-Length");
+    framing.has_length = true;
+  }
+  if (framing.length > 0) framing.body = BodyKind::sized;
+  return complete;
+}
+
 // What both directions share: one length or one coding, never both; Connection.
 HeadVerdict judge_framing(HeadFields& fields, int minor, Framing& framing) {
   framing = {};
   framing.keep_alive = minor == 1;
-  const bool says_nothing = !fields.has(FieldKind::content_length) && !fields.has(FieldKind::connection) &&
-                            !fields.has(FieldKind::transfer_encoding);
-  if (says_nothing) return complete;
+  if (!fields.has(FieldKind::connection) && !fields.has(FieldKind::transfer_encoding))
+    return fields.has(FieldKind::content_length) ? judge_length(fields, framing) : complete;
   ConnectionOptions options;
   bool has_upgrade = false;
   bool to_http2 = false;
@@ -250,55 +264,20 @@ bool same_name(std::string_view one, std::string_view other) {
 namespace {
 // Where fields become variables of a program (CGI, WSGI, Rack), '-' and '_' are the same.
 FieldKind kind_with_underscores(std::string_view name) {
+  constexpr std::size_t shortest = 12;
   constexpr std::size_t longest = 17;
+  if (name.size() < shortest || name.size() > longest) return FieldKind::other;
   std::array<char, longest> spelled{};
   std::ranges::replace_copy(name, spelled.begin(), '_', '-');
-  return kind_of_field({spelled.data(), name.size()}) == FieldKind::other ? FieldKind::other
-                                                                          : FieldKind::lookalike;
-}
-
-// A name of a length that one of ours has, and that is none of them.
-FieldKind kind_of_other(std::string_view name) {
-  return name.find('_') == std::string_view::npos ? FieldKind::other : kind_with_underscores(name);
+  return kind_of_plain_field({spelled.data(), name.size()}) == FieldKind::other ? FieldKind::other
+                                                                                : FieldKind::lookalike;
 }
 }  // namespace
 
 FieldKind kind_of_field(std::string_view name) {
-  const auto is = [name](std::string_view lower_case) {
-    return (name.front() | 0x20) == lower_case.front() && equals_ignoring_case(name, lower_case);
-  };
-  switch (name.size()) {  // the length alone rules out most
-    case 2:
-      return is("te") ? FieldKind::hop_by_hop : FieldKind::other;
-    case 4:
-      if (is("host")) return FieldKind::host;
-      return is("date") ? FieldKind::date : FieldKind::other;
-    case 6:
-      return is("expect") ? FieldKind::expect : FieldKind::other;
-    case 7:
-      if (is("upgrade")) return FieldKind::upgrade;
-      return is("trailer") ? FieldKind::trailer : FieldKind::other;
-    case 10:
-      if (is("connection")) return FieldKind::connection;
-      return is("keep-alive") ? FieldKind::hop_by_hop : FieldKind::other;
-    case 9:
-      return is("forwarded") ? FieldKind::forwarded : FieldKind::other;
-    case 12:
-      if (is("x-request-id")) return FieldKind::request_id;
-      return is("max-forwards") ? FieldKind::max_forwards : kind_of_other(name);
-    case 14:
-      return is("content-length") ? FieldKind::content_length : kind_of_other(name);
-    case 15:
-      return is("x-forwarded-for") ? FieldKind::forwarded_for : kind_of_other(name);
-    case 16:
-      if (is("proxy-connection")) return FieldKind::hop_by_hop;
-      return is("x-forwarded-host") ? FieldKind::forwarded_host : kind_of_other(name);
-    case 17:
-      if (is("transfer-encoding")) return FieldKind::transfer_encoding;
-      return is("x-forwarded-proto") ? FieldKind::forwarded_proto : kind_of_other(name);
-    default:
-      return FieldKind::other;
-  }
+  const FieldKind kind = kind_of_plain_field(name);
+  if (kind != FieldKind::other || name.find('_') == std::string_view::npos) return kind;
+  return kind_with_underscores(name);
 }
 
 bool is_idempotent(std::string_view method) {

@@ -1,6 +1,7 @@
 // Character classes and the byte scanners under http_head.cpp and http_body.cpp. Private to those.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -12,7 +13,7 @@
 
 namespace muster::lb::scan {
 
-enum CharClass : std::uint8_t { token = 1, target = 2, host = 4, digit = 8 };
+enum CharClass : std::uint8_t { token = 1, target = 2, host = 4, digit = 8, plain = 16, plain_host = 32 };
 
 constexpr std::array<std::uint8_t, 256> make_classes() {
   std::array<std::uint8_t, 256> table{};
@@ -23,7 +24,9 @@ constexpr std::array<std::uint8_t, 256> make_classes() {
     }
   };
   constexpr std::string_view alnum = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-  add(alnum, token | host);
+  add(alnum, token | host | plain | plain_host);
+  add("-", plain | plain_host);
+  add(".", plain_host);
   add("0123456789", digit);
   add("!#$%&'*+-.^_`|~", token);       // RFC 9110 5.6.2
   add("-._~%!$&'()*+,;=", host);       // RFC 3986 3.2.2 reg-name
@@ -51,67 +54,121 @@ inline const char* skip(const char* at, const char* end, CharClass wanted) {
   return at;
 }
 
-#if defined(__SSE2__)
-// The first byte at or after `at` whose bit `stops` sets, or `end`; the bytes from `begin` on may be looked at too.
-// `stops`: 16 bytes to a mask, bit 0 the first.
-template <typename Stops>
-const char* find_by_16(const char* begin, const char* at, const char* end, Stops stops) {
-  for (; end - at >= 16; at += 16) {
-    const unsigned mask = stops(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
-    if (mask != 0) return at + __builtin_ctz(mask);
-  }
-  if (at == end || end - begin < 16) return at;
-  const char* const last = end - 16;
-  const unsigned mask = stops(_mm_loadu_si128(reinterpret_cast<const __m128i*>(last))) >> (at - last);
-  return mask != 0 ? at + __builtin_ctz(mask) : end;
-}
-#endif
-
-// The first byte at or after `at` that is no token character, or `end`. Names are mostly letters, digits and '-'.
-inline const char* skip_name(const char* begin, const char* at, const char* end) {
-#if defined(__SSE2__)
-  at = find_by_16(begin, at, end, [](__m128i bytes) {
-    const auto within = [](__m128i value, char first, char last) {
-      const __m128i offset = _mm_sub_epi8(value, _mm_set1_epi8(first));
-      return _mm_cmpeq_epi8(_mm_min_epu8(offset, _mm_set1_epi8(static_cast<char>(last - first))), offset);
-    };
-    const __m128i letters = within(_mm_or_si128(bytes, _mm_set1_epi8(0x20)), 'a', 'z');
-    const __m128i others = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('-')), within(bytes, '0', '9'));
-    return static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(letters, others))) ^ 0xffffU;
-  });
-#endif
-  return skip(at, end, token);
-}
-
-// The first byte at or after `at` that no request target has, or `end`; the bytes from `begin` on may be looked at too.
-inline const char* skip_target(const char* begin, const char* at, const char* end) {
-#if defined(__SSE2__)
-  at = find_by_16(begin, at, end, [](__m128i bytes) {
-    const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x20)), bytes);
-    const __m128i high = _mm_cmpeq_epi8(_mm_max_epu8(bytes, _mm_set1_epi8(0x7f)), bytes);
-    const __m128i hash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('#'));
-    return static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(low, high), hash)));
-  });
-#endif
-  return skip(at, end, target);
-}
-
 inline bool is_control(char c) {  // HTAB is not counted: it is white space in a value
   const auto byte = static_cast<unsigned char>(c);
   return (byte < 0x20 && byte != '\t') || byte == 0x7f;
 }
 
-// The first control byte at or after `at` (CR included, HTAB not), or `end`; the bytes from `begin` on may be looked at
-// too.
+#if defined(__SSE2__)
+constexpr std::ptrdiff_t block_bytes = 16;
+
+// The bits of 16 bytes from `at` on that `stops` sets, bit 0 the first.
+template <typename Stops>
+[[gnu::always_inline]] inline unsigned stops_at(const char* at, Stops stops) {
+  return stops(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+}
+
+// find_by_16() where the first block has none. Not inline: most texts end before.
+template <typename Stops>
+[[gnu::noinline]] const char* find_further(const char* at, const char* end, Stops stops) {
+  for (; end - at >= block_bytes; at += block_bytes) {
+    const unsigned mask = stops_at(at, stops);
+    if (mask != 0) return at + __builtin_ctz(mask);
+  }
+  const char* const last = end - block_bytes;
+  const unsigned mask = stops_at(last, stops) >> (at - last);  // by 16, where nothing is left: no bit remains
+  return mask != 0 ? at + __builtin_ctz(mask) : end;
+}
+
+// The first byte at or after `at` whose bit `stops` sets, or `end`; the 16 bytes before the end may be looked at too.
+template <typename Stops>
+[[gnu::always_inline]] inline const char* find_by_16(const char* at, const char* end, Stops stops) {
+  if (end - at >= block_bytes) {
+    const unsigned mask = stops_at(at, stops);
+    if (mask != 0) return at + __builtin_ctz(mask);
+    at += block_bytes;
+  }
+  return find_further(at, end, stops);
+}
+
+// By byte: `first` <= value <= `last`. Moved up so that `last` is the greatest number with a sign, none but those are
+// above what comes before `first`.
+inline __m128i within(__m128i value, char first, char last) {
+  constexpr char greatest = 0x7f;
+  const __m128i moved = _mm_add_epi8(value, _mm_set1_epi8(static_cast<char>(greatest - last)));
+  return _mm_cmpgt_epi8(moved, _mm_set1_epi8(static_cast<char>(greatest - last + first - 1)));
+}
+#endif
+
+// Only letters, digits, '-' and '.': what nearly every host is. Of `name_bytes_min` and more.
+constexpr std::size_t name_bytes_min = 8;
+inline bool is_plain_host(std::string_view text) {
+#if defined(__SSE2__)
+  const auto is_plain = [](__m128i bytes) {
+    const __m128i letters = within(_mm_or_si128(bytes, _mm_set1_epi8(0x20)), 'a', 'z');
+    const __m128i marks =
+        _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('-')), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('.')));
+    const __m128i others = _mm_or_si128(marks, within(bytes, '0', '9'));
+    return _mm_movemask_epi8(_mm_or_si128(letters, others)) == 0xffff;
+  };
+  const auto eight_at = [](const char* at) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(at)); };
+  const char* at = text.data();
+  const char* const last = at + text.size() - 8;
+  for (; last - at > 8; at += 16) {
+    if (!is_plain(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)))) return false;
+  }
+  return is_plain(_mm_unpacklo_epi64(eight_at(std::min(at, last)), eight_at(last)));
+#else
+  return all_are(text, plain_host);
+#endif
+}
+
+// In the following the bytes from `begin` on may be looked at too.
+
+// The first byte at or after `at` that is no letter, digit or '-', or `end`.
+inline const char* skip_plain(const char* begin, const char* at, const char* end) {
+#if defined(__SSE2__)
+  if (end - begin >= block_bytes) {
+    return find_by_16(at, end, [](__m128i bytes) {
+      const __m128i letters = within(_mm_or_si128(bytes, _mm_set1_epi8(0x20)), 'a', 'z');
+      const __m128i others = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('-')), within(bytes, '0', '9'));
+      return static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(letters, others))) ^ 0xffffU;
+    });
+  }
+#endif
+  static_cast<void>(begin);
+  return skip(at, end, plain);
+}
+
+// The first byte at or after `at` that no request target has, or `end`.
+inline const char* skip_target(const char* begin, const char* at, const char* end) {
+#if defined(__SSE2__)
+  if (end - begin >= block_bytes) {
+    return find_by_16(at, end, [](__m128i bytes) {
+      const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x20)), bytes);
+      const __m128i high = _mm_cmpeq_epi8(_mm_max_epu8(bytes, _mm_set1_epi8(0x7f)), bytes);
+      const __m128i hash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('#'));
+      return static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(low, high), hash)));
+    });
+  }
+#endif
+  static_cast<void>(begin);
+  return skip(at, end, target);
+}
+
+// The first control byte at or after `at` (CR included, HTAB not), or `end`.
 inline const char* find_control(const char* begin, const char* at, const char* end) {
 #if defined(__SSE2__)
-  at = find_by_16(begin, at, end, [](__m128i bytes) {
-    const __m128i below = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
-    const __m128i but_tab = _mm_andnot_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t')), below);
-    const __m128i del = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
-    return static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(but_tab, del)));
-  });
+  if (end - begin >= block_bytes) {
+    return find_by_16(at, end, [](__m128i bytes) {
+      const __m128i below = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+      const __m128i but_tab = _mm_andnot_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t')), below);
+      const __m128i del = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
+      return static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(but_tab, del)));
+    });
+  }
 #endif
+  static_cast<void>(begin);
   while (at != end && !is_control(*at)) ++at;
   return at;
 }

@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 #include <ctime>
+#include <span>
 #include <utility>
 
 namespace muster::lb {
@@ -151,6 +152,25 @@ bool is_edited(std::string_view name, const spec::HeaderEdits& edits) {
          std::ranges::any_of(edits.set, same, &spec::HeaderField::name);
 }
 
+// All lines of it that are of these kinds, in their order.
+void keep_lines(Lines& lines, const HeadFields& fields, std::uint32_t kinds, const spec::HeaderEdits& edits) {
+  for (const Field& field : fields.all()) {
+    if ((kinds & bit(field.kind)) == 0) continue;
+    if (!edits.empty() && is_edited(field.name, edits)) continue;
+    lines.write(field);
+  }
+}
+
+// Where each line goes as it came: the whole head without its empty line. Else empty.
+template <typename Head>
+std::string_view lines_as_they_came(const Head& head, std::uint32_t kinds, const spec::HeaderEdits& edits) {
+  const bool all_stay = head.fields.canonical && (head.fields.kinds & ~kinds) == 0;
+  if (!all_stay || head.start_line.empty() || head.fields.count == 0 || !edits.empty()) return {};
+  const std::string_view last = head.fields.all().back().line();
+  const char* const begin = head.start_line.data();
+  return {begin, static_cast<std::size_t>(last.data() + last.size() - begin)};
+}
+
 void append_edits(Buffer& out, const spec::HeaderEdits& edits) {
   for (const spec::HeaderField& field : edits.set) append_field(out, field.name, field.value);
   for (const spec::HeaderField& field : edits.add) append_field(out, field.name, field.value);
@@ -163,7 +183,6 @@ class Forwarding {
       : out_(out), head_(head), origin_(origin), edits_(edits) {}
 
   void write() {
-    if (edits_.empty() && !origin_.is_trusted_proxy) return write_ours();
     say("X-Forwarded-For", FieldKind::forwarded_for, origin_.address);
     say("X-Forwarded-Proto", FieldKind::forwarded_proto, origin_.is_encrypted ? "https" : "http");
     say("X-Forwarded-Host", FieldKind::forwarded_host, head_.authority);
@@ -176,21 +195,6 @@ class Forwarding {
   }
 
  private:
-  void write_ours() {
-    const std::string_view id = request_id_of(head_, origin_.request_id);
-    constexpr std::size_t names_bytes_max = 128;
-    out_.append_with(names_bytes_max + origin_.address.size() + head_.authority.size() + id.size(),
-                     [&](Pen pen) {
-                       if (!origin_.address.empty())
-                         pen.put("X-Forwarded-For: ").put(origin_.address).put("\r\n");
-                       pen.put("X-Forwarded-Proto: http");
-                       if (origin_.is_encrypted) pen.put("s");
-                       if (!head_.authority.empty()) pen.put("\r\nX-Forwarded-Host: ").put(head_.authority);
-                       if (!id.empty()) pen.put("\r\nX-Request-Id: ").put(id);
-                       return pen.put("\r\n");
-                     });
-  }
-
   void say(std::string_view name, FieldKind kind, std::string_view ours) {
     if (is_edited(name, edits_)) return;
     if (!origin_.is_trusted_proxy) {
@@ -255,6 +259,23 @@ void write_request_line(Buffer& out, const RequestHead& head) {
   out.append(" HTTP/1.1\r\n");
 }
 
+// Lines that go as they came, what we know of the client, and the empty line.
+void write_usual_request(Buffer& out, std::string_view lines, const RequestHead& head, const Origin& origin) {
+  const bool brings_id = head.fields.has(FieldKind::request_id);
+  const std::string_view id = brings_id ? request_id_of(head, origin.request_id) : origin.request_id;
+  constexpr std::size_t names_bytes_max = 128;
+  const std::size_t values = origin.address.size() + head.authority.size() + id.size();
+  out.append_with(lines.size() + names_bytes_max + values, [&](Pen pen) {
+    pen.put(lines);
+    if (!origin.address.empty()) pen.put("X-Forwarded-For: ").put_short(origin.address).put("\r\n");
+    pen.put("X-Forwarded-Proto: http");
+    if (origin.is_encrypted) pen.put("s");
+    if (!head.authority.empty()) pen.put("\r\nX-Forwarded-Host: ").put_short(head.authority);
+    if (!id.empty()) pen.put("\r\nX-Request-Id: ").put_short(id);
+    return pen.put("\r\n\r\n");
+  });
+}
+
 void write_status_line(Buffer& out, const ResponseHead& head) {
   out.append("HTTP/1.1 ");
   append_number(out, static_cast<std::uint64_t>(head.status));
@@ -266,9 +287,14 @@ void write_status_line(Buffer& out, const ResponseHead& head) {
 
 void write_request_head(Buffer& out, const RequestHead& head, const Origin& origin) {
   const spec::HeaderEdits& edits = origin.edits == nullptr ? no_edits : *origin.edits;
-  out.reserve(out.size() + head.bytes + 2 * head.authority.size() + origin.address.size() + 256);
-  const bool edited = !edits.empty();
   const bool keeps_host = !head.start_line.empty() && head.fields.has(FieldKind::host);
+  const std::uint32_t kinds = kinds_for_replica(head, keeps_host);
+  const bool has_more = head.framing.body == BodyKind::chunked || head.framing.upgrade || head.hops_left;
+  if (keeps_host && !has_more && !origin.is_trusted_proxy) {
+    const std::string_view lines = lines_as_they_came(head, kinds, edits);
+    if (!lines.empty()) return write_usual_request(out, lines, head, origin);
+  }
+  out.reserve(out.size() + head.bytes + 2 * head.authority.size() + origin.address.size() + 256);
   {
     Lines lines(out);
     if (head.start_line.empty()) {
@@ -277,11 +303,7 @@ void write_request_head(Buffer& out, const RequestHead& head, const Origin& orig
       lines.keep(head.start_line);
     }
     if (!keeps_host && !is_edited("Host", edits)) append_field(lines.end_run(), "Host", head.authority);
-    const std::uint32_t kinds = kinds_for_replica(head, keeps_host);
-    for (const Field& field : head.fields.all()) {
-      if (edited && is_edited(field.name, edits)) continue;
-      if ((kinds & bit(field.kind)) != 0) lines.write(field);
-    }
+    keep_lines(lines, head.fields, kinds, edits);
   }
   if (head.framing.body == BodyKind::chunked) out.append("Transfer-Encoding: chunked\r\n");
   if (head.framing.upgrade) out.append("Connection: upgrade\r\n");
@@ -290,37 +312,51 @@ void write_request_head(Buffer& out, const RequestHead& head, const Origin& orig
     append_number(out, *head.hops_left - std::min<std::uint64_t>(*head.hops_left, 1));
     out.append("\r\n");
   }
+  if (edits.empty() && !origin.is_trusted_proxy) return write_usual_request(out, {}, head, origin);
   Forwarding(out, head, origin, edits).write();
-  if (edited) append_edits(out, edits);
+  append_edits(out, edits);
   out.append("\r\n");
 }
 
+namespace {
+// The end of a head: what is said of this connection alone, and the empty line.
+constexpr std::size_t connection_bytes_max = 128;
+inline Pen put_connection(Pen pen, const AnswerForm& form) {
+  if (form.body == BodyKind::chunked) pen.put("Transfer-Encoding: chunked\r\n");
+  if (form.upgrade) pen.put("Connection: upgrade\r\n");
+  if (form.close) pen.put("Connection: close\r\n");
+  if (form.keep_alive_1_0) pen.put("Connection: keep-alive\r\n");
+  return pen.put("\r\n");
+}
+}  // namespace
+
 void write_response_head(Buffer& out, const ResponseHead& head, const AnswerForm& form,
-                         const spec::HeaderEdits* edits) {
-  const bool edited = edits != nullptr && !edits->empty();
-  out.reserve(out.size() + head.bytes + 96);
-  {
+                         const spec::HeaderEdits* wanted_edits) {
+  const spec::HeaderEdits& edits = wanted_edits == nullptr ? no_edits : *wanted_edits;
+  const std::uint32_t kinds = kinds_for_client(form);
+  const std::string_view as_they_came = lines_as_they_came(head, kinds, edits);
+  if (as_they_came.empty()) {
+    out.reserve(out.size() + head.bytes + 96);
     Lines lines(out);
     if (head.start_line.empty()) {
       write_status_line(out, head);
     } else {
       lines.keep(head.start_line);
     }
-    const std::uint32_t kinds = kinds_for_client(form);
-    for (const Field& field : head.fields.all()) {
-      if (edited && is_edited(field.name, *edits)) continue;
-      if ((kinds & bit(field.kind)) != 0) lines.write(field);
-    }
+    keep_lines(lines, head.fields, kinds, edits);
   }
-  const bool dated = form.date.empty() || head.fields.has(FieldKind::date);
-  if (!dated && !(edited && is_edited("Date", *edits))) append_field(out, "Date", form.date);
-  if (edited) append_edits(out, *edits);
+  const bool ends = edits.empty() && form.further.empty();
+  const bool is_dated =
+      form.date.empty() || head.fields.has(FieldKind::date) || (!edits.empty() && is_edited("Date", edits));
+  out.append_with(as_they_came.size() + form.date.size() + connection_bytes_max, [&](Pen pen) {
+    pen.put(as_they_came);
+    if (!is_dated) pen.put("Date: ").put_short(form.date).put("\r\n");
+    return ends ? put_connection(pen, form) : pen;
+  });
+  if (ends) return;
+  append_edits(out, edits);
   out.append(form.further);
-  if (form.body == BodyKind::chunked) out.append("Transfer-Encoding: chunked\r\n");
-  if (form.upgrade) out.append("Connection: upgrade\r\n");
-  if (form.close) out.append("Connection: close\r\n");
-  if (form.keep_alive_1_0) out.append("Connection: keep-alive\r\n");
-  out.append("\r\n");
+  out.append_with(connection_bytes_max, [&](Pen pen) { return put_connection(pen, form); });
 }
 
 std::array<char, http_date_bytes> http_date(std::time_t when) {

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "lb/buffer.h"
-#include "lb/loop.h"
+#include "lb/socket.h"
 #include "lb/task.h"
 
 namespace muster::lb {

@@ -10,7 +10,7 @@
 #include <climits>
 
 #include "base/check.h"
-#include "lb/tls_session.h"
+#include "lb/socket.h"
 
 namespace muster::lb {
 
@@ -21,157 +21,6 @@ constexpr std::uint32_t generation_bits = 32;
 constexpr std::size_t cores_per_chunk = 64;
 }  // namespace
 
-// A registered socket. Its place is used again after a close; the generation in the tag of an event tells the events
-// of the former socket: those of the same round, and those that come while a child that was just forked still holds a
-// copy of the descriptor.
-class SocketCore {
- public:
-  SocketCore() = default;
-  ~SocketCore() = default;
-  SocketCore(const SocketCore&) = delete;
-  SocketCore& operator=(const SocketCore&) = delete;
-
-  void belong_to(Loop& loop, std::uint32_t index) noexcept {
-    loop_ = &loop;
-    index_ = index;
-  }
-  // False when epoll takes no more (fs.epoll.max_user_watches).
-  bool open(Fd fd, Socket::Kind kind) {
-    epoll_event event{};
-    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
-    event.data.u64 = std::uint64_t{generation_} << generation_bits | index_;
-    if (::epoll_ctl(loop_->epoll_.get(), EPOLL_CTL_ADD, fd.get(), &event) != 0) return false;
-    fd_ = std::move(fd);
-    is_shared_ = kind == Socket::Kind::listening;
-    ready_ = {false, kind == Socket::Kind::connected || kind == Socket::Kind::connected_local};
-    short_means_empty_ = kind != Socket::Kind::connected_local;
-    counts_for_both_ = false;
-    return true;
-  }
-
-  void close() noexcept {
-    MUSTER_CHECK(waiting_[0] == nullptr && waiting_[1] == nullptr);
-    // close(2) takes it out of the epoll set only when it was the last descriptor of the socket.
-    if (is_shared_) ::epoll_ctl(loop_->epoll_.get(), EPOLL_CTL_DEL, fd_.get(), nullptr);
-    fd_.reset();
-    unwatch();
-    ++generation_;
-    loop_->give_core(*this);
-  }
-
-  Fd release() noexcept {
-    MUSTER_CHECK(waiting_[0] == nullptr && waiting_[1] == nullptr);
-    ::epoll_ctl(loop_->epoll_.get(), EPOLL_CTL_DEL, fd_.get(), nullptr);
-    Fd fd = std::move(fd_);
-    unwatch();
-    ++generation_;
-    loop_->give_core(*this);
-    return fd;
-  }
-
-  void begin(SocketWait& wait) {
-    SocketWait*& waiting = waiting_[at(wait.direction_)];
-    MUSTER_CHECK(waiting == nullptr);
-    waiting = &wait;
-    if (wait.limit_ != no_limit) loop_->arm(wait, loop_->now() + wait.limit_);
-  }
-  void end(SocketWait& wait) {
-    waiting_[at(wait.direction_)] = nullptr;
-    loop_->disarm(wait);
-  }
-  bool abort_wait(Direction direction) {
-    SocketWait* const wait = waiting_[at(direction)];
-    if (wait == nullptr) return false;
-    wait->finish(Waited::aborted);
-    return true;
-  }
-
-  void on_events(std::uint32_t generation, std::uint32_t events) {
-    if (generation != generation_) return;
-    constexpr std::uint32_t ended = EPOLLERR | EPOLLHUP;
-    const bool readable = (events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI | ended)) != 0 || counts_for_both_;
-    const bool writable = (events & (EPOLLOUT | ended)) != 0 || counts_for_both_;
-    // No edge follows an end that is already there; and a read stops short at an urgent byte.
-    if ((events & (EPOLLRDHUP | EPOLLPRI | ended)) != 0) short_means_empty_ = false;
-    if (readable) ready_[at(Direction::read)] = true;
-    if (writable) ready_[at(Direction::write)] = true;
-    if (readable) {
-      if (SocketWait* const wait = waiting_[at(Direction::read)]) {
-        wait->finish(Waited::ready);
-      } else if (event_ != nullptr) {
-        std::exchange(event_, nullptr)(argument_);
-      }
-    }
-    if (!writable || generation != generation_) return;  // the reader may have closed it
-    if (SocketWait* const wait = waiting_[at(Direction::write)]) wait->finish(Waited::ready);
-    if ((events & EPOLLERR) == 0 || generation != generation_ || reset_event_ == nullptr) return;
-    std::exchange(reset_event_, nullptr)(reset_argument_);
-  }
-
-  void blocked(Direction direction) noexcept { ready_[at(direction)] = false; }
-  void more_to_read() noexcept { ready_[at(Direction::read)] = true; }
-  void count_events_for_both() noexcept { counts_for_both_ = true; }
-  void read_short() noexcept {
-    if (short_means_empty_) ready_[at(Direction::read)] = false;
-  }
-  void watch(void (*event)(void*), void* argument) {
-    event_ = event;
-    argument_ = argument;
-  }
-  void watch_reset(void (*event)(void*), void* argument) {
-    reset_event_ = event;
-    reset_argument_ = argument;
-  }
-  void unwatch() noexcept { event_ = reset_event_ = nullptr; }
-
-  SocketCore*& next_free() noexcept { return next_free_; }
-  [[nodiscard]] bool ready(Direction direction) const noexcept { return ready_[at(direction)]; }
-  [[nodiscard]] bool is_open() const noexcept { return static_cast<bool>(fd_); }
-  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
-  [[nodiscard]] Loop& loop() const noexcept { return *loop_; }
-
- private:
-  static constexpr std::size_t at(Direction direction) { return static_cast<std::size_t>(direction); }
-
-  Loop* loop_ = nullptr;
-  Fd fd_;
-  std::uint32_t index_ = 0;
-  std::uint32_t generation_ = 0;
-  std::array<SocketWait*, 2> waiting_{};
-  std::array<bool, 2> ready_{};
-  bool short_means_empty_ = true;
-  bool is_shared_ = false;
-  bool counts_for_both_ = false;
-  SocketCore* next_free_ = nullptr;
-  void (*event_)(void*) = nullptr;
-  void* argument_ = nullptr;
-  void (*reset_event_)(void*) = nullptr;
-  void* reset_argument_ = nullptr;
-};
-
-bool SocketWait::await_ready() {
-  if (core_.loop().shut()) {
-    result_ = Waited::aborted;
-    return true;
-  }
-  return core_.ready(direction_);
-}
-
-void SocketWait::await_suspend(std::coroutine_handle<> waiter) {
-  waiter_ = waiter;
-  core_.begin(*this);
-}
-
-void SocketWait::on_due(WheelNode& node) {
-  static_cast<SocketWait&>(node).finish(Waited::timed_out);
-}
-
-void SocketWait::finish(Waited result) {
-  core_.end(*this);
-  result_ = result;
-  waiter_.resume();
-}
-
 void LoopSleep::await_suspend(std::coroutine_handle<> waiter) {
   waiter_ = waiter;
   loop_.arm(*this, loop_.now() + length_);
@@ -179,76 +28,6 @@ void LoopSleep::await_suspend(std::coroutine_handle<> waiter) {
 
 void LoopTurn::await_suspend(std::coroutine_handle<> waiter) {
   loop_.turns_.push_back(waiter);
-}
-
-Socket::Socket(Loop& loop, Fd fd, Kind kind) {
-  SocketCore& core = loop.take_core();
-  if (core.open(std::move(fd), kind)) {
-    core_ = &core;
-  } else {
-    loop.give_core(core);
-  }
-}
-
-int Socket::fd() const noexcept {
-  return core_ == nullptr ? -1 : core_->fd();
-}
-
-bool Socket::may_be_readable() const noexcept {
-  return core_->ready(Direction::read);
-}
-
-void Socket::blocked(Direction direction) const noexcept {
-  core_->blocked(direction);
-}
-
-void Socket::read_short() const noexcept {
-  core_->read_short();
-}
-
-void Socket::more_to_read() const noexcept {
-  core_->more_to_read();
-}
-
-void Socket::count_events_for_both() const noexcept {
-  core_->count_events_for_both();
-}
-
-void Socket::encrypt(std::unique_ptr<TlsSession> session) noexcept {
-  delete std::exchange(tls_, session.release());
-}
-
-bool Socket::abort_wait(Direction direction) {
-  return core_ != nullptr && core_->abort_wait(direction);
-}
-
-void Socket::watch(void (*event)(void*), void* argument) {
-  core_->watch(event, argument);
-}
-void Socket::watch_reset(void (*event)(void*), void* argument) {
-  core_->watch_reset(event, argument);
-}
-void Socket::unwatch() noexcept {
-  core_->unwatch();
-}
-
-void Socket::reset_on_close() noexcept {
-  if (tls_ != nullptr) tls_->abandon();
-  const linger abort{.l_onoff = 1, .l_linger = 0};
-  ::setsockopt(fd(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
-}
-
-Fd Socket::release() noexcept {
-  MUSTER_CHECK(tls_ == nullptr);
-  return core_ == nullptr ? Fd() : std::exchange(core_, nullptr)->release();
-}
-
-void Socket::close() noexcept {
-  if (tls_ != nullptr) {
-    static_cast<void>(tls_->end(*this));  // at once or not at all
-    encrypt(nullptr);
-  }
-  if (core_ != nullptr) std::exchange(core_, nullptr)->close();
 }
 
 Loop::Loop(Fd epoll, Fd wake)
@@ -271,6 +50,17 @@ Result<std::unique_ptr<Loop>> Loop::create() {
   return std::unique_ptr<Loop>(new Loop(std::move(epoll), std::move(wake)));
 }
 
+bool Loop::watch_descriptor(int fd, std::uint32_t index, std::uint32_t generation) {
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+  event.data.u64 = std::uint64_t{generation} << generation_bits | index;
+  return ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+void Loop::unwatch_descriptor(int fd) {
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+}
+
 SocketCore& Loop::take_core() {
   if (free_core_ == nullptr) {
     // NOLINTNEXTLINE(modernize-avoid-c-arrays)
@@ -287,7 +77,7 @@ SocketCore& Loop::take_core() {
 }
 
 void Loop::give_core(SocketCore& core) noexcept {
-  core.next_free() = std::exchange(free_core_, &core);
+  core.set_next_free(std::exchange(free_core_, &core));
 }
 
 void Loop::run() {
@@ -345,9 +135,7 @@ void Loop::read_letters() {
   for (const auto& letter : letters) letter();
 }
 
-void Loop::arm(WheelNode& node, Instant deadline) {
-  wheel_.arm(node, deadline);
-  if (ticking_) return;
+void Loop::start_ticking() {
   ticking_ = true;
   next_tick_ = now_ + Wheel::tick;
 }

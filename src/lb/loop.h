@@ -1,10 +1,8 @@
 // One traffic thread's event loop on epoll(7): readiness of sockets, deadlines, letters from the control thread.
-// Sockets are registered once, edge-triggered for both directions, and never again: what the edges said is kept for
-// each direction until a system call finds that it holds no more. So a request costs its reads and writes and a share
-// of one epoll_wait.
+// Its sockets (lb/socket.h) are registered once and never again. So a request costs its reads and writes and a share of
+// one epoll_wait.
 #pragma once
 
-#include <array>
 #include <coroutine>
 #include <cstdint>
 #include <functional>
@@ -22,103 +20,6 @@ namespace muster::lb {
 
 class Loop;
 class SocketCore;
-class TlsSession;
-
-enum class Direction : std::uint8_t { read, write };
-
-enum class Waited : std::uint8_t {
-  ready,  // or an error is pending: the next system call says
-  timed_out,
-  aborted,  // abort_wait(), or the loop is being shut
-};
-
-inline constexpr Millis no_limit = Millis::max();
-
-// Awaitable: until the socket is ready or `limit` is over; at once when it is known to be. What follows must be the
-// system call that finds out: only that ends the readiness. At most one wait per socket and direction.
-class SocketWait : private WheelNode {
- public:
-  SocketWait(SocketCore& core, Direction direction, Millis limit) noexcept
-      : WheelNode(&SocketWait::on_due), core_(core), limit_(limit), direction_(direction) {}
-  bool await_ready();
-  void await_suspend(std::coroutine_handle<> waiter);
-  [[nodiscard]] Waited await_resume() const noexcept { return result_; }
-
- private:
-  friend class SocketCore;
-  static void on_due(WheelNode& node);
-  void finish(Waited result);
-
-  SocketCore& core_;
-  std::coroutine_handle<> waiter_;
-  Millis limit_;
-  Direction direction_;
-  Waited result_ = Waited::ready;
-};
-
-// An owned non-blocking socket that is registered with the loop. Closing it while a coroutine waits on it is a bug.
-class Socket {
- public:
-  enum class Kind : std::uint8_t {
-    connected,
-    connected_local,  // of a unix socket: a read stops short at a message with descriptors, and no edge follows
-    connecting,       // connect(2) said EINPROGRESS: writable once that is over
-    listening,        // other descriptors may share it
-  };
-  Socket() noexcept = default;
-  Socket(Loop& loop, Fd fd, Kind kind = Kind::connected);  // not valid() when the kernel takes no more
-  Socket(Socket&& other) noexcept
-      : core_(std::exchange(other.core_, nullptr)), tls_(std::exchange(other.tls_, nullptr)) {}
-  Socket& operator=(Socket&& other) noexcept {
-    if (this != &other) {
-      close();
-      core_ = std::exchange(other.core_, nullptr);
-      tls_ = std::exchange(other.tls_, nullptr);
-    }
-    return *this;
-  }
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
-  ~Socket() { close(); }
-
-  [[nodiscard]] bool valid() const noexcept { return core_ != nullptr; }
-  [[nodiscard]] int fd() const noexcept;
-  SocketWait readable(Millis limit) { return {*core_, Direction::read, limit}; }
-  SocketWait writable(Millis limit) { return {*core_, Direction::write, limit}; }
-  // False: a read or accept now would only say EAGAIN.
-  [[nodiscard]] bool may_be_readable() const noexcept;
-  // What a system call found out: EAGAIN, or a read that got less than it asked for.
-  void blocked(Direction direction) const noexcept;
-  void read_short() const noexcept;
-  // What was read of the socket and not taken yet makes it readable.
-  void more_to_read() const noexcept;
-  // From now on each event ends the waits of both directions: to read, something may have to be written, or the other
-  // way round.
-  void count_events_for_both() const noexcept;
-  // What lb/io.h moves is encrypted by this; null: as it is.
-  [[nodiscard]] TlsSession* tls() const noexcept { return tls_; }
-  void encrypt(std::unique_ptr<TlsSession> session) noexcept;
-  // The coroutine that waits in this direction, if any, goes on at once with Waited::aborted. True: there was one, and
-  // it may have ended this socket.
-  bool abort_wait(Direction direction);
-  void abort_waits() {
-    abort_wait(Direction::read);
-    abort_wait(Direction::write);
-  }
-  // A socket nobody reads from: `event` is called once when the peer sends or closes from now on, until unwatch().
-  void watch(void (*event)(void*), void* argument);
-  void unwatch() noexcept;
-  // `event` is called once when the connection is reset from now on, until unwatch(): for a socket that is read no more.
-  void watch_reset(void (*event)(void*), void* argument);
-  void reset_on_close() noexcept;  // close() sends RST instead of FIN
-  // Ends the registration and gives the descriptor away, as it is. Not encrypted, and nobody waits on it.
-  Fd release() noexcept;
-  void close() noexcept;
-
- private:
-  SocketCore* core_ = nullptr;
-  TlsSession* tls_ = nullptr;  // owned
-};
 
 // Awaitable: until its time is over; a loop that is being shut ends it like any other wait, at that time.
 class LoopSleep : private WheelNode {
@@ -164,7 +65,14 @@ class Loop {
   void post(std::function<void()> letter);
 
   [[nodiscard]] Instant now() const noexcept { return now_; }  // read once per round of events
-  void arm(WheelNode& node, Instant deadline);
+  void arm(WheelNode& node, Instant deadline) {
+    wheel_.arm(node, deadline);
+    if (!ticking_) start_ticking();
+  }
+  // It may fire before: cheap for who puts off a deadline again and again, and looks at it then.
+  void arm_no_later(WheelNode& node, Instant deadline) {
+    if (!node.armed_by(deadline)) arm(node, deadline);
+  }
   void disarm(WheelNode& node) noexcept { wheel_.disarm(node); }
   // One deadline that the wheel's tick is too coarse for: `ring` is called at its millisecond. Null: it is off.
   void set_alarm(Instant deadline, std::function<void()> ring) {
@@ -186,7 +94,10 @@ class Loop {
   friend class Socket;
   friend class LoopTurn;
   Loop(Fd epoll, Fd wake);
+  bool watch_descriptor(int fd, std::uint32_t index, std::uint32_t generation);
+  void unwatch_descriptor(int fd);
   [[nodiscard]] int timeout() const;
+  void start_ticking();
   void on_event(std::uint64_t tag, std::uint32_t events);
   void read_letters();
   void advance_wheel();

@@ -7,7 +7,7 @@
 
 #include "base/fd.h"
 #include "lb/buffer.h"
-#include "lb/loop.h"
+#include "lb/socket.h"
 
 namespace muster::lb {
 

@@ -68,12 +68,21 @@ class ResponseCounters {
   std::array<Counter, std::tuple_size_v<StatusClasses>> classes_;
 };
 
+// A length with its place in a histogram, for what is counted in several.
+struct PlacedLength {
+  explicit PlacedLength(Nanos length) noexcept
+      : bucket(Histogram::bucket_of(length)),
+        nanos(static_cast<std::uint64_t>(std::max<Nanos::rep>(length.count(), 0))) {}
+  std::size_t bucket;
+  std::uint64_t nanos;
+};
+
 // A Histogram that one thread counts in while others read.
 class LatencyCounters {
  public:
-  void add(Nanos length) noexcept {
-    buckets_[Histogram::bucket_of(length)].add();
-    sum_.add(static_cast<std::uint64_t>(std::max<Nanos::rep>(length.count(), 0)));
+  void add(const PlacedLength& length) noexcept {
+    buckets_[length.bucket].add();
+    sum_.add(length.nanos);
   }
   void add_to(Histogram& sum) const noexcept {
     for (std::size_t i = 0; i < buckets_.size(); ++i) sum.add(i, buckets_[i].get(), Nanos::zero());

@@ -11,7 +11,7 @@
 #include <span>
 #include <string_view>
 
-#include "lb/loop.h"
+#include "lb/socket.h"
 #include "lb/tls_context.h"
 
 namespace muster::lb {

@@ -20,6 +20,7 @@ class WheelNode {
   WheelNode(const WheelNode&) = delete;
   WheelNode& operator=(const WheelNode&) = delete;
   [[nodiscard]] bool armed() const noexcept { return next_ != nullptr; }
+  [[nodiscard]] bool armed_by(Instant deadline) const noexcept { return armed() && deadline_ <= deadline; }
 
  private:
   friend class Wheel;

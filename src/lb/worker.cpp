@@ -11,6 +11,10 @@
 #include <poll.h>
 #include <unistd.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include <algorithm>
 #include <cerrno>
 
@@ -27,9 +31,7 @@ constexpr int accepts_per_turn = 32;        // then the connections that are the
 constexpr Millis pause_after_failure{100};  // EMFILE and its kin
 constexpr std::size_t clients_kept_for =
     256;  // below this many connections their memory is not worth the search
-constexpr std::size_t spare_buffers_max = 256;
 constexpr std::size_t spare_pipes_max = 8;
-constexpr std::size_t spare_buffer_bytes_max = 8U << 10U;
 }  // namespace
 
 namespace {
@@ -86,27 +88,32 @@ struct Worker::QueueWait : WheelNode {
 };
 
 namespace {
-using DigitPairs = std::array<std::array<char, 2>, 256>;
-constexpr DigitPairs make_digit_pairs() {
-  constexpr std::string_view digits = "0123456789abcdef";
-  DigitPairs pairs{};
-  for (std::size_t byte = 0; byte < pairs.size(); ++byte)
-    pairs[byte] = {digits[byte / 16], digits[byte % 16]};
-  return pairs;
-}
-constexpr DigitPairs digit_pairs = make_digit_pairs();
-
 constexpr std::uint64_t golden_ratio = 0x9e3779b97f4a7c15U;  // the step of splitmix64
 
 // 16 hexadecimal digits.
 void write_digits(std::uint64_t number, char* into) {
-  for (std::size_t pair = 0; pair < 8; ++pair, number <<= 8U)
-    std::memcpy(into + 2 * pair, digit_pairs[number >> 56U].data(), 2);
+#if defined(__SSE2__)
+  // Each byte's halves side by side, the highest byte first; a half above 9 is as far beyond '9' as 'a' is.
+  const __m128i bytes = _mm_cvtsi64_si128(static_cast<long long>(__builtin_bswap64(number)));
+  const __m128i low_half = _mm_set1_epi8(0x0f);
+  const __m128i halves =
+      _mm_unpacklo_epi8(_mm_and_si128(_mm_srli_epi16(bytes, 4), low_half), _mm_and_si128(bytes, low_half));
+  const __m128i beyond =
+      _mm_and_si128(_mm_cmpgt_epi8(halves, _mm_set1_epi8(9)), _mm_set1_epi8('a' - '9' - 1));
+  const __m128i digits = _mm_add_epi8(_mm_add_epi8(halves, beyond), _mm_set1_epi8('0'));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(into), digits);
+#else
+  constexpr std::string_view digits = "0123456789abcdef";
+  for (std::size_t digit = 0; digit < 16; ++digit, number <<= 4U) into[digit] = digits[number >> 60U];
+#endif
 }
 }  // namespace
 
 Worker::Worker(std::size_t index, std::unique_ptr<Loop> loop, const Callbacks& callbacks)
-    : index_(index), callbacks_(callbacks), loop_(std::move(loop)), scratch_(new char[scratch_bytes]) {
+    : index_(index),
+      callbacks_(callbacks),
+      loop_(std::move(loop)),
+      scratch_(new char[room_before_scratch + scratch_bytes]) {
   // Without entropy (a very early boot) the ids of two processes may be alike: better than no service.
   [[maybe_unused]] const ssize_t got =
       ::getrandom(request_id_state_.data(), sizeof request_id_state_, GRND_NONBLOCK);
@@ -131,24 +138,14 @@ void Worker::run() {
   FrameCache::clear();
 }
 
-std::string_view Worker::http_date() {
-  if (loop_->now() >= http_date_until_) {
-    timespec now{};
-    ::clock_gettime(CLOCK_REALTIME, &now);
-    http_date_ = lb::http_date(now.tv_sec);
-    http_date_until_ = loop_->now() + std::chrono::seconds(1) - Nanos(now.tv_nsec);
-  }
-  return {http_date_.data(), http_date_.size()};
+void Worker::renew_http_date() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  http_date_ = lb::http_date(now.tv_sec);
+  http_date_until_ = loop_->now() + std::chrono::seconds(1) - Nanos(now.tv_nsec);
 }
 
 Worker::~Worker() = default;
-
-Buffer Worker::take_buffer() {
-  if (spare_buffers_.empty()) return {};
-  Buffer buffer = std::move(spare_buffers_.back());
-  spare_buffers_.pop_back();
-  return buffer;
-}
 
 std::unique_ptr<Pipe> Worker::take_pipe() {
   if (spare_pipes_.empty()) {
@@ -162,12 +159,6 @@ std::unique_ptr<Pipe> Worker::take_pipe() {
 
 void Worker::give_pipe(std::unique_ptr<Pipe> pipe) {
   if (pipe->empty() && spare_pipes_.size() < spare_pipes_max) spare_pipes_.push_back(std::move(pipe));
-}
-
-void Worker::give_buffer(Buffer buffer) {
-  if (buffer.capacity() > spare_buffer_bytes_max || spare_buffers_.size() >= spare_buffers_max) return;
-  buffer.clear();
-  spare_buffers_.push_back(std::move(buffer));
 }
 
 Client::Client(Worker& w, Ref<LocalListener> l, Fd fd, Peer&& client_address)
@@ -233,8 +224,8 @@ std::shared_ptr<Capacity> Frontend::capacity_of(const LocalPool& of) const {
 }
 
 Choice Frontend::choose(std::string_view authority, std::string_view target) const {
-  const auto number =
-      router->groups().empty() ? std::nullopt : router->find(host_of(authority), path_of(target));
+  if (router->groups().empty()) return Choice{.route = nullptr, .pool = pool};
+  const auto number = router->find(host_of(authority), path_of(target));
   if (!number) return Choice{.route = nullptr, .pool = pool};
   const Router::Group& group = router->groups()[*number];
   std::size_t member = group.turns[turns[*number]->next(group.turns.size())];

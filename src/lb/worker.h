@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -26,6 +27,7 @@
 #include "lb/preference.h"
 #include "lb/router.h"
 #include "lb/shared_state.h"
+#include "lb/socket.h"
 #include "lb/socket_address.h"
 #include "lb/task.h"
 #include "lb/tls_context.h"
@@ -221,16 +223,36 @@ class Worker {
   void hand_over(Client& client, Socket& replica, const LocalEndpoint& endpoint, const EarlyBytes& left,
                  TunnelRecord record);
   // Received bytes and parsed heads live here between two suspensions, never across one.
-  [[nodiscard]] std::span<char> scratch() { return {scratch_.get(), scratch_bytes}; }
+  [[nodiscard]] std::span<char> scratch() { return {scratch_.get() + room_before_scratch, scratch_bytes}; }
+  // Where `size` bytes can be written right before `place`, over what was received there: both go by one send(2) then.
+  // Null: it does not lie in the scratch, or there is no room.
+  [[nodiscard]] char* before_in_scratch(const char* place, std::size_t size) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(scratch_.get());
+    const std::size_t offset = reinterpret_cast<std::uintptr_t>(place) - begin;
+    const bool has_room = size <= offset && offset <= room_before_scratch + scratch_bytes;
+    return has_room ? scratch_.get() + (offset - size) : nullptr;
+  }
   [[nodiscard]] RequestHead& request_head() { return request_head_; }
   [[nodiscard]] ResponseHead& response_head() { return response_head_; }
   // 32 hexadecimal digits, unlike any other for all practical purposes; valid until the next call.
   [[nodiscard]] std::string_view new_request_id();
   // For a Date field, of this second; valid until the next call.
-  [[nodiscard]] std::string_view http_date();
+  [[nodiscard]] std::string_view http_date() {
+    if (loop_->now() >= http_date_until_) renew_http_date();
+    return {http_date_.data(), http_date_.size()};
+  }
   [[nodiscard]] Buffer& serialised() { return serialised_; }
-  Buffer take_buffer();
-  void give_buffer(Buffer buffer);
+  Buffer take_buffer() {
+    if (spare_buffers_.empty()) return {};
+    Buffer buffer = std::move(spare_buffers_.back());
+    spare_buffers_.pop_back();
+    return buffer;
+  }
+  void give_buffer(Buffer&& buffer) {
+    if (buffer.capacity() > spare_buffer_bytes_max || spare_buffers_.size() >= spare_buffers_max) return;
+    buffer.clear();
+    spare_buffers_.push_back(std::move(buffer));
+  }
   std::unique_ptr<Pipe> take_pipe();  // null: there are no descriptors for it
   void give_pipe(std::unique_ptr<Pipe> pipe);
 
@@ -255,7 +277,11 @@ class Worker {
 
  private:
   friend class Busy;
+  static constexpr std::size_t room_before_scratch = 512;  // for what a head is longer as we send it
+  static constexpr std::size_t spare_buffers_max = 256;
+  static constexpr std::size_t spare_buffer_bytes_max = 8U << 10U;
   struct QueueWait;
+  void renew_http_date();
   void answer_quiescence();
   [[nodiscard]] Ref<LocalListener> listener_at(const std::string& bind) const;
   [[nodiscard]] bool accepts(const LocalListener& listener) const { return !listener.closing && !giving_up_; }
@@ -327,6 +353,15 @@ class Worker {
   struct GraceOver;
   std::unique_ptr<GraceOver> grace_over_;
 };
+
+inline void Busy::begin() {
+  if (!std::exchange(counted_, true)) ++worker_.busy_;
+}
+
+inline void Busy::end() {
+  if (!std::exchange(counted_, false)) return;
+  if (--worker_.busy_ == 0 && worker_.quiescence_) worker_.answer_quiescence();
+}
 
 // Carry one client connection to its end (http_server.cpp, tcp_server.cpp).
 // `handed`: what was known of one that is taken over; it is looked at at once.

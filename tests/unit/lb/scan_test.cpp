@@ -28,8 +28,8 @@ void expect_found_everywhere(char filler, Find find, Stops stops) {
   }
 }
 
-TEST(Scan, NamesEndAtTheFirstByteThatIsNoTokenCharacter) {
-  expect_found_everywhere('n', skip_name, [](char c) { return !is(c, token); });
+TEST(Scan, PlainNamesAreLettersDigitsAndHyphens) {
+  expect_found_everywhere('n', skip_plain, [](char c) { return !is(c, plain); });
 }
 
 TEST(Scan, TargetsEndAtTheFirstByteThatNoneHas) {
@@ -40,12 +40,26 @@ TEST(Scan, ValuesEndAtTheFirstControlByte) {
   expect_found_everywhere('v', find_control, is_control);
 }
 
+TEST(Scan, PlainHostsAreLettersDigitsHyphensAndDots) {
+  for (std::size_t size = name_bytes_min; size <= 40; ++size) {
+    for (std::size_t at = 0; at < size; ++at) {
+      for (int byte = 0; byte < 256; ++byte) {
+        std::string text(size, 'h');
+        const char c = static_cast<char>(byte);
+        text[at] = c;
+        EXPECT_EQ(is_plain_host(text), is(c, plain_host))
+            << "byte " << byte << " at " << at << " of " << size;
+      }
+    }
+  }
+}
+
 // What lies before the start is looked at and must not count.
 TEST(Scan, BytesBeforeTheStartAreNotFound) {
   const std::string text = ":\r:\r:\r:\r:\r:\r:\rname: v\r\n";
   const char* const begin = text.data();
   const char* const end = begin + text.size();
-  EXPECT_EQ(skip_name(begin, begin + 14, end) - begin, 18);
+  EXPECT_EQ(skip_plain(begin, begin + 14, end) - begin, 18);
   EXPECT_EQ(find_control(begin, begin + 14, end) - begin, 21);
 }
 

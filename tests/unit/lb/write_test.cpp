@@ -26,6 +26,16 @@ std::string answered(const std::string& bytes, const AnswerForm& form) {
   return std::string(out.view());
 }
 
+TEST(Pen, TextsOfAnyLengthArePutWhole) {
+  const std::string text = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGH";
+  for (std::size_t size = 0; size <= text.size(); ++size) {
+    const std::string_view part = std::string_view(text).substr(0, size);
+    Buffer out;
+    out.append_with(size + 2, [&](Pen pen) { return pen.put("<").put_short(part).put(">"); });
+    EXPECT_EQ(out.view(), "<" + std::string(part) + ">");
+  }
+}
+
 const std::string ours =
     "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n\r\n";
 

@@ -219,6 +219,23 @@ TEST(Retry, APostNeverRidesAnOldConnection) {
   }
 }
 
+// Its age counts from its last request, however often it was used before.
+TEST(Retry, AConnectionThatWasUsedAgainIsClosedForItsAge) {
+  Replica replica(http_replica("ok"));
+  Rig rig;
+  rig.add_listener("web", "web").timeout.keepalive = 200ms;
+  rig.set_pool("web", {replica.port()});
+  rig.publish();
+  Wire client = rig.client();
+  for (int i = 0; i < 5; ++i) {
+    client.send(request("GET"));
+    const auto answer = read_message(client);
+    ASSERT_TRUE(answer);
+    ASSERT_EQ(answer->status(), 200);
+  }
+  EXPECT_TRUE(replica.wait_open(0));
+}
+
 // The promise under load: 4 replicas, one is killed; no GET fails.
 TEST(Retry, AKilledReplicaFailsNoGet) {
   std::vector<std::unique_ptr<Replica>> replicas;
