@@ -77,7 +77,7 @@ std::optional<int> recommended(const MetricLoad& metric, int current) {
   return up ? std::max(replicas, current) : std::min(replicas, current);
 }
 
-HostRoom host_room(const HostLoad& host, std::uint64_t memory_of_one) {
+HostRoom host_room(const HostLoad& host, std::uint64_t memory_of_one, int coming) {
   constexpr int all = 1'000'000;
   if (host.memory_pressure && *host.memory_pressure > pressure_max)
     return {
@@ -87,10 +87,12 @@ HostRoom host_room(const HostLoad& host, std::uint64_t memory_of_one) {
   const std::uint64_t kept = host.memory_total / memory_kept_share;
   const std::uint64_t free = host.memory_available > kept ? host.memory_available - kept : 0;
   if (host.memory_total == 0 || memory_of_one == 0) return {.more = all, .why = ""};
-  return {.more = static_cast<int>(std::min<std::uint64_t>(free / memory_of_one, all)),
+  const auto fit = static_cast<int>(std::min<std::uint64_t>(free / memory_of_one, all));
+  return {.more = std::max(fit - coming, 0),
           .why = fmt::format(
-              "the host has {} MiB of memory available, a replica takes {} MiB and a tenth of all is kept",
-              host.memory_available >> 20U, std::max<std::uint64_t>(memory_of_one >> 20U, 1))};
+              "the host has {} MiB of memory available, a replica takes {} MiB{} and a tenth of all is kept",
+              host.memory_available >> 20U, std::max<std::uint64_t>(memory_of_one >> 20U, 1),
+              coming > 0 ? fmt::format(", {} are not ready yet", coming) : "")};
 }
 
 // The largest number of the window: a load that comes and goes ends no replica.
@@ -123,15 +125,17 @@ Autoscaler::Verdict Autoscaler::look(const spec::Scale& scale, const std::vector
     wanted = replicas;
     why = sentence(metric);
   }
-  if (!wanted) return {.replicas = current, .why = "nothing was measured"};
+  if (!wanted) return {.replicas = current, .why = "nothing was measured", .is_held_back = false};
   // What was not measured may be the reason to stay.
   if (!all_measured) wanted = std::max(*wanted, current);
   int replicas = held_down(std::clamp(*wanted, scale.min, scale.max), current, scale.window, now);
+  bool is_held_back = false;
   if (replicas > current) {
     replicas = bounded_up(replicas, current, now);
     if (replicas > current + room.more) {
+      why += fmt::format("; {} are needed, but {}", replicas, room.why);
       replicas = current + room.more;
-      why += "; " + room.why;
+      is_held_back = true;
     }
   } else if (replicas == current && *wanted < current) {
     why += fmt::format("; more were needed within the last {:.0f} s",
@@ -139,11 +143,12 @@ Autoscaler::Verdict Autoscaler::look(const spec::Scale& scale, const std::vector
   }
   if (*wanted > scale.max) why += fmt::format("; `max` is {}", scale.max);
   if (changed_ && replicas != current && now - *changed_ < scale.cooldown)
-    return {.replicas = current, .why = why + "; within `cooldown` of the last change"};
+    return {
+        .replicas = current, .why = why + "; within `cooldown` of the last change", .is_held_back = false};
   while (!ups_.empty() && now - ups_.front().at >= autoscale_every) ups_.pop_front();
   if (replicas > current) ups_.push_back({.at = now, .by = replicas - current});
   if (replicas != current) changed_ = now;
-  return {.replicas = replicas, .why = std::move(why)};
+  return {.replicas = replicas, .why = std::move(why), .is_held_back = is_held_back};
 }
 
 }  // namespace muster::supervisor

@@ -46,19 +46,20 @@ struct HostLoad {
 };
 
 // How many replicas of this size more the host's memory carries, so that a tenth of it stays available; "why" where it
-// bounds.
+// bounds. Those that are `coming` (wanted already and not ready yet) will take theirs, too.
 struct HostRoom {
   int more = 0;
   std::string why;
 };
-HostRoom host_room(const HostLoad& host, std::uint64_t memory_of_one);
+HostRoom host_room(const HostLoad& host, std::uint64_t memory_of_one, int coming);
 
 // The memory of one app's scaling. A value; starts empty with the daemon.
 class Autoscaler {
  public:
   struct Verdict {
     int replicas = 0;
-    std::string why;  // "cpu is 93 % of one core on average, target 50 %"
+    std::string why;            // "cpu is 93 % of one core on average, target 50 %"
+    bool is_held_back = false;  // more were needed than the host has room for
   };
   // `current` is within min and max. `room` bounds the way up.
   Verdict look(const spec::Scale& scale, const std::vector<MetricLoad>& metrics, int current,

@@ -315,6 +315,8 @@ class CgroupTree final : public ProcessTree {
     return true;
   }
 
+  [[nodiscard]] Nanos read_cpu() const;
+
   enum class Populated { yes, no, unknown };
   Populated read_populated() {
     if (!events_) events_.reset(open((folder_ + "/cgroup.events").c_str(), O_RDONLY | O_CLOEXEC));
@@ -346,7 +348,8 @@ class CgroupTree final : public ProcessTree {
   std::string name_;
   std::string folder_;
   std::function<void()> on_empty_;
-  Fd events_;  // opened when the main process has ended: until then the group cannot be empty
+  mutable Fd cpu_stat_;  // opened by the first cpu_used()
+  Fd events_;            // opened when the main process has ended: until then the group cannot be empty
   UvPoll poll_;
   UvTimer timer_;
   bool kill_again_ = false;
@@ -363,14 +366,25 @@ std::uint64_t CgroupTree::tasks() const {
   return tasks;
 }
 
-Nanos CgroupTree::cpu_used() const {
+// A descriptor for each replica is for those that are asked again and again.
+Nanos CgroupTree::read_cpu() const {
   const auto text = read_small_file(folder_ + "/cpu.stat", 4096);
   return std::chrono::microseconds(text ? keyed_number(text.value(), "usage_usec").value_or(0) : 0);
 }
 
+Nanos CgroupTree::cpu_used() const {
+  // "usage_usec N" is its first line. To find the file costs more than to read it, so it stays open.
+  std::array<char, 128> text;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled by pread(2)
+  if (!cpu_stat_) cpu_stat_.reset(open((folder_ + "/cpu.stat").c_str(), O_RDONLY | O_CLOEXEC));
+  const ssize_t got = cpu_stat_ ? pread(cpu_stat_.get(), text.data(), text.size(), 0) : -1;
+  if (got <= 0) return read_cpu();
+  const std::string_view read(text.data(), static_cast<std::size_t>(got));
+  return std::chrono::microseconds(keyed_number(read, "usage_usec").value_or(0));
+}
+
 Usage CgroupTree::usage() const {
   Usage usage;
-  usage.cpu = cpu_used();
+  usage.cpu = cpu_stat_ ? cpu_used() : read_cpu();
   if (const auto memory = read_number(folder_ + "/memory.current")) {
     usage.memory_bytes = *memory;
     return usage;

@@ -100,7 +100,7 @@ class Planner {
   void on(const LoadMeasured& event);
   void on(const Demanded& event);
   void on(const TrafficSeen& event);
-  void scale_by_load(AppWorld& app, const LoadMeasured& event);
+  void scale_by_load(AppWorld& app, const LoadMeasured& event, HostLoad& left);
   void scale_to(AppWorld& app, int replicas, const std::string& why);
   void wake(AppWorld& app, const std::string& why);  // where it is on demand
   void readiness_probed(Place place, const health::Outcome& outcome);

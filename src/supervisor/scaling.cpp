@@ -49,6 +49,52 @@ std::uint64_t memory_of_one(const AppWorld& app, const LoadMeasured& event) {
   return count == 0 ? 0 : sum / count;
 }
 
+// Wanted, not ready: they have not taken all of their memory yet.
+int coming(const AppWorld& app) {
+  int count = 0;
+  for (int ordinal = 0; ordinal < app.desired(); ++ordinal) {
+    const auto slot = app.slots.find(ordinal);
+    if (slot == app.slots.end() || ready_tenant(slot->second) == nullptr) ++count;
+  }
+  return count;
+}
+
+std::vector<MetricLoad> metrics_of(const AppWorld& app, const LoadMeasured& event) {
+  const spec::Scale& scale = *app.app->scale;
+  const spec::Limits& limits = app.app->limits;
+  std::vector<MetricLoad> metrics;
+  if (scale.cpu) {
+    const auto percent = [whole = limits.cpu.value_or(1.0)](const LoadSample& sample) {
+      return sample.cpu_percent ? std::optional(*sample.cpu_percent / whole) : std::nullopt;
+    };
+    metrics.push_back({.name = "cpu",
+                       .unit = limits.cpu ? " % of limits.cpu" : " % of a core",
+                       .target = static_cast<double>(*scale.cpu),
+                       .missing_down = std::max(100.0, static_cast<double>(*scale.cpu)),
+                       .replicas = loads_of(app, event, percent)});
+  }
+  if (scale.memory && limits.memory) {
+    const auto percent = [whole = static_cast<double>(*limits.memory)](const LoadSample& sample) {
+      const auto used = static_cast<double>(sample.memory_bytes);
+      return sample.memory_bytes > 0 ? std::optional(100.0 * used / whole) : std::nullopt;
+    };
+    metrics.push_back({.name = "memory",
+                       .unit = " %",
+                       .target = static_cast<double>(*scale.memory),
+                       .missing_down = 100.0,
+                       .replicas = loads_of(app, event, percent)});
+  }
+  if (scale.in_flight) {
+    metrics.push_back(
+        {.name = "in_flight",
+         .unit = "",
+         .target = static_cast<double>(*scale.in_flight),
+         .missing_down = static_cast<double>(*scale.in_flight),
+         .replicas = loads_of(app, event, [](const LoadSample& sample) { return sample.in_flight; })});
+  }
+  return metrics;
+}
+
 // By its load. The first replica of an app on demand comes and goes with its requests.
 bool scales(const AppWorld& app) {
   const auto& scale = app.app->scale;
@@ -80,48 +126,29 @@ bool Planner::wants_load() const {
 
 void Planner::on(const LoadMeasured& event) {
   if (world_.shutting_down) return;
+  HostLoad left = event.host;
   for (auto& [name, app] : world_.apps) {
-    if (scales(app)) scale_by_load(app, event);
+    if (scales(app)) scale_by_load(app, event, left);
   }
 }
 
-void Planner::scale_by_load(AppWorld& app, const LoadMeasured& event) {
+// What one app is given is not `left` for the next.
+void Planner::scale_by_load(AppWorld& app, const LoadMeasured& event, HostLoad& left) {
   spec::Scale scale = *app.app->scale;
   scale.min = std::max(scale.min, 1);
-  std::vector<MetricLoad> metrics;
-  const spec::Limits& limits = app.app->limits;
-  if (scale.cpu) {
-    const auto percent = [whole = limits.cpu.value_or(1.0)](const LoadSample& sample) {
-      return sample.cpu_percent ? std::optional(*sample.cpu_percent / whole) : std::nullopt;
-    };
-    metrics.push_back({.name = "cpu",
-                       .unit = limits.cpu ? " % of limits.cpu" : " % of a core",
-                       .target = static_cast<double>(*scale.cpu),
-                       .missing_down = std::max(100.0, static_cast<double>(*scale.cpu)),
-                       .replicas = loads_of(app, event, percent)});
-  }
-  if (scale.memory && limits.memory) {
-    const auto percent = [whole = static_cast<double>(*limits.memory)](const LoadSample& sample) {
-      const auto used = static_cast<double>(sample.memory_bytes);
-      return sample.memory_bytes > 0 ? std::optional(100.0 * used / whole) : std::nullopt;
-    };
-    metrics.push_back({.name = "memory",
-                       .unit = " %",
-                       .target = static_cast<double>(*scale.memory),
-                       .missing_down = 100.0,
-                       .replicas = loads_of(app, event, percent)});
-  }
-  if (scale.in_flight) {
-    metrics.push_back(
-        {.name = "in_flight",
-         .unit = "",
-         .target = static_cast<double>(*scale.in_flight),
-         .missing_down = static_cast<double>(*scale.in_flight),
-         .replicas = loads_of(app, event, [](const LoadSample& sample) { return sample.in_flight; })});
-  }
-  const Autoscaler::Verdict verdict = app.scaler.look(
-      scale, metrics, app.desired(), host_room(event.host, memory_of_one(app, event)), now_.mono);
+  const int before = app.desired();
+  const std::uint64_t memory = memory_of_one(app, event);
+  const Autoscaler::Verdict verdict =
+      app.scaler.look(scale, metrics_of(app, event), before, host_room(left, memory, coming(app)), now_.mono);
   scale_to(app, verdict.replicas, verdict.why);
+  if (verdict.replicas > before) {
+    const auto added = static_cast<std::uint64_t>(verdict.replicas - before);
+    left.memory_available -= std::min(left.memory_available, added * memory);
+  } else if (verdict.is_held_back && !app.is_held_back) {
+    note_app(Severity::warning, "scale", app.app->name,
+             fmt::format("held at {} replicas: {}", before, verdict.why));
+  }
+  app.is_held_back = verdict.is_held_back;
 }
 
 void Planner::scale_to(AppWorld& app, int replicas, const std::string& why) {

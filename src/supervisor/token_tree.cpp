@@ -1,10 +1,12 @@
 #include "supervisor/token_tree.h"
 
+#include <dirent.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <ctime>
 #include <thread>
 
 #include "supervisor/proc_scan.h"
@@ -17,6 +19,8 @@ constexpr Millis delay_first{2};  // a killed process needs about that long to e
 constexpr Millis delay_max{250};
 constexpr Millis delay_watching{500};  // survivors that nobody has asked to kill yet
 constexpr std::uint64_t recent_ms_max = 200;
+constexpr unsigned clock_rounds_max =
+    8;  // then everybody is looked at anew: a number may have got another process
 constexpr std::size_t ancestors_max = 1000;
 constexpr int leftover_rounds_max = 50;
 constexpr Millis leftover_pause{20};
@@ -44,6 +48,28 @@ bool is_leftover(int pid, std::uint64_t pid_namespace) {
     }
   }
   return false;
+}
+
+// Their numbers alone.
+std::optional<std::vector<int>> list_processes() {
+  DIR* folder = opendir("/proc");
+  if (!folder) return std::nullopt;
+  std::vector<int> pids;
+  while (const dirent* entry = readdir(folder)) {
+    if (const auto pid = parse_number(entry->d_name)) pids.push_back(static_cast<int>(*pid));
+  }
+  closedir(folder);
+  return pids;
+}
+
+// Of all threads that it has and had, at a tenth of the price of read_process(); none: it is gone.
+std::optional<Nanos> processor_time(int pid) {
+  // As clock_getcpuclockid(3) makes it, which would ask the kernel for each whether it is there.
+  constexpr clockid_t all_threads = 2;
+  const clockid_t clock = static_cast<clockid_t>(~static_cast<unsigned>(pid) << 3U) | all_threads;
+  timespec time{};
+  if (clock_gettime(clock, &time) != 0) return std::nullopt;
+  return std::chrono::seconds(time.tv_sec) + Nanos(time.tv_nsec);
 }
 
 }  // namespace
@@ -138,20 +164,15 @@ class TokenTree final : public ProcessTree {
     usage.memory_over_counts = true;
     const auto tick = Nanos(std::chrono::seconds(1)) / std::max(1L, sysconf(_SC_CLK_TCK));
     const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-    for (const ProcStat& process : scanner_.members(scanner_.recent_look(), this)) {
-      usage.cpu += tick * static_cast<std::int64_t>(process.cpu_ticks);
-      usage.memory_bytes += page * process.resident_pages;
-    }
+    const TokenScanner::Sums sums = scanner_.recent_sums(this);
+    usage.cpu = tick * static_cast<std::int64_t>(sums.cpu_ticks);
+    usage.memory_bytes = page * sums.resident_pages;
     return usage;
   }
 
-  [[nodiscard]] Nanos cpu_used() const override { return usage().cpu; }
+  [[nodiscard]] Nanos cpu_used() const override { return scanner_.recent_cpu(this); }
 
-  [[nodiscard]] std::uint64_t tasks() const override {
-    std::uint64_t tasks = 0;
-    for (const ProcStat& process : scanner_.members(scanner_.recent_look(), this)) tasks += process.threads;
-    return tasks;
-  }
+  [[nodiscard]] std::uint64_t tasks() const override { return scanner_.recent_sums(this).threads; }
 
   [[nodiscard]] Controllers controllers() const override { return {}; }
   [[nodiscard]] Oom oom() const override { return {}; }
@@ -207,31 +228,95 @@ const ProcessTree* TokenScanner::tree_of(int pid) const {
 
 void TokenScanner::remove(TokenTree* tree) {
   std::erase(trees_, tree);
-  recent_ = {};
+  recent_.erase(tree);
+  cpu_.erase(tree);
+  std::erase_if(known_, [tree](const auto& entry) { return entry.second.tree == tree; });
 }
 
-TokenScanner::Snapshot TokenScanner::look() const {
+std::vector<TreeMark> TokenScanner::marks() const {
   std::vector<TreeMark> marks;
   marks.reserve(trees_.size());
   for (const TokenTree* tree : trees_) marks.push_back(tree->mark_);
+  return marks;
+}
+
+TokenScanner::Snapshot TokenScanner::look() const {
   Snapshot snapshot;
   auto processes = read_processes();
   environs_complete_ = processes.has_value();
   blank_.clear();
   if (processes) snapshot.processes = std::move(*processes);
-  snapshot.trees = assign_to_trees(snapshot.processes, marks, world_);
+  snapshot.trees = assign_to_trees(snapshot.processes, marks(), world_);
   const bool undecided = undecided_.any(snapshot.processes, snapshot.trees, blank_, world_, uv_now(loop_));
   snapshot.complete = environs_complete_ && !undecided;
   return snapshot;
 }
 
-const TokenScanner::Snapshot& TokenScanner::recent_look() const {
+TokenScanner::Sums TokenScanner::recent_sums(const TokenTree* tree) const {
   const std::uint64_t now = uv_now(loop_);
-  if (recent_.processes.empty() || now - recent_at_ms_ > recent_ms_max) {
-    recent_ = look();
+  if (!recent_at_ms_ || now - *recent_at_ms_ > recent_ms_max) {
+    recent_.clear();
     recent_at_ms_ = now;
+    const Snapshot snapshot = look();
+    for (std::size_t i = 0; i < snapshot.processes.size(); ++i) {
+      const ProcStat& process = snapshot.processes[i];
+      if (snapshot.trees[i] < 0 || process.ended()) continue;
+      Sums& sums = recent_[trees_[static_cast<std::size_t>(snapshot.trees[i])]];
+      sums.cpu_ticks += process.cpu_ticks;
+      sums.resident_pages += process.resident_pages;
+      sums.threads += process.threads;
+    }
   }
-  return recent_;
+  const auto found = recent_.find(tree);
+  return found == recent_.end() ? Sums{} : found->second;
+}
+
+Nanos TokenScanner::recent_cpu(const TokenTree* tree) const {
+  const std::uint64_t now = uv_now(loop_);
+  if (!cpu_at_ms_ || now - *cpu_at_ms_ > recent_ms_max) {
+    cpu_at_ms_ = now;
+    read_clocks();
+  }
+  const auto found = cpu_.find(tree);
+  return found == cpu_.end() ? Nanos{0} : found->second;
+}
+
+// Only who is new since the last time is looked at: nobody changes the tree.
+void TokenScanner::read_clocks() const {
+  cpu_.clear();
+  if (++clock_rounds_ % clock_rounds_max == 0) known_.clear();
+  std::vector<ProcStat> processes;
+  for (const int pid : list_processes().value_or(std::vector<int>())) {
+    const auto known = known_.find(pid);
+    const auto process = known == known_.end() ? read_process(pid) : std::optional(known->second.process);
+    if (process && !process->ended()) processes.push_back(*process);
+  }
+  MarkedWorld world = world_;
+  world.environ_of = [this](int pid) {
+    const auto known = known_.find(pid);
+    if (known == known_.end()) return world_.environ_of(pid);
+    return known->second.tree == nullptr
+               ? std::string()
+               : std::string(instance_variable) + "=" + known->second.tree->mark_.token;
+  };
+  blank_.clear();
+  const std::vector<int> trees = assign_to_trees(processes, marks(), world);
+  std::unordered_map<int, Known> now_known;
+  for (std::size_t i = 0; i < processes.size(); ++i) {
+    const int pid = processes[i].pid;
+    Known one{.process = processes[i],
+              .tree = trees[i] < 0 ? nullptr : trees_[static_cast<std::size_t>(trees[i])],
+              .cpu = Nanos{0}};
+    if (one.tree != nullptr) {
+      const auto before = known_.find(pid);
+      const auto cpu = processor_time(pid);
+      if (!cpu || (before != known_.end() && *cpu < before->second.cpu)) continue;  // another one by now
+      one.cpu = *cpu;
+      cpu_[one.tree] += *cpu;
+    }
+    if (!blank_.contains(pid)) now_known.emplace(pid, one);
+  }
+  known_ = std::move(now_known);
 }
 
 std::vector<ProcStat> TokenScanner::members(const Snapshot& snapshot, const TokenTree* tree) const {

@@ -3,9 +3,12 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "supervisor/process_tree.h"
@@ -44,8 +47,17 @@ class TokenScanner {
     std::vector<int> trees;  // indexes of trees_
     bool complete = false;   // false: who is missing may live all the same
   };
+  struct Sums {  // over the living processes of one tree
+    std::uint64_t cpu_ticks = 0;
+    std::uint64_t resident_pages = 0;
+    std::uint64_t threads = 0;
+  };
   Snapshot look() const;
-  const Snapshot& recent_look() const;  // for readings, not for decisions
+  // For readings, not for decisions.
+  Sums recent_sums(const TokenTree* tree) const;
+  Nanos recent_cpu(const TokenTree* tree) const;
+  void read_clocks() const;
+  [[nodiscard]] std::vector<TreeMark> marks() const;
   void soon();
   void run();
   bool round(std::vector<TokenTree*>& emptied);  // whether somebody was killed
@@ -57,8 +69,18 @@ class TokenScanner {
   std::vector<TokenTree*> trees_;
   UvTimer timer_;
   Millis delay_{0};
-  mutable Snapshot recent_;
-  mutable std::uint64_t recent_at_ms_ = 0;
+  mutable std::map<const TokenTree*, Sums> recent_;
+  mutable std::optional<std::uint64_t> recent_at_ms_;
+  // What read_clocks() has found out of a process, which no process changes.
+  struct Known {
+    ProcStat process;
+    const TokenTree* tree = nullptr;  // null: nobody's
+    Nanos cpu{0};
+  };
+  mutable std::unordered_map<int, Known> known_;  // by pid
+  mutable std::map<const TokenTree*, Nanos> cpu_;
+  mutable std::optional<std::uint64_t> cpu_at_ms_;
+  mutable unsigned clock_rounds_ = 0;
   mutable bool environs_complete_ = true;
   mutable std::set<int> blank_;  // of the last look: living processes whose environment was empty
   mutable Undecided undecided_;

@@ -216,7 +216,8 @@ struct AppWorld {
   std::optional<int> autoscaled;  // by load, as `scale` of the spec says
   Instant asked_for;              // on demand: when a request last came, or it began
   Autoscaler scaler;
-  std::string scale_reason;  // of the newest look at the load
+  std::string scale_reason;   // of the newest look at the load
+  bool is_held_back = false;  // by the host's memory, as the newest look found
   std::map<int, Slot> slots;
 
   [[nodiscard]] int desired() const;

@@ -7,9 +7,12 @@ import os
 import pathlib
 import signal
 import sys
+import threading
+import time
 
 from lib import procs
 from lib.expect import Skipped, check, contains, equal, wait_for
+from lib.http import Connection
 from lib.scenario import main, scenario
 from lib.stack import Stack, Status
 
@@ -94,6 +97,88 @@ def too_many_processes() -> None:
         row = stack.until("web/0", lambda now: now["last_exit"] and now["state"] == "ready", "is there again")
         contains(row["last_exit"]["reason"], ["too many processes and threads: 6", "limit 40"], "the reason of its end")
         check(any(e["kind"] == "limit" for e in stack.events(app="web")), "no event of that kind")
+
+
+def ticks(pid: int) -> int:
+    """Of processor time, as proc(5) has them."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def cores_used(pid: int) -> float:
+    """By that process, over two seconds."""
+    begin, before = time.monotonic(), ticks(pid)
+    wait_for("two seconds of its life", lambda: time.monotonic() - begin > 2)
+    return (ticks(pid) - before) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - begin)
+
+
+@scenario
+def a_hot_loop_has_no_more_than_its_cpu() -> None:
+    """The kernel holds it to `limits.cpu`, and an edit counts for the process that runs."""
+    with Stack() as stack:
+        stack.write('[app.hot]\nrun = "<REPLICA> {port}"\nport = "auto"\nlimits = { cpu = 0.5 }\n')
+        stack.daemon()
+        stack.ready()
+        row = stack.one("hot/0")
+        if enforced(row)["cpu"] != "cgroup":
+            raise Skipped(f"no cpu controller here: {enforced(row)['cpu']}")
+        threading.Thread(target=ask, args=(row, "/burn/60000"), daemon=True).start()
+        wait_for("it burns", lambda: cores_used(row["pid"]) > 0.2)
+        used = [cores_used(row["pid"])]
+        for cpu in ("0.2", "0.7"):
+            stack.edit(f"cpu = {stack.one('hot/0')['limits']['cpu']['limit']}", f"cpu = {cpu}")
+            stack.run("apply")
+            now = stack.one("hot/0")
+            equal((now["pid"], now["limits"]["cpu"]), (row["pid"], {"limit": float(cpu), "enforced": "cgroup"}), "after the edit")
+            used.append(cores_used(row["pid"]))
+        print("cores used with 0.5, 0.2 and 0.7:", [f"{one:.2f}" for one in used])
+        for found, limit in zip(used, (0.5, 0.2, 0.7)):
+            check(found < limit + 0.07, f"{found:.2f} cores with a limit of {limit}")
+        check(used[1] < used[0] - 0.15 and used[2] > used[1] + 0.2, f"cores with 0.5, 0.2 and 0.7: {used}")
+
+
+def p99_ms(port: int) -> float:
+    """Of one client that asks without pause: the median of several windows, so that one hiccup of the host is none of ours."""
+    windows = []
+    with Connection(port) as connection:
+        for _ in range(7):
+            took = []
+            for _ in range(300):
+                begin = time.monotonic()
+                equal(connection.ask("GET", "/").status, 200, "an answer")
+                took.append(1000 * (time.monotonic() - begin))
+            windows.append(sorted(took)[-3])
+    return sorted(windows)[len(windows) // 2]
+
+
+@scenario
+def a_fork_bomb_stays_in_its_app() -> None:
+    """`limits.pids` by the kernel: the others' slowest answers are not 5 ms slower, and nothing of it is left."""
+    with Stack() as stack:
+        stack.folder.chmod(0o755)
+        user = 'user = "nobody"\ndir = "/"\n' if os.geteuid() == 0 else ""  # of its own: so it is an rlimit where there is no controller
+        fuse = stack.folder / "fuse"
+        stack.write('[app.web]\nrun = "<REPLICA> {port}"\nreplicas = 2\nlisten = "127.0.0.1:<L0>"\nhealth = "/healthz"\n'
+                    f"""[app.bomb]\nrun = "bash -c 'until [ -e {fuse} ]; do sleep 0.1; done; b() {{{{ b | b & }}}}; while :; do b; sleep 0.1; done'"\n"""
+                    f'health = "none"\n{user}update = {{ strategy = "recreate" }}\nlimits = {{ pids = 40, cpu = 0.5 }}\nstop = {{ timeout = "1s" }}\n')
+        stack.daemon()
+        stack.ready()
+        bomb, web = stack.one("bomb/0"), stack.pids("web")
+        means = enforced(bomb)["pids"]
+        if means == "watched":
+            raise Skipped("limits.pids is looked after once a second only")
+        before = p99_ms(stack.ports.listen(0))
+        fuse.touch()
+        wait_for("it has gone off", lambda: len(procs.in_session(bomb["pid"])) > 30, every=0.2)
+        during = p99_ms(stack.ports.listen(0))
+        count = len(procs.in_session(bomb["pid"]))
+        print(f"p99 {before:.2f} ms before, {during:.2f} ms beside {count} processes that fork, held by {means}")
+        check(10 < count <= 40, f"processes with 40 allowed: {count}")
+        # On a host that needs long for each answer (an emulated one) 5 ms say nothing.
+        check(during < before + max(5.0, before / 2), f"p99: {before:.2f} ms before, {during:.2f} ms beside the bomb")
+        equal((stack.one("bomb/0")["pid"], stack.pids("web")), (bomb["pid"], web), "processes of both")
+        stack.run("stop", "bomb")
+        equal(procs.in_session(bomb["pid"]), set(), "what is left of it")
 
 
 CANARY = '[app.canary]\nrun = "<REPLICA> {port}"\nport = "auto"\nlimits = { memory = "128MiB" }\nrestart = { backoff = "1ms", max_backoff = "1ms" }\n'

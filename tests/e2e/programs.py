@@ -9,9 +9,10 @@ import sys
 import threading
 
 from lib.expect import DEADLINE, check, equal
-from lib.redis import REDIS, Redis, holds_its_own, needs
+from lib.redis import REDIS, Redis
 from lib.scenario import main, scenario
 from lib.stack import Stack
+from lib.store import all_are_killed, needs
 
 
 # --- storage
@@ -22,32 +23,25 @@ def redis_keeps_its_data() -> None:
     """Written to each of three; survives kill -9 of all, scale 3 → 1 → 3, restart of the daemon."""
     needs("redis-server", "redis-cli")
     with Stack() as stack:
-        stack.write(REDIS)
+        stack.write(REDIS.spec)
         stack.daemon()
         stack.ready()
-        for ordinal in range(3):
-            with Redis(stack.ports.numbered(ordinal)) as redis:
-                equal(redis.ask("SET", "who", f"redis/{ordinal}"), "+OK", "SET")
-                for number in range(100):
-                    redis.ask("SET", f"key{number}", "x" * 100)
+        REDIS.fill(stack)
         ports = []
         for _ in range(6):
             with Redis(stack.ports.listen(0)) as redis:
                 ports.append(redis.ask("GET", "who"))
         equal(sorted(ports), ["redis/0", "redis/0", "redis/1", "redis/1", "redis/2", "redis/2"], "round robin over TCP")
-        for pid in stack.pids().values():
-            os.kill(pid, signal.SIGKILL)
-        stack.until("redis", lambda app: app["ready"] == 3 and all(row["restarts"] == 1 for row in app["replicas"]), "all restarted")
-        holds_its_own(stack, range(3), "after kill -9 of all")
+        all_are_killed(stack, REDIS)
         stack.run("scale", "redis=1")
-        holds_its_own(stack, range(1), "after scale 1")
+        REDIS.holds(stack, range(1), "after scale 1")
         stack.run("scale", "redis=3")
-        holds_its_own(stack, range(3), "after scale 3")
+        REDIS.holds(stack, range(3), "after scale 3")
         stack.end(signal.SIGTERM, code=0)
         stack.nothing_left()
         stack.daemon()
         stack.ready()
-        holds_its_own(stack, range(3), "after a restart of the daemon")
+        REDIS.holds(stack, range(3), "after a restart of the daemon")
 
 
 # --- real servers under wrk and h2load

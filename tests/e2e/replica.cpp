@@ -16,7 +16,7 @@
 //   GET /           "APP/ORDINAL TEXT PID", X-Replica: APP/ORDINAL
 //   GET /healthz    200, or 503 after GET /sick until GET /well
 //   GET /sleep/MS   the answer to /, late
-//   GET /burn/MS    the answer to /, after so much work
+//   GET /burn/MS    the answer to /, after so much work of a processor
 //   GET /eat/MIB    the answer to /, after so much memory was taken for good
 //   GET /fork/N     the answer to /, after so many children were forked that do nothing
 //   GET /mute       no watchdog ping from now on
@@ -36,6 +36,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -58,9 +59,16 @@ void pause_ms(long count) {
   std::this_thread::sleep_for(std::chrono::milliseconds(count));
 }
 
+// What others take of the processors does not count.
+std::chrono::nanoseconds worked() {
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
 void burn_ms(long count) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(count);
-  while (std::chrono::steady_clock::now() < end) {
+  const auto end = worked() + std::chrono::milliseconds(count);
+  while (worked() < end) {
   }
 }
 

@@ -3,13 +3,17 @@
 import http.client
 import json
 import os
+import pathlib
+import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 
-from lib.expect import check, contains, equal, wait_for
-from lib.load import Load
+from lib import hpa
+from lib.expect import Skipped, check, contains, equal, wait_for
+from lib.load import Load, OpenLoad
 from lib.scenario import main, scenario
 from lib.stack import Stack
 
@@ -70,6 +74,159 @@ def replicas_follow_the_work() -> None:
         check(len(scaled(stack)) <= seen + 3, f"flapping: {scaled(stack)}")
 
 
+def directions(changes: list[tuple[float, int]]) -> str:
+    return "".join("+" if after > before else "-" for (_, before), (_, after) in zip(changes, changes[1:]))
+
+
+@scenario
+def the_timeline_is_that_of_kubernetes() -> None:
+    """2 -> N -> 2 by CPU, in an open loop and in a closed one: look by look what Kubernetes' arithmetic makes of the usage that
+    `ps` shows, and not one change more."""
+    least, most, target, window = 2, 9, 10, 30
+    with Stack() as stack:
+        stack.write('[app.web]\nrun = "<REPLICA> {port}"\nlisten = "127.0.0.1:<L0>"\nhealth = "/healthz"\n'
+                    f'scale = {{ min = {least}, max = {most}, cpu = {target}, window = "{window}s" }}\n')
+        stack.daemon()
+        stack.ready()
+        with hpa.Watch(stack, "web", lambda row: row["cpu_percent"], is_rate=True) as watch:
+            # What a closed loop uses depends on what else the host does; what an open one uses does not.
+            with Load(stack.ports.listen(0), keep=3, target="/burn/20", pause=0.06) as closed:  # at most 75 % of a core
+                begin = time.monotonic()
+                wait_for("some looks", lambda: time.monotonic() - begin > 3.5 * LOOK, seconds=4 * LOOK, every=0.5)
+            with OpenLoad(stack.ports.listen(0), rate=22, target="/burn/20") as opened:  # 44 %
+                ready(stack, 5, 6)
+                steady_for(watch, 3)
+            ready(stack, least, 6)
+            wait_for("its end is seen", lambda: watch.seen[-1].wanted == least)
+        equal((opened.failures[:5], closed.failures[:5]), ([], []), "failed requests")
+        print("changes:", watch.changes())
+        looks = hpa.compare(watch, target, least, most, window)
+        check(len(looks) >= 8, f"only {len(looks)} looks were seen")
+        check(directions(watch.changes()).count("-+") <= 1, f"flapping: {watch.changes()}")  # from the one load to the other
+        for event, look in zip(scaled(stack), [look for look in looks if look.wanted != len(look.replicas)]):
+            told = float(event.partition("cpu is ")[2].partition(" %")[0])
+            values = [one.value for one in look.replicas if one.value is not None]
+            check(abs(told - sum(values) / len(values)) <= max(2.0, told / 5), f"`ps` showed {values}, the event says: {event}")
+
+
+def steady_for(watch: hpa.Watch, looks: int) -> None:
+    """Waits until the number has been the same for so many looks."""
+    wait_for(f"no change for {looks} looks", lambda: watch.seen[-1].at - watch.seen[0].at - watch.changes()[-1][0] > looks * LOOK,
+             seconds=(looks + 6) * LOOK, every=0.5)
+
+
+@scenario
+def the_timeline_of_memory_is_that_of_kubernetes() -> None:
+    """1 -> 3 -> 1 by memory: what one replica takes raises the number, its restart lowers it."""
+    limit, target = 400 << 20, 20
+    with Stack() as stack:
+        stack.write('[app.web]\nrun = "<REPLICA> {port}"\nlisten = "127.0.0.1:<L0>"\nhealth = "/healthz"\n'
+                    f'limits = {{ memory = "400MiB" }}\nscale = {{ max = 5, memory = {target}, window = "0s" }}\n')
+        stack.daemon()
+        stack.ready()
+        with hpa.Watch(stack, "web", lambda row: 100 * row["memory_bytes"] / limit, is_rate=False) as watch:
+            first_requests(stack.ports.listen(0), 1, "/eat/200")
+            ready(stack, 3, 3)
+            steady_for(watch, 2)
+            stack.run("restart", "web/0")
+            ready(stack, 1, 4)
+            wait_for("its end is seen", lambda: watch.seen[-1].wanted == 1)
+        print("changes:", watch.changes())
+        hpa.compare(watch, target, 1, 5, 0)
+        equal(directions(watch.changes())[0], "+", "the first change")
+        check("-+" not in directions(watch.changes()), f"flapping: {watch.changes()}")
+
+
+@scenario
+def what_never_gets_ready_turns_no_direction() -> None:
+    """It counts as idle on the way up and not at all on the way down."""
+    with Stack() as stack:
+        stack.write("[app.web]\nrun = \"sh -c '[ $MUSTER_ORDINAL = 2 ] && exec sleep 1000; exec <REPLICA> $PORT'\"\n"
+                    'port = "auto"\nlisten = "127.0.0.1:<L0>"\nhealth = { http = "/healthz", start = "10m" }\n'
+                    'scale = { min = 2, max = 9, cpu = 10, window = "0s" }\n')
+        stack.daemon()
+        stack.ready()
+        with hpa.Watch(stack, "web", lambda row: row["cpu_percent"], is_rate=True) as watch:
+            with OpenLoad(stack.ports.listen(0), rate=22, target="/burn/20"):
+                wait_for("four of five", lambda: stack.app("web")["ready"] == 4, seconds=4 * LOOK)
+                steady_for(watch, 3)
+                app = stack.app("web")
+                equal((app["desired"], app["ready"]), (5, 4), "wanted and ready")  # alone by what is ready it would be 7
+                contains(app["scale"]["reason"], "(1 not measured)", "the newest look")
+            ready(stack, 2, 4)
+            wait_for("its end is seen", lambda: watch.seen[-1].wanted == 2)
+        hpa.compare(watch, 10, 2, 9, 0)
+
+
+@scenario
+def what_is_not_measured_yet_is_not_idle() -> None:
+    """A replica that has just begun anew counts as busy on the way down."""
+    with Stack() as stack:
+        stack.write('[app.web]\nrun = "<REPLICA> {port}"\nreplicas = 2\nlisten = "127.0.0.1:<L0>"\nhealth = "/healthz"\n'
+                    'restart = { backoff = "1ms", max_backoff = "1ms" }\nscale = { min = 2, max = 4, cpu = 50, window = "0s" }\n')
+        stack.daemon()
+        stack.ready()
+        wait_for("a look", lambda: stack.app("web")["scale"]["reason"], seconds=2 * LOOK)
+        look = time.monotonic()
+        stack.edit("min = 2", "min = 1")
+        stack.run("apply")
+        wait_for("a moment before the next look", lambda: time.monotonic() > look + LOOK - 3, seconds=LOOK)
+        before = stack.one("web/1")
+        os.kill(before["pid"], signal.SIGKILL)
+        stack.until("web/1", lambda row: row["state"] == "ready" and row["pid"] != before["pid"], "is there again")
+        app = stack.until("web", lambda app: "average of 1 ready" in app["scale"]["reason"] or app["desired"] == 1, "the next look")
+        contains(app["scale"]["reason"], "(1 not measured)", "the look")
+        equal((app["desired"], scaled(stack)), (2, []), "replicas beside one that nobody has measured")
+        ready(stack, 1, 3)
+
+
+class FakeMemory:
+    """The host's memory as a daemon finds it in a mount namespace of its own."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
+            raise Skipped("needs root and mount namespaces")
+        self.meminfo, self.pressure = folder / "meminfo", folder / "pressure"
+        binds = f"mount --bind {self.meminfo} /proc/meminfo"
+        self.has_pressure = os.path.exists("/proc/pressure/memory")
+        if self.has_pressure:
+            binds += f" && mount --bind {self.pressure} /proc/pressure/memory"
+        self.before = ["unshare", "--mount", "sh", "-c", f'{binds} && exec "$@"', "sh"]
+
+    def set(self, available_mib: int, pressure: float = 0.0) -> None:
+        self.meminfo.write_text(f"MemTotal:        1024000 kB\nMemFree:           10000 kB\nMemAvailable:   {available_mib << 10} kB\n", encoding="ascii")
+        self.pressure.write_text(f"some avg10={pressure:.2f} avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n", encoding="ascii")
+
+
+@scenario
+def the_memory_of_the_host_bounds_the_way_up() -> None:
+    """Nothing is added below a tenth of it, or while processes wait for it; an event and `why` say so."""
+    with Stack() as stack:
+        memory = FakeMemory(stack.folder)
+        memory.set(available_mib=150)
+        stack.write('[app.web]\nrun = "<REPLICA> {port}"\nlisten = "127.0.0.1:<L0>"\nhealth = "/healthz"\nscale = { max = 6, in_flight = 1, window = "0s" }\n')
+        stack.start("daemon", "-f", "muster.toml", before=memory.before)
+        stack.ready()
+        first_requests(stack.ports.listen(0), 1, "/eat/100")
+        with Load(stack.ports.listen(0), keep=6, target="/sleep/100") as load:
+            wait_for("the look", lambda: scaled(stack), seconds=3 * LOOK)
+            bound = ["are needed, but the host has 150 MiB of memory available, a replica takes 10", "a tenth of all is kept"]
+            contains(scaled(stack)[0], ["held at 1 replicas: in_flight is ", *bound], "the event")
+            contains(stack.run("why", "web").stdout, ["scale: 1 of 1 to 6 replicas; in_flight is", *bound], "why")
+            equal(stack.app("web")["desired"], 1, "replicas")
+            memory.set(available_mib=320)  # two more of the size of the first
+            ready(stack, 3, 3)
+            contains(scaled(stack)[-1], ["1 -> 3 replicas", "are needed, but the host has 320 MiB"], "the event")
+            if memory.has_pressure:
+                memory.set(available_mib=1000, pressure=50.0)
+                stack.until("web", lambda app: "something waited for it 50 % of the last 10 s" in app["scale"]["reason"], "says what holds it")
+                equal(stack.app("web")["desired"], 3, "replicas of a host under pressure")
+            memory.set(available_mib=1000)
+            ready(stack, 6, 3)
+        equal(load.failures[:5], [], "failed requests")
+        check(len(scaled(stack)) <= 4, f"events: {scaled(stack)}")
+
+
 ON_DEMAND = ('[app.web]\nrun = "<REPLICA> {port} start=200"\nlisten = "127.0.0.1:<L0>"\nhealth = "/healthz"\n'
              'scale = { min = 0, max = 2, window = "1s" }\n')
 
@@ -79,25 +236,26 @@ def asleep(stack: Stack) -> bool:
     return app["desired"] == 0 and not app["replicas"]
 
 
-def first_requests(port: int, count: int) -> list[tuple[int, float]]:
-    """Status and seconds of requests that are sent all at once."""
-    found: list[tuple[int, float]] = []
+def first_requests(port: int, count: int, target: str = "/") -> list[tuple[int, float]]:
+    """Status of requests that are sent all at once, and when each was answered, in seconds after the first was sent."""
+    found: list[tuple[int, float, float]] = []
 
     def ask() -> None:
         begun = time.monotonic()
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        connection.request("GET", "/")
+        connection.request("GET", target)
         answer = connection.getresponse()
         answer.read()
         connection.close()
-        found.append((answer.status, time.monotonic() - begun))
+        found.append((answer.status, begun, time.monotonic()))
 
     threads = [threading.Thread(target=ask) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return found
+    first = min(begun for _, begun, _ in found)
+    return [(status, answered - first) for status, _, answered in found]
 
 
 def cycle(stack: Stack, count: int) -> list[tuple[int, float]]:
@@ -152,6 +310,17 @@ def an_app_that_cannot_start_on_demand() -> None:
         stack.write('[app.web]\nrun = "<REPLICA> {port}"\n' + scale + listen)
         stack.run("reload")
         equal([status for status, _ in first_requests(stack.ports.listen(0), 8)], [200] * 8, "after the edit")
+
+
+@scenario
+def the_first_answer_comes_as_soon_as_the_app_can() -> None:
+    """50 first requests at once, again and again: half of the times the first is answered within 20 ms of the app's own 200."""
+    with Stack() as stack:
+        stack.write(ON_DEMAND)
+        stack.daemon()
+        late = sorted(1000 * min(seconds for _, seconds in cycle(stack, 50)) - 200 for _ in range(15))
+        print("ms beyond the app's own:", [round(one, 1) for one in late])
+        check(late[len(late) // 2] < 20, f"ms beyond the app's own: {late}")
 
 
 @scenario

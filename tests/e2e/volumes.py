@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import resource
 import shutil
 import signal
@@ -16,9 +17,11 @@ import typing
 
 from lib import procs
 from lib.expect import DEADLINE, Skipped, check, contains, equal, wait_for
-from lib.redis import REDIS, Redis, holds_its_own, needs
+from lib.postgres import postgres
+from lib.redis import REDIS
 from lib.scenario import main, scenario
 from lib.stack import Stack
+from lib.store import each_finds_its_own_data, listed, needs
 
 DB = """
 [app.db]
@@ -92,56 +95,30 @@ stop   = { timeout = "1s" }
         equal([e["reason"] for e in stack.events(app="db") if e["kind"] == "volume-busy"], [], "events of a busy volume")
 
 
-def listed(stack: Stack, *of: str) -> dict[str, dict[str, typing.Any]]:
-    """The rows of `muster volumes -o json`, by name."""
-    rows = json.loads(stack.run("volumes", *of, "-o", "json").stdout)["volumes"]
-    return {f"{row['app']}/{row['ordinal']}/{row['name']}": row for row in rows}
-
-
 @scenario
 def each_redis_finds_its_own_data() -> None:
     """Three, written to each: kill -9, scale 3 to 1 to 3, the app renamed and back, a new daemon, an upgrade."""
     needs("redis-server", "redis-cli")
     with Stack() as stack:
-        stack.muster = str(shutil.copy2(Stack.muster, stack.folder / "muster"))  # what is installed
-        stack.write(REDIS)
-        stack.daemon()
-        stack.ready()
-        for ordinal in range(3):
-            with Redis(stack.ports.numbered(ordinal)) as redis:
-                equal(redis.ask("SET", "who", f"redis/{ordinal}"), "+OK", "SET")
-                for number in range(100):
-                    redis.ask("SET", f"key{number}", "x" * 100)
-        for pid in stack.pids().values():
-            os.kill(pid, signal.SIGKILL)
-        stack.until("redis", lambda app: app["ready"] == 3 and all(row["restarts"] == 1 for row in app["replicas"]), "all restarted")
-        holds_its_own(stack, range(3), "after kill -9 of all")
-        stack.run("scale", "redis=1")
-        equal({name: row["state"] for name, row in listed(stack).items()}, {"redis/0/data": "in use", "redis/1/data": "idle", "redis/2/data": "idle"}, "after scale 1")
-        stack.run("scale", "redis=3")
-        holds_its_own(stack, range(3), "after scale 3")
-        stack.edit("[app.redis]", "[app.other]")
-        stack.run("apply")
-        stack.ready("other")
-        with Redis(stack.ports.numbered(0)) as redis:
-            equal(redis.ask("DBSIZE"), ":0", "keys of an app with another name")
-        equal([row["state"] for name, row in listed(stack, "redis").items()], ["orphan"] * 3, "volumes of the name that is gone")
-        stack.edit("[app.other]", "[app.redis]")
-        stack.run("apply")
-        stack.ready("redis")
-        holds_its_own(stack, range(3), "after a rename and back")
-        stack.end(signal.SIGTERM, code=0)
-        stack.nothing_left()
-        stack.daemon()
-        stack.ready()
-        holds_its_own(stack, range(3), "after a restart of the daemon")
-        stack.run("upgrade")
-        os.kill(stack.pids()["redis/2"], signal.SIGKILL)
-        stack.until("redis/2", lambda row: row["restarts"] == 1 and row["state"] == "ready", "started again by the next image")
-        holds_its_own(stack, range(3), "after an upgrade")
-        stack.run("restart", "redis")
-        holds_its_own(stack, range(3), "after a rolling restart")
-        check(len(listed(stack)) == 6, f"nothing is forgotten: {listed(stack)}")
+        each_finds_its_own_data(stack, REDIS)
+
+
+@scenario
+def each_postgres_finds_its_own_data() -> None:
+    """The same of PostgreSQL; and a volume that is removed while its database is stopped gets no empty one in its place."""
+    with Stack() as stack:
+        store = postgres(stack)
+        each_finds_its_own_data(stack, store)
+        stack.run("stop", "pg")
+        path = stack.folder / ".muster/volumes/pg/1/data"
+        shutil.rmtree(path)
+        stack.run("start", "pg", "--no-wait")
+        contains(stack.in_state("pg/1", "backoff")["reason"], ["volume data of pg/1 is missing", str(path)], "the reason in ps")
+        for ordinal in (0, 2):
+            stack.in_state(f"pg/{ordinal}", "ready")
+            store.holds(stack, range(ordinal, ordinal + 1), "beside a volume that is gone")
+        check(not path.exists(), "a directory was made in its place")
+        check(stack.ports.numbered(1) not in procs.listening_sockets(), "a database runs without its volume")
 
 
 STORE = """
@@ -360,13 +337,14 @@ def disk_with_quotas() -> typing.Iterator[pathlib.Path]:
 
 
 def write_as_nobody(path: pathlib.Path, mebibytes: int) -> str:
-    """What dd says when it does not get all of it down; "" when it does."""
+    """What dd says when it does not get all of it down, in one word for what ext4 and xfs call it; "" when it does."""
     dd = subprocess.run(["dd", "if=/dev/zero", f"of={path}", "bs=1M", f"count={mebibytes}", "status=none"], capture_output=True, text=True, check=False, user=65534, group=65534)
-    return dd.stderr
+    return "full" if re.search("Disk quota exceeded|No space left", dd.stderr) else dd.stderr
 
 
 @scenario
 def a_size_is_enforced_by_a_project_quota() -> None:
+    """Who writes more gets no more, its sibling on the same disk all that it wants; an edit of the size counts at once."""
     with disk_with_quotas() as disk, Stack() as stack:
         app = """
 [app.{name}]
@@ -377,15 +355,16 @@ health = "none"
 volume.data = {{ path = "{disk}/{name}", size = "4MiB" }}
 """
         late = app.format(name="late", disk=disk).replace(', size = "4MiB"', "")
-        stack.write(app.format(name="db", disk=disk) + late)
+        stack.write(app.format(name="db", disk=disk) + "replicas = 2\n" + late)
         stack.daemon()
         stack.ready()
         pids = stack.pids()
-        equal([row["size_enforced"] for row in listed(stack).values()], [True, False], "what is enforced")
+        equal([row["size_enforced"] for row in listed(stack).values()], [True, True, False], "what is enforced")
         equal([e["text"] for e in stack.events() if e["kind"] == "volume-size"], [], "warnings")
-        contains(write_as_nobody(disk / "db/0/big", 8), "no space", "8 MiB in a volume of 4 MiB")
+        equal(write_as_nobody(disk / "db/0/big", 8), "full", "8 MiB in a volume of 4 MiB")
         used = listed(stack)["db/0/data"]["used_bytes"]
         check(3 << 20 < used <= 4 << 20, f"in use of 4 MiB: {used}")
+        equal(write_as_nobody(disk / "db/1/big", 3), "", "its sibling's 3 MiB of 4")
         equal(write_as_nobody(disk / "late/0/big", 8), "", "a volume without a size")
         (disk / "late/0/folder").mkdir()
         os.chown(disk / "late/0/folder", 65534, 65534)
@@ -397,7 +376,7 @@ volume.data = {{ path = "{disk}/{name}", size = "4MiB" }}
         equal(stack.pids(), pids, "processes")
         equal(write_as_nobody(disk / "db/0/big", 12), "", "12 MiB in a volume of 16 MiB")
         wait_for("what was there counts too", lambda: listed(stack)["late/0/data"]["used_bytes"] >= 10 << 20)
-        contains(write_as_nobody(disk / "late/0/folder/more", 4), "no space", "4 MiB more than 10 MiB of 12")
+        equal(write_as_nobody(disk / "late/0/folder/more", 4), "full", "4 MiB more than 10 MiB of 12")
         equal(write_as_nobody(disk / "late/0/renamed", 0), "", "an empty file")
         os.rename(disk / "late/0/big", disk / "late/0/folder/big")
         # Without a size there is no limit.
@@ -405,7 +384,8 @@ volume.data = {{ path = "{disk}/{name}", size = "4MiB" }}
         stack.run("apply")
         equal(write_as_nobody(disk / "late/0/folder/more", 8), "", "8 MiB once there is no size")
         projects = {row["project"] for row in json.loads((stack.folder / ".muster/volumes.json").read_text().split("\n", 1)[1])["volumes"]}
-        check(len(projects) == 2, f"each has its own project: {projects}")
+        check(len(projects) == 3, f"each has its own project: {projects}")
+        equal(stack.pids(), pids, "processes")
         stack.run("stop", "db")
         stack.run("volumes", "rm", "db/0/data", "--yes")
         check(not (disk / "db/0").exists(), "the volume")

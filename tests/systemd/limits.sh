@@ -4,6 +4,7 @@
 . /test/lib.sh
 
 UNIT=/sys/fs/cgroup/system.slice/muster.service
+CPU=0.5 CPU_MAX="50000 100000" PIDS=20  # what the spec says now of each replica, and cpu.max for that
 
 write_spec() {  # write_spec MEMORY
   cat >$SPEC.new <<SPEC
@@ -12,7 +13,7 @@ run      = "/opt/replica {port} one"
 replicas = 2
 listen   = "127.0.0.1:80"
 health   = "/"
-limits   = { memory = "$1", cpu = 0.5, pids = 20 }
+limits   = { memory = "$1", cpu = $CPU, pids = $PIDS }
 
 [app.hog]
 run      = "/opt/hog"
@@ -34,10 +35,10 @@ limit_is() {  # limit_is FILE TEXT: of both replicas
   [[ $count == 2 ]]
 }
 enforced() {  # enforced BYTES: by the control group, of both
-  [[ $(muster ps -o json | grep -o "\"memory\":{\"limit\":$1,\"enforced\":\"cgroup\"},\"cpu\":{\"limit\":0.5,\"enforced\":\"cgroup\"},\"pids\":{\"limit\":20,\"enforced\":\"cgroup\"}" | wc -l) == 2 ]]
+  [[ $(muster ps -o json | grep -o "\"memory\":{\"limit\":$1,\"enforced\":\"cgroup\"},\"cpu\":{\"limit\":$CPU,\"enforced\":\"cgroup\"},\"pids\":{\"limit\":$PIDS,\"enforced\":\"cgroup\"}" | wc -l) == 2 ]]
 }
 all_limits() {  # all_limits BYTES
-  limit_is memory.max "$1" && limit_is memory.oom.group 1 && limit_is cpu.max "50000 100000" && limit_is pids.max 20 && enforced "$1"
+  limit_is memory.max "$1" && limit_is memory.oom.group 1 && limit_is cpu.max "$CPU_MAX" && limit_is pids.max "$PIDS" && enforced "$1"
 }
 
 starts_with_limits() {
@@ -70,9 +71,10 @@ ends_what_is_too_much() {
 changes_live() {
   local before
   before=$(web)
+  CPU=0.25 CPU_MAX="25000 100000" PIDS=30
   write_spec 96MiB
-  check "an edited limit reloads" systemctl reload muster.service
-  check "it holds" within 20 all_limits 100663296
+  check "an edit of memory, cpu and pids reloads" systemctl reload muster.service
+  check "all three hold" within 20 all_limits 100663296
   check "for the same processes" [ "$(web)" = "$before" ]
 }
 

@@ -1,5 +1,6 @@
 """Clients that ask without pause from threads and count exactly what went wrong."""
 import collections
+import concurrent.futures
 import threading
 import time
 import typing
@@ -97,3 +98,45 @@ class Load:
     def spread(self) -> int:
         """Most minus least requests of a replica."""
         return max(self.replicas.values()) - min(self.replicas.values())
+
+
+class OpenLoad:
+    """Requests at a fixed rate, whether or not the answers keep up: `with OpenLoad(port, rate=20) as load:` …"""
+
+    CLIENTS = 64  # at once; what is beyond them waits
+
+    def __init__(self, port: int, rate: float, target: str = "/") -> None:
+        self.port, self.rate, self.target = port, rate, target
+        self.failures: list[str] = []
+        self.done = 0
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "OpenLoad":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(120)
+
+    def _run(self) -> None:
+        with concurrent.futures.ThreadPoolExecutor(self.CLIENTS) as clients:
+            due = time.monotonic()
+            while not self._stop.wait(max(0.0, due - time.monotonic())):
+                clients.submit(self._ask)
+                due += 1 / self.rate
+
+    def _ask(self) -> None:
+        problem = ""
+        try:
+            with Connection(self.port) as connection:
+                answer = connection.ask("GET", self.target, close=True)
+                problem = "" if answer.status == 200 else f"status {answer.status}: {answer.text[:200]}"
+        except (OSError, Broken, ValueError) as broken:
+            problem = f"{type(broken).__name__}: {broken}"
+        with self._lock:
+            self.done += 1
+            if problem:
+                self.failures.append(problem)

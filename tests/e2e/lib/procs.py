@@ -91,6 +91,12 @@ def descendants(root: int) -> set[int]:
     return {pid for pid in found if alive(pid) and not helps_a_sanitizer(pid)}
 
 
+def in_session(leader: int) -> set[int]:
+    """All living processes of a session, whoever has adopted them."""
+    pids = {int(entry) for entry in os.listdir("/proc") if entry.isdigit()}
+    return {pid for pid in pids if (fields := _stat(pid)) and fields[0] != "Z" and int(fields[3]) == leader}
+
+
 def keepers(root: int) -> set[int]:
     """The daemons' processes that hold the replicas' output."""
     found = set()

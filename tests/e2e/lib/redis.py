@@ -1,15 +1,9 @@
 """redis as a stack of three with a volume each, and a client for it."""
-import shutil
 import socket
 
-from lib.expect import DEADLINE, Skipped, equal
+from lib.expect import DEADLINE, equal
 from lib.stack import Stack
-
-
-def needs(*programs: str) -> None:
-    for program in programs:
-        if not shutil.which(program):
-            raise Skipped(f"{program} is not installed")
+from lib.store import Store
 
 
 class Redis:
@@ -35,7 +29,7 @@ class Redis:
         self.socket.close()
 
 
-REDIS = """
+SPEC = """
 [app.redis]
 run      = "redis-server --bind {addr} --port {port} --dir {volume} --appendonly yes --appendfsync always --save ''"
 replicas = 3
@@ -48,8 +42,24 @@ restart  = { backoff = "1ms" }
 """
 
 
+def fill(stack: Stack) -> None:
+    for ordinal in range(3):
+        with Redis(stack.ports.numbered(ordinal)) as redis:
+            equal(redis.ask("SET", "who", f"redis/{ordinal}"), "+OK", "SET")
+            for number in range(100):
+                redis.ask("SET", f"key{number}", "x" * 100)
+
+
 def holds_its_own(stack: Stack, ordinals: range, when: str) -> None:
     for ordinal in ordinals:
         with Redis(stack.ports.numbered(ordinal)) as redis:
             equal(redis.ask("GET", "who"), f"redis/{ordinal}", f"data of redis/{ordinal} {when}")
             equal(redis.ask("DBSIZE"), ":101", f"keys of redis/{ordinal} {when}")
+
+
+def is_empty(stack: Stack, ordinal: int) -> None:
+    with Redis(stack.ports.numbered(ordinal)) as redis:
+        equal(redis.ask("DBSIZE"), ":0", "keys of an app with another name")
+
+
+REDIS = Store("redis", SPEC, fill, holds_its_own, is_empty)

@@ -76,13 +76,24 @@ class Stack:
         """`before`: a command that ends by exec of its further arguments, the daemon's."""
         check(self.daemon_process is None or self.daemon_process.poll() is not None, "a daemon of this stack is running")
         output = open(self.output_path, "ab")
-        process = subprocess.Popen([*(before or []), self.muster, *arguments], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+        process = subprocess.Popen([*self._enter_group(), *(before or []), self.muster, *arguments], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
                                    stdout=output, stderr=output, start_new_session=True, pass_fds=pass_fds, preexec_fn=procs.die_with_parent)
         output.close()
         self.daemon_process = process
         if wait:
             wait_for("the control socket answers", lambda: self.ps_or_none() is not None)
         return process
+
+    def _enter_group(self) -> list[str]:
+        """Where E2E_GROUP names a control group that hands its controllers down, the daemon gets one of its own below it; the next
+        one after a kill its leaf in there, because the group itself takes no process any more."""
+        parent = os.environ.get("E2E_GROUP")
+        if not parent:
+            return []
+        group = pathlib.Path(parent) / self.folder.name
+        group.mkdir(exist_ok=True)
+        leaf = group / "muster.daemon"
+        return ["sh", "-c", f'echo $$ > {leaf if leaf.exists() else group}/cgroup.procs && exec "$@"', "sh"]
 
     def up(self, *arguments: str, wait: bool = True) -> subprocess.Popen[bytes]:
         return self.start("up", *arguments, wait=wait)

@@ -141,21 +141,30 @@ TEST(Autoscale, MinAndMaxHold) {
 TEST(Autoscale, TheHostsMemoryBoundsTheWayUp) {
   constexpr std::uint64_t mib = 1U << 20U;
   const HostLoad host{.memory_total = 1000 * mib, .memory_available = 350 * mib, .memory_pressure = 0};
-  const HostRoom room = host_room(host, 100 * mib);
+  const HostRoom room = host_room(host, 100 * mib, 0);
   EXPECT_EQ(room.more, 2);  // 350 - 100 that are kept
   Autoscaler scaler;
   const auto verdict = scaler.look(scale_of(1, 100), {cpu({500})}, 1, room, Instant{});
   EXPECT_EQ(verdict.replicas, 3);
-  EXPECT_THAT(verdict.why, HasSubstr("the host has 350 MiB of memory available, a replica takes 100 MiB"));
+  EXPECT_TRUE(verdict.is_held_back);
+  EXPECT_THAT(verdict.why, HasSubstr("; 5 are needed, but the host has 350 MiB of memory available, a "
+                                     "replica takes 100 MiB and a tenth"));
+  // Those that are wanted already will take theirs.
+  EXPECT_EQ(host_room(host, 100 * mib, 1).more, 1);
+  EXPECT_THAT(host_room(host, 100 * mib, 1).why,
+              HasSubstr("a replica takes 100 MiB, 1 are not ready yet and"));
+  EXPECT_EQ(host_room(host, 100 * mib, 7).more, 0);
   EXPECT_EQ(
-      host_room({.memory_total = 1000 * mib, .memory_available = 50 * mib, .memory_pressure = 0}, mib).more,
+      host_room({.memory_total = 1000 * mib, .memory_available = 50 * mib, .memory_pressure = 0}, mib, 0)
+          .more,
       0);
   EXPECT_EQ(
-      host_room({.memory_total = 1000 * mib, .memory_available = 900 * mib, .memory_pressure = 25}, mib).more,
+      host_room({.memory_total = 1000 * mib, .memory_available = 900 * mib, .memory_pressure = 25}, mib, 0)
+          .more,
       0);
   // What is not known bounds nothing.
-  EXPECT_GT(host_room(HostLoad{}, 100 * mib).more, 1000);
-  EXPECT_GT(host_room(host, 0).more, 1000);
+  EXPECT_GT(host_room(HostLoad{}, 100 * mib, 0).more, 1000);
+  EXPECT_GT(host_room(host, 0, 0).more, 1000);
 }
 
 // A reference that is as short as the documents: without rates, windows and what is not measured.
@@ -203,6 +212,28 @@ TEST(Autoscale, MoreLoadNeverMeansFewer) {
       EXPECT_GE(wanted, before) << replicas << " at " << total;
       before = wanted;
     }
+  }
+}
+
+// Whatever is measured on so many cores, cpu never asks for more replicas than would bring all of them to the target.
+TEST(Autoscale, TheCoresBoundWhatCpuAsksFor) {
+  std::mt19937 random(11);
+  for (int run = 0; run < 2000; ++run) {
+    const int cores = std::uniform_int_distribution(1, 16)(random);
+    const double target = std::uniform_int_distribution(1, 200)(random);
+    const int most = static_cast<int>(std::ceil(cores * 100 / target));
+    std::vector<std::optional<double>> values;
+    double left = cores * 100.0;
+    const int ready = std::uniform_int_distribution(1, 8)(random);
+    for (int index = 0; index < ready; ++index) {
+      values.emplace_back(std::uniform_real_distribution(0.0, left)(random));
+      left -= *values.back();
+    }
+    if (run % 3 == 0) values.emplace_back(none);
+    const int unready = run % 5 == 0 ? 2 : 0;
+    const int current = static_cast<int>(values.size()) + unready;
+    EXPECT_LE(*recommended(cpu(values, unready, target), current), std::max(most, current))
+        << "run " << run << ": " << cores << " cores, target " << target;
   }
 }
 
@@ -323,6 +354,56 @@ TEST(ScaledByLoad, AnEditOfTheBoundsHoldsAtOnceAndRestartsNothing) {
   host.load(spec_of({edited}));
   ASSERT_TRUE(host.settle());
   EXPECT_EQ(host.ready("web"), 2);
+}
+
+TEST(ScaledByLoad, WhatTheHostHasNoRoomForIsToldOnce) {
+  constexpr std::uint64_t mib = 1U << 20U;
+  Host host(spec_of({scaled_app()}));
+  ASSERT_TRUE(host.settle());
+  LoadMeasured event = load(host, 300);
+  event.host = {.memory_total = 1000 * mib, .memory_available = 100 * mib, .memory_pressure = 0};
+  for (int look = 0; look < 3; ++look) {
+    host.send(event);
+    host.advance(15s);
+  }
+  EXPECT_EQ(host.ready("web"), 2);
+  EXPECT_THAT(
+      host.notes("scale"),
+      ElementsAre(HasSubstr("held at 2 replicas: cpu is 150 % of a core on average of 2 ready, target "
+                            "50 % of a core; 6 are needed, but the host has 100 MiB")));
+  event.host.memory_available = 900 * mib;
+  host.send(event);
+  host.advance(15s);
+  EXPECT_EQ(host.ready("web"), 6);
+  event = load(host, 600);
+  event.host = {.memory_total = 1000 * mib, .memory_available = 900 * mib, .memory_pressure = 40};
+  host.send(event);
+  host.advance(1s);
+  EXPECT_THAT(host.notes("scale").back(),
+              HasSubstr("held at 6 replicas: cpu is 100 % of a core on average of 6 ready, target 50 % of a "
+                        "core; 8 are needed, but the host is short of memory: something waited for it 40 %"));
+}
+
+TEST(ScaledByLoad, TwoAppsShareTheRoomOfOneHost) {
+  constexpr std::uint64_t mib = 1U << 20U;
+  spec::App api = scaled_app();
+  api.name = "api";
+  Host host(spec_of({scaled_app(), api}));
+  ASSERT_TRUE(host.settle());
+  LoadMeasured event;
+  for (const char* const app : {"web", "api"}) {
+    for (const Process* process : host.processes(app)) {
+      LoadSample sample;
+      sample.cpu_percent = 150;
+      sample.memory_bytes = 10 * mib;
+      event.by_instance[process->id] = sample;
+    }
+  }
+  event.host = {.memory_total = 1000 * mib, .memory_available = 150 * mib, .memory_pressure = 0};
+  host.send(event);
+  host.advance(10s);
+  EXPECT_EQ(host.ready("api") + host.ready("web"), 4 + 5);  // 50 MiB are free to be taken
+  EXPECT_EQ(host.ready("api"), 6);
 }
 
 // --- on demand

@@ -127,6 +127,21 @@ TEST_P(Tree, UsageCountsTheWholeTree) {
   EXPECT_FALSE(rig_->host().usage(InstanceId{999}));
 }
 
+// Who is forked after the first reading counts, too, whatever becomes of its parents; what belongs to nobody does not.
+TEST_P(Tree, ProcessorTimeCountsWhoCameLater) {
+  const auto order = shell_order(
+      "sleep 0.3; (setsid sh -c 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; exec sleep 1000' &) & "
+      "exec sleep 1000");
+  const InstanceId id = rig_->start(order);
+  const InstanceId idle = rig_->start(shell_order("exec sleep 1000"));
+  ASSERT_TRUE(rig_->until(id, "started"));
+  ASSERT_TRUE(rig_->until(idle, "started"));
+  const Nanos first = *rig_->host().cpu_used(id);
+  ASSERT_TRUE(rig_->until([&] { return *rig_->host().cpu_used(id) > first + Millis(40); }));
+  EXPECT_LT(*rig_->host().cpu_used(idle), Millis(40));
+  EXPECT_FALSE(rig_->host().cpu_used(InstanceId{999}));
+}
+
 TEST_P(Tree, AdoptedOrphansAreReaped) {
   const InstanceId id = start("for i in 1 2 3 4 5 6 7 8; do (sh -c 'echo $$' &); done; exec sleep 1000", 8);
   ASSERT_TRUE(rig_->until([] { return own_zombies().empty(); }));
