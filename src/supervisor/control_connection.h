@@ -43,6 +43,7 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   [[nodiscard]] bool has_unread() const;
   [[nodiscard]] bool is_waiting() const { return served_ && phase_ == Phase::reading; }  // for its request
   [[nodiscard]] uid_t uid() const { return peer_.uid; }
+  [[nodiscard]] pid_t pid() const { return peer_.pid; }
   [[nodiscard]] std::uint64_t number() const { return number_; }  // in the order of those that are served
 
   // For replies; `serial` says of which request. Calls for an earlier one do nothing.

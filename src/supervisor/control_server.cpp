@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "base/check.h"
@@ -123,15 +124,23 @@ bool Server::may_linger() const {
 }
 
 // Who has asked nothing yet, or half a question, gives way: clients that stall must not keep one out that has something
-// to say. Of the user who has most of them, the one that has been there longest.
+// to say. Of the user who has most of them, and of that user's process that has, the one that has been there longest: on
+// a busy host a client may not run for long between connect(2) and its question, and a crowd comes meanwhile.
 bool Server::make_room() {
-  std::map<uid_t, std::size_t> waiting;
-  for (const auto& connection : connections_)
-    if (connection->is_waiting()) ++waiting[connection->uid()];
+  std::map<uid_t, std::size_t> of_user;
+  std::map<std::pair<uid_t, pid_t>, std::size_t> of_process;
+  const auto process = [](const ControlConnection& of) { return std::pair(of.uid(), of.pid()); };
+  for (const auto& connection : connections_) {
+    if (!connection->is_waiting()) continue;
+    ++of_user[connection->uid()];
+    ++of_process[process(*connection)];
+  }
   std::shared_ptr<ControlConnection> chosen;
   for (const auto& connection : connections_) {
     if (!connection->is_waiting() || connection->has_unread()) continue;
-    const auto rank = [&](const ControlConnection& of) { return std::pair(waiting[of.uid()], ~of.number()); };
+    const auto rank = [&](const ControlConnection& of) {
+      return std::tuple(of_user[of.uid()], of_process[process(of)], ~of.number());
+    };
     if (!chosen || rank(*connection) > rank(*chosen)) chosen = connection;
   }
   if (!chosen) return false;

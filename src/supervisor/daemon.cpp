@@ -27,6 +27,7 @@
 #include "supervisor/folders.h"
 #include "supervisor/listen_fds.h"
 #include "supervisor/own_log.h"
+#include "supervisor/replica_output.h"
 #include "supervisor/sd_notify.h"
 #include "supervisor/spec_source.h"
 #include "supervisor/state_codec.h"
@@ -192,7 +193,8 @@ Status Daemon::start() {
     if (!fds) return std::move(fds.error());
     systemd_fds_ = std::move(fds.value());
   }
-  stored_output_ = take_stored_output(systemd_fds_);
+  stored_output_ =
+      options_.handover ? std::move(options_.handover->stored_output) : take_stored_output(systemd_fds_);
   if (Status opened = open_spec(); !opened) return opened;
   if (Status opened = open_loop(&loop_); !opened) return opened;
   loop_open_ = true;
@@ -400,6 +402,7 @@ DaemonHandover Daemon::own_handover(const UpgradeRequest& request) const {
   handover.control_inode = control.inode;
   for (const auto& [name, fd] : systemd_fds_)
     handover.systemd_fds.emplace_back(name, Fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)));
+  handover.stored_output = engine_->output().stored();
   // The last one to close it waits for the kernel's readers of all watches: some 15 ms.
   if (watches_->descriptor() >= 0)
     handover.slow_to_close.emplace_back(::fcntl(watches_->descriptor(), F_DUPFD_CLOEXEC, 0));

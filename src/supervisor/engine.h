@@ -89,6 +89,7 @@ class Engine {
   Instances& instances() { return *instances_; }
   VolumeKeeper& volumes() { return *config_.volumes; }
   Logs& logs() { return *logs_; }
+  [[nodiscard]] const ReplicaOutput& output() const { return *output_; }
   EventLog& events() { return events_; }
   // What has changed under the living replicas; each finding is an event once.
   const std::vector<Drift>& look_for_drift();

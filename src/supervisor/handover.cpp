@@ -139,7 +139,9 @@ class Reader {
     return empty;
   }
   std::int64_t whole(const json::object& of, std::string_view key, std::int64_t max = whole_max) {
-    const json::value* const value = of.if_contains(key);
+    return whole(of.if_contains(key), key, max);
+  }
+  std::int64_t whole(const json::value* value, std::string_view key, std::int64_t max = whole_max) {
     std::int64_t number = -1;
     if (value != nullptr && value->is_int64()) number = value->get_int64();
     if (value != nullptr && value->is_uint64() &&
@@ -319,6 +321,12 @@ DaemonHandover read_body(Reader& reader, const json::object& object) {
     std::string name = reader.bytes(named, "name");
     handover.systemd_fds.emplace_back(std::move(name), reader.descriptor(named, "fd"));
   }
+  // An earlier muster did not tell: then the store gets it once more.
+  if (object.contains("stored_output")) {
+    for (const json::value& entry : reader.array(object, "stored_output"))
+      handover.stored_output.insert(
+          InstanceId{static_cast<std::uint64_t>(reader.whole(&entry, "stored_output"))});
+  }
   handover.slow_to_close = reader.descriptors(object, "slow_to_close");
   handover.traffic = read_traffic(reader, object);
   return handover;
@@ -338,6 +346,8 @@ std::string encode_handover(const DaemonHandover& handover, const lb::Handover& 
   json::array named;
   for (const auto& [name, fd] : handover.systemd_fds)
     named.push_back(json::object{{"name", to_hex(name)}, {"fd", fd.get()}});
+  json::array stored;
+  for (const InstanceId instance : handover.stored_output) stored.push_back(json::value(raw(instance)));
   const lb::HandoverLosses& losses = handed.losses;
   json::object traffic{{"listeners", list(handed.listeners, listener_to_json)},
                        {"clients", list(handed.clients, client_to_json)},
@@ -359,6 +369,7 @@ std::string encode_handover(const DaemonHandover& handover, const lb::Handover& 
                           {"control_device", handover.control_device},
                           {"control_inode", handover.control_inode},
                           {"systemd_fds", std::move(named)},
+                          {"stored_output", std::move(stored)},
                           {"slow_to_close", descriptors_to_json(handover.slow_to_close)},
                           {"traffic", std::move(traffic)}};
   return seal(handover_seal, json::serialize(root) + "\n");

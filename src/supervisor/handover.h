@@ -5,12 +5,14 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/fd.h"
+#include "base/ids.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "lb/handover.h"
@@ -31,6 +33,7 @@ struct DaemonHandover {
   dev_t control_device = 0;
   ino_t control_inode = 0;
   std::vector<std::pair<std::string, Fd>> systemd_fds;  // of the service manager, by name
+  std::set<InstanceId> stored_output;                   // whose output its store has
   // Closing it takes the kernel long, also at execve(2): done once there is time.
   std::vector<Fd> slow_to_close;
   lb::Handover traffic;

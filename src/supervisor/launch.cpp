@@ -34,6 +34,9 @@ bool is_for_muster_only(std::string_view name) {
   return std::ranges::find(names, name) != names.end() || name.starts_with("MUSTER_");
 }
 
+// What LoadCredential= gives is muster's: the files of listeners, and of other apps.
+constexpr std::string_view credentials_variable = "CREDENTIALS_DIRECTORY";
+
 Variables inherited(const spec::App& app, const LaunchContext& context) {
   constexpr std::array always{"PATH", "HOME", "USER", "SHELL", "LANG", "TZ"};
   Variables variables;
@@ -43,7 +46,8 @@ Variables inherited(const spec::App& app, const LaunchContext& context) {
     const std::string name = assignment.substr(0, equals);
     if (is_for_muster_only(name)) continue;
     const auto& names = app.inherit_env.names;
-    if (app.inherit_env.all || std::ranges::find(always, name) != always.end() ||
+    const bool with_all = app.inherit_env.all && name != credentials_variable;
+    if (with_all || std::ranges::find(always, name) != always.end() ||
         std::ranges::find(names, name) != names.end())
       variables[name] = assignment.substr(equals + 1);
   }

@@ -62,6 +62,7 @@ class FdStore : public OutputKeeper {
   void end_earlier() override {
     for (const InstanceId instance : std::exchange(earlier_, {})) drop(instance);
   }
+  [[nodiscard]] std::set<InstanceId> stored() const override { return stored_; }
 
  private:
   SdNotify& sd_;

@@ -31,6 +31,8 @@ class OutputKeeper {
   virtual void drop(InstanceId instance) = 0;
   // All that lives on is held again: the earlier daemon's keeper is not needed any more.
   virtual void end_earlier() = 0;
+  // What the service manager's store has, for the next image of this daemon, which is told of it by nobody else.
+  [[nodiscard]] virtual std::set<InstanceId> stored() const { return {}; }
 };
 
 // The descriptors that the service manager kept for an earlier daemon, taken out of all that it passed.

@@ -58,4 +58,8 @@ void ReplicaOutput::forget(InstanceId instance) {
   fifos_.forget(instance);
 }
 
+std::set<InstanceId> ReplicaOutput::stored() const {
+  return keeper_ ? keeper_->stored() : std::set<InstanceId>();
+}
+
 }  // namespace muster::supervisor

@@ -33,6 +33,7 @@ class ReplicaOutput {
   std::vector<LeftOutput> open_left();
   void end_left();
   void forget(InstanceId instance);
+  [[nodiscard]] std::set<InstanceId> stored() const;  // see OutputKeeper
 
  private:
   void complain(const Error& error);

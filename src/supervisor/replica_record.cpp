@@ -184,6 +184,8 @@ bool decode_mark(std::string_view line, ReplicaRecord& record) {
   mark.stopping = members.flag("stopping");
   mark.outdated = members.flag("outdated");
   mark.address = members.text("address");
+  // Whoever listens at another one is no replica, and would get its requests.
+  if (mark.address != "127.0.0.1" && mark.address != "::1") members.wrong("address", "is not this host");
   std::optional<ExitStatus> exit;
   std::string wrong_exit;
   if (members.has("exit")) exit = exit_of(*members.find("exit"), wrong_exit);

@@ -64,6 +64,20 @@ std::optional<InstanceId> instance_of(std::string_view name) {
   return InstanceId{number};
 }
 
+// Of a daemon whose own file is damaged, as what it started was written down.
+std::optional<DaemonLife> life_told_by(const std::vector<ReplicaRecord>& records) {
+  if (records.empty()) return std::nullopt;
+  DaemonLife life{.boot_id = records.front().boot_id, .cgroups = {}, .token = ""};
+  for (const ReplicaRecord& record : records) {
+    if (life.token.empty()) life.token = record.token.substr(0, record.token.find('-'));
+    if (record.cgroup.empty()) continue;
+    std::string folder = record.cgroup.substr(0, record.cgroup.rfind('/'));
+    if (std::ranges::find(life.cgroups, folder) == life.cgroups.end())
+      life.cgroups.push_back(std::move(folder));
+  }
+  return life;
+}
+
 }  // namespace
 
 std::string current_boot_id() {
@@ -101,16 +115,20 @@ void ReplicaRecords::read_one(const std::string& name, InstanceId instance, Foun
 ReplicaRecords::Found ReplicaRecords::find() {
   Found found;
   const auto text = read_small_file(folder_ + "/" + life_name, limits::state_file_bytes_max);
+  bool damaged = false;
   if (text) {
     auto life = decode_life(text.value());
-    if (!life) found.warnings.push_back(fmt::format("{}/{} {}", folder_, life_name, life.error().message));
+    damaged = !life && !boot_id_.empty();
+    if (!life)
+      found.warnings.push_back(fmt::format("{}/{} {}: the records of replicas are taken", folder_, life_name,
+                                           life.error().message));
     if (life && !boot_id_.empty() && life.value().boot_id == boot_id_) found.life = std::move(life.value());
   }
   for (const std::string& name : names_in(folder_)) {
     const auto instance = instance_of(name);
     if (instance) {
       found.next = std::max(found.next, InstanceId{raw(*instance) + 1});
-      if (found.life) {
+      if (found.life || damaged) {
         read_one(name, *instance, found);
       } else {
         remove(*instance);
@@ -119,6 +137,7 @@ ReplicaRecords::Found ReplicaRecords::find() {
       unlink((folder_ + "/" + name).c_str());
     }
   }
+  if (damaged) found.life = life_told_by(found.records);
   return found;
 }
 

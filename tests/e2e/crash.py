@@ -289,5 +289,55 @@ def two_hundred_crashes() -> None:
     crash_again_and_again(200, 2)
 
 
+def damage(path: pathlib.Path, luck: random.Random) -> str:
+    """Cuts it somewhere, or flips one of its bits."""
+    content = bytearray(path.read_bytes())
+    at = luck.randrange(len(content))
+    if luck.randrange(3) == 0:
+        path.write_bytes(content[:at])
+        return f"{path.name} cut at {at}"
+    bit = luck.randrange(8)
+    content[at] ^= 1 << bit
+    path.write_bytes(content)
+    return f"{path.name}, byte {at}, bit {bit} flipped"
+
+
+@scenario
+def damaged_files_of_a_killed_daemon() -> None:
+    """Whatever of its state, records or list of volumes is damaged: the next daemon starts, nobody is taken for another, nothing is left over."""
+    luck = random.Random(3)
+    adopted = 0
+    with Stack() as stack:
+        stranger = subprocess.Popen(["sleep", "100000"], start_new_session=True)
+        try:
+            stack.write(SPEC.replace("replicas = ", 'restart = { backoff = "20ms", max_backoff = "500ms" }\nreplicas = '))
+            stack.daemon()
+            stack.ready("web", "db")
+            state = stack.folder / ".muster"
+            for turn in range(60):
+                before = stack.pids()
+                crash(stack)
+                kinds = [[state / "state.json"], [state / "state.json.prev"], [state / "volumes.json"], [state / "replicas/daemon"],
+                         [path for path in (state / "replicas").iterdir() if path.name.isdigit()], list((state / "replicas").glob("*.mark"))]
+                there = [path for path in sorted(kinds[turn % len(kinds)]) if path.exists() and path.stat().st_size]
+                check(there, f"turn {turn}: nothing to damage among {sorted(path.name for path in state.rglob('*'))}")
+                what = f"turn {turn}: {damage(luck.choice(there), luck)}"
+                stack.daemon()
+                wait_for(f"{what}: what is wanted runs", lambda: settled(stack), seconds=20)
+                wait_for(f"{what}: nobody else runs", lambda: not (replicas_of(stack) - set(stack.pids().values())), seconds=10)
+                after = stack.pids()
+                check(len({pid for key, pid in after.items() if before.get(key) != pid}) <= (len(before) if "daemon" in what else 1),
+                      f"{what}: more than what it was of was started anew: {before}, {after}")
+                adopted += len([key for key in before if after.get(key) == before[key]])
+                no_clashes(stack)
+                check(procs.alive(stranger.pid), f"{what}: a stranger was killed")
+                equal(get(stack.ports.listen(0), "/").status, 200, f"{what}: a request")
+            equal((stack.folder / "once").read_text().count("\n"), 1, "runs of an app that ends")
+        finally:
+            stranger.kill()
+            stranger.wait()
+    print(f"60 damaged files: {adopted} times a process was taken over")
+
+
 if __name__ == "__main__":
     sys.exit(main())

@@ -103,6 +103,17 @@ TEST(Launch, WhatTheServiceManagerToldMusterStaysWithIt) {
     EXPECT_THAT(environment, Not(Contains(StartsWith(name)))) << name;
 }
 
+TEST(Launch, WhereCredentialsAreIsToldToWhomTheSpecNamesItFor) {
+  LaunchContext with = context();
+  with.daemon_environment.emplace_back("CREDENTIALS_DIRECTORY=/run/credentials/muster.service");
+  spec::App app;
+  app.inherit_env.all = true;
+  EXPECT_THAT(main_order(app, with).environment, Not(Contains(StartsWith("CREDENTIALS_DIRECTORY="))));
+  app.inherit_env = {.all = false, .names = {"CREDENTIALS_DIRECTORY"}};
+  EXPECT_THAT(main_order(app, with).environment,
+              Contains("CREDENTIALS_DIRECTORY=/run/credentials/muster.service"));
+}
+
 TEST(Launch, AnotherUsersHomeIsNotTheDaemons) {
   spec::App app;
   app.inherit_env.all = true;

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "fmt/core.h"
 #include "rig.h"
 
 namespace muster::spec {
@@ -352,6 +353,25 @@ TEST(App, NamesAreStrict) {
   EXPECT_THAT(complaints("app = 5"), ElementsAre("1:7 expected tables [app.NAME], found an integer"));
   EXPECT_THAT(complaints("app.web = 5"), ElementsAre("1:11 expected a table [app.web], found an integer"));
   EXPECT_THAT(complaints("[[app]]"), ElementsAre("1:1 expected tables [app.NAME], found a list"));
+}
+
+std::vector<std::string> everything_named(const std::string& name) {
+  constexpr std::string_view app = "[app.a]\nrun = 'x {port}'\n";
+  return {fmt::format("[app.\"{}\"]\nrun = 'x'", name),
+          fmt::format("[job.\"{}\"]\nrun = 'x'", name),
+          fmt::format("{}[listen.\"{}\"]\nbind = '127.0.0.1:80'\nto = 'a'", app, name),
+          fmt::format("{}volume = \"{}\"", app, name),
+          fmt::format("{}volume.\"{}\" = {{}}", app, name),
+          fmt::format("{}volume.data = \"{}\"", app, name),
+          fmt::format("{}ports.\"{}\" = 9000", app, name)};
+}
+
+// What they name are folders, files and sockets of muster's own.
+TEST(App, NoNameLeadsOutOfItsFolder) {
+  for (const std::string& text : everything_named("good")) EXPECT_THAT(complaints(text), IsEmpty()) << text;
+  for (const char* name : {"../x", "..", ".", "/etc", "x/y", "x/../../y", "x\\u0000y", "x\\ny"}) {
+    for (const std::string& text : everything_named(name)) EXPECT_FALSE(complaints(text).empty()) << text;
+  }
 }
 
 TEST(App, EqualityLeavesPositionsOut) {

@@ -2,8 +2,16 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstring>
 
 #include "base/limits.h"
 #include "control_client.h"
@@ -397,6 +405,75 @@ TEST_F(ControlServerTest, WhoStallsGivesWay) {
     client.send(get_a);
     ASSERT_TRUE(client.receives("\"/a\"")) << client.received();
   }
+}
+
+// Has connected, asks when it is told to, and exits with 0 when it is answered.
+class OtherProcess {
+ public:
+  OtherProcess(Loop& loop, const std::string& path) {
+    std::array<int, 2> ends{-1, -1};
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    ours_.reset(ends[0]);
+    Fd its(ends[1]);
+    pid_ = fork();
+    if (pid_ == 0) be_it(its.get(), path);
+    its.reset();
+    char connected = 0;
+    EXPECT_EQ(read(ours_.get(), &connected, 1), 1);
+    EXPECT_EQ(poll_.start(loop.get(), ours_.get(), UV_READABLE, [this] { ended_ = true; }), 0);
+  }
+  OtherProcess(const OtherProcess&) = delete;
+  OtherProcess& operator=(const OtherProcess&) = delete;
+  ~OtherProcess() {
+    if (pid_ > 0) static_cast<void>(exit_code());
+  }
+  void ask() { EXPECT_EQ(write(ours_.get(), "!", 1), 1); }
+  [[nodiscard]] bool ended() const { return ended_; }
+  int exit_code() {
+    int status = 0;
+    if (!ended_) kill(pid_, SIGKILL);
+    waitpid(std::exchange(pid_, -1), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+ private:
+  [[noreturn]] static void be_it(int told, const std::string& path) {
+    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, path.data(), path.size());
+    std::array<char, 12> answer{};
+    const std::string_view question = get_a;
+    if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) _exit(99);
+    if (write(told, "c", 1) != 1 || read(told, answer.data(), 1) != 1) _exit(98);
+    if (write(fd, question.data(), question.size()) < 0) _exit(97);
+    if (recv(fd, answer.data(), answer.size(), MSG_WAITALL) != static_cast<ssize_t>(answer.size())) _exit(96);
+    _exit(std::string_view(answer.data(), answer.size()) == "HTTP/1.1 200" ? 0 : 95);
+  }
+
+  Fd ours_;
+  UvPoll poll_;
+  pid_t pid_ = -1;
+  bool ended_ = false;
+};
+
+// A client that does not run for a while between connect(2) and its question.
+TEST_F(ControlServerTest, ACrowdOfOneProcessGivesWayToAnother) {
+  serve_echo();
+  OtherProcess slow(loop, path());
+  std::vector<std::unique_ptr<ControlClient>> crowd;
+  for (std::size_t i = 0; i < 4 * limits::control_clients_max; ++i) {
+    auto stalled = std::make_unique<ControlClient>(loop, path());
+    if (!stalled->connected()) continue;  // the backlog is full for a moment
+    stalled->send("GET /stalled HTT");
+    crowd.push_back(std::move(stalled));
+    loop.turn();
+  }
+  const auto gave_way = std::ranges::count_if(crowd, [](const auto& client) { return client->ended(); });
+  ASSERT_GT(static_cast<std::size_t>(gave_way), limits::control_clients_max);
+  slow.ask();
+  ASSERT_TRUE(loop.until([&] { return slow.ended(); }));
+  EXPECT_EQ(slow.exit_code(), 0);
 }
 
 // … also among so many that come in the same moment.

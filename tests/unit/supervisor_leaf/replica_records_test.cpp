@@ -144,6 +144,25 @@ TEST_F(ReplicaRecordsTest, WhatIsDamagedIsSaidAndGone) {
   EXPECT_FALSE(std::filesystem::exists(folder / "replicas/3"));
 }
 
+TEST_F(ReplicaRecordsTest, ADaemonWhoseFileIsDamagedIsKnownByItsRecords) {
+  ReplicaRecord grouped = record(3, 0);
+  grouped.cgroup = "/sys/fs/cgroup/muster-1/web-0-3";
+  grouped.token = "1.2.3.4.keep-3";
+  records.add(grouped);
+  records.began(InstanceId{3}, 803, 5, WallTime{} + Millis{1});
+  write_file(folder / "replicas/daemon", "nothing of ours");
+  const auto there = found();
+  EXPECT_THAT(there.warnings, SizeIs(1));
+  ASSERT_THAT(there.records, SizeIs(1));
+  EXPECT_EQ(there.records[0].process.pid, 803);
+  ASSERT_TRUE(there.life);
+  EXPECT_EQ(*there.life,
+            (DaemonLife{.boot_id = "boot", .cgroups = {"/sys/fs/cgroup/muster-1"}, .token = "1.2.3.4.keep"}));
+  EXPECT_FALSE(found("another boot").life);
+  EXPECT_THAT(found().records, IsEmpty()) << "of another boot: removed";
+  EXPECT_FALSE(found().life);
+}
+
 TEST_F(ReplicaRecordsTest, AFolderThatIsGoneIsReportedOnce) {
   std::filesystem::remove_all(folder / "replicas");
   start(3, 0);

@@ -110,6 +110,14 @@ class DamagedState : public StateFileTest {
     EXPECT_EQ(encode_state(loaded.state), encode_state(before_)) << what;
     EXPECT_EQ(loaded.warnings.size(), 1U) << what;
   }
+  // Of the only one that is there.
+  void expect_nothing_of_previous(const std::string& damaged, const std::string& what) {
+    write_file(path + ".prev", damaged);
+    const LoadedState loaded = load_state(path);
+    EXPECT_EQ(loaded.from, LoadedState::From::nothing) << what;
+    EXPECT_EQ(encode_state(loaded.state), encode_state(PersistentState{})) << what;
+    EXPECT_EQ(loaded.warnings.size(), 2U) << what;
+  }
   void expect_nothing(const std::string& damaged, const std::string& what) {
     write_file(path, damaged);
     write_file(path + ".prev", damaged);
@@ -118,10 +126,9 @@ class DamagedState : public StateFileTest {
     EXPECT_EQ(encode_state(loaded.state), encode_state(PersistentState{})) << what;
     EXPECT_EQ(loaded.warnings.size(), 2U) << what;
   }
-  [[nodiscard]] std::string flipped(std::size_t byte, unsigned bit) const {
-    std::string damaged = whole_;
-    damaged[byte] = static_cast<char>(static_cast<unsigned char>(damaged[byte]) ^ (1U << bit));
-    return damaged;
+  static std::string flipped(std::string text, std::size_t byte, unsigned bit) {
+    text[byte] = static_cast<char>(static_cast<unsigned char>(text[byte]) ^ (1U << bit));
+    return text;
   }
   std::string whole_;
   std::string previous_;
@@ -138,10 +145,29 @@ TEST_F(DamagedState, CutAtAnyByte) {
 TEST_F(DamagedState, WithAnyBitFlipped) {
   for (std::size_t byte = 0; byte < whole_.size(); ++byte) {
     for (unsigned bit = 0; bit < 8; ++bit)
-      expect_previous(flipped(byte, bit), "byte " + std::to_string(byte) + " bit " + std::to_string(bit));
+      expect_previous(flipped(whole_, byte, bit),
+                      "byte " + std::to_string(byte) + " bit " + std::to_string(bit));
   }
   for (std::size_t byte = 0; byte < whole_.size(); byte += 13)
-    expect_nothing(flipped(byte, byte % 8), "both, byte " + std::to_string(byte));
+    expect_nothing(flipped(whole_, byte, byte % 8), "both, byte " + std::to_string(byte));
+}
+
+TEST_F(DamagedState, ThePreviousOneOnlyWhereItIsNeeded) {
+  for (std::size_t size = 0; size < previous_.size(); ++size) {
+    write_file(path + ".prev", previous_.substr(0, size));
+    const LoadedState loaded = load_state(path);
+    EXPECT_EQ(loaded.from, LoadedState::From::current) << size;
+    EXPECT_EQ(encode_state(loaded.state), encode_state(rich_state())) << size;
+    EXPECT_THAT(loaded.warnings, IsEmpty()) << size;
+  }
+  unlink(path.c_str());
+  for (std::size_t size = 0; size < previous_.size(); ++size)
+    expect_nothing_of_previous(previous_.substr(0, size), "cut at " + std::to_string(size));
+  for (std::size_t byte = 0; byte < previous_.size(); ++byte) {
+    for (unsigned bit = 0; bit < 8; ++bit)
+      expect_nothing_of_previous(flipped(previous_, byte, bit),
+                                 "byte " + std::to_string(byte) + " bit " + std::to_string(bit));
+  }
 }
 
 TEST_F(StateFileTest, AMissingFileFallsBackToThePrevious) {

@@ -74,6 +74,13 @@ TEST(VolumeStamp, IsWholeOrNone) {
   EXPECT_EQ(decode_stamp(text), stamp);
   for (std::size_t size = 0; size < text.size(); ++size)
     EXPECT_EQ(decode_stamp(std::string_view(text).substr(0, size)), std::nullopt) << size;
+  for (std::size_t byte = 0; byte < text.size(); ++byte) {
+    for (unsigned bit = 0; bit < 8; ++bit) {
+      std::string damaged = text;
+      damaged[byte] = static_cast<char>(static_cast<unsigned char>(damaged[byte]) ^ (1U << bit));
+      EXPECT_EQ(decode_stamp(damaged), std::nullopt) << byte << " bit " << bit;
+    }
+  }
   EXPECT_EQ(decode_stamp(text + "x"), std::nullopt);
   EXPECT_EQ(decode_stamp(std::string(2000, 'x')), std::nullopt);
 }

@@ -95,8 +95,10 @@ TEST_F(FdStoreTest, WhatIsKeptAlreadyIsNotKeptTwiceAndTheRestGoes) {
   const auto keeper = keep_in_fd_store(sd, {InstanceId{1}, InstanceId{2}});
   const Fd null(open("/dev/null", O_RDONLY | O_CLOEXEC));
   keeper->hold(InstanceId{1}, null, null);
+  EXPECT_THAT(keeper->stored(), ElementsAre(InstanceId{1}, InstanceId{2}));
   keeper->end_earlier();
   EXPECT_EQ(receive().text, "FDSTOREREMOVE=1\nFDNAME=muster-output-2");
+  EXPECT_THAT(keeper->stored(), ElementsAre(InstanceId{1}));
   keeper->drop(InstanceId{1});
   EXPECT_EQ(receive().text, "FDSTOREREMOVE=1\nFDNAME=muster-output-1");
 }
