@@ -151,6 +151,18 @@ def p99_ms(port: int) -> float:
     return sorted(windows)[len(windows) // 2]
 
 
+BOMB = """
+import os, time
+while not os.path.exists("{fuse}"):
+    time.sleep(0.05)
+while True:
+    try:
+        os.fork()
+    except OSError:
+        time.sleep(0.01)
+"""
+
+
 @scenario
 def a_fork_bomb_stays_in_its_app() -> None:
     """`limits.pids` by the kernel: the others' slowest answers are not 5 ms slower, and nothing of it is left."""
@@ -158,8 +170,9 @@ def a_fork_bomb_stays_in_its_app() -> None:
         stack.folder.chmod(0o755)
         user = 'user = "nobody"\ndir = "/"\n' if os.geteuid() == 0 else ""  # of its own: so it is an rlimit where there is no controller
         fuse = stack.folder / "fuse"
+        (stack.folder / "bomb.py").write_text(BOMB.format(fuse=fuse), encoding="ascii")
         stack.write('[app.web]\nrun = "<REPLICA> {port}"\nreplicas = 2\nlisten = "127.0.0.1:<L0>"\nhealth = "/healthz"\n'
-                    f"""[app.bomb]\nrun = "bash -c 'until [ -e {fuse} ]; do sleep 0.1; done; b() {{{{ b | b & }}}}; while :; do b; sleep 0.1; done'"\n"""
+                    '[app.bomb]\nrun = "python3 <DIR>/bomb.py"\n'
                     f'health = "none"\n{user}update = {{ strategy = "recreate" }}\nlimits = {{ pids = 40, cpu = 0.5 }}\nstop = {{ timeout = "1s" }}\n')
         stack.daemon()
         stack.ready()

@@ -29,5 +29,5 @@ scenario() {  # scenario FILE NAME…
 
 cp -r --no-preserve=ownership /test/payload/. /
 scenario volumes a_size_is_enforced_by_a_project_quota
-scenario limits memory_over_its_limit too_many_processes a_hot_loop_has_no_more_than_its_cpu a_fork_bomb_stays_in_its_app limits_change_live limits_outlive_the_daemon limits_of_jobs
+scenario limits memory_over_its_limit too_many_processes a_hot_loop_has_no_more_than_its_cpu a_fork_bomb_stays_in_its_app limits_change_live limits_of_jobs
 finish

@@ -85,15 +85,13 @@ class Stack:
         return process
 
     def _enter_group(self) -> list[str]:
-        """Where E2E_GROUP names a control group that hands its controllers down, the daemon gets one of its own below it; the next
-        one after a kill its leaf in there, because the group itself takes no process any more."""
+        """Where E2E_GROUP names a control group that hands its controllers down, the daemon gets one of its own below it."""
         parent = os.environ.get("E2E_GROUP")
         if not parent:
             return []
         group = pathlib.Path(parent) / self.folder.name
         group.mkdir(exist_ok=True)
-        leaf = group / "muster.daemon"
-        return ["sh", "-c", f'echo $$ > {leaf if leaf.exists() else group}/cgroup.procs && exec "$@"', "sh"]
+        return ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
 
     def up(self, *arguments: str, wait: bool = True) -> subprocess.Popen[bytes]:
         return self.start("up", *arguments, wait=wait)
