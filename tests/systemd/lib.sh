@@ -24,9 +24,10 @@ not() { ! "$@"; }
 
 property() { systemctl show --property="$1" --value muster.service; }
 main_pid() { property MainPID; }
-# get [PORT]: the body that the listener answers with; empty when it does not.
+# get [PORT]: the body that the listener answers with; empty when it does not, in time.
+GET_SECONDS=3
 get() {
-  timeout 3 bash -c 'exec 3<>/dev/tcp/127.0.0.1/$0 || exit
+  timeout $GET_SECONDS bash -c 'exec 3<>/dev/tcp/127.0.0.1/$0 || exit
     printf "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" >&3; cat <&3' "${1:-80}" 2>/dev/null | tail -n 1
 }
 answers_with() { [[ $(get "${2:-80}") == *" $1 "* ]]; }
@@ -35,6 +36,10 @@ all_answer() {
   local bodies
   bodies=$(for _ in 1 2 3 4 5 6 7 8; do get; done)
   [[ $(grep -c " $1 " <<<"$bodies") == 8 && $bodies == *web/0* && $bodies == *web/1* ]]
+}
+# The pids that 8 answers name, each once.
+who_answers() {
+  for _ in 1 2 3 4 5 6 7 8; do get "${1:-80}"; done | sed -n 's/.* \([0-9][0-9]*\)$/\1/p' | sort -u | tr '\n' ' '
 }
 uid_of() { sed -n 's/^Uid:\t\([0-9]*\).*/\1/p' "/proc/$1/status" 2>/dev/null; }
 runs_as() { [[ $(uid_of "$2") == "$(id -u "$1")" ]]; }  # runs_as USER PID
@@ -47,7 +52,7 @@ processes_of() {  # pids of a user
 pgrep_in() {  # pids whose command line holds $1, without tools that a minimal system lacks
   local dir
   for dir in /proc/[0-9]*; do
-    if tr '\0' ' ' <"$dir/cmdline" 2>/dev/null | grep -q -- "$1"; then echo "${dir#/proc/}"; fi
+    if tr '\0' ' ' 2>/dev/null <"$dir/cmdline" | grep -q -- "$1"; then echo "${dir#/proc/}"; fi
   done
 }
 replicas() { pgrep_in '^/opt/replica'; }
@@ -57,6 +62,7 @@ gone() {  # gone PID…: not one of them runs, zombies aside
     if [[ -r /proc/$pid/stat && $(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -c1) != Z ]]; then return 1; fi
   done
 }
+restarted() { [[ $(property ActiveState) == active && $(main_pid) != 0 && $(main_pid) != "$1" ]]; }  # restarted OLD_PID
 journal() { journalctl --sync 2>/dev/null; journalctl --unit=muster.service --output=cat --no-pager; }
 priorities() { journalctl --unit=muster.service --output=json --no-pager "_PID=$1" | grep -o '"PRIORITY":"[0-7]"' | sort -u; }
 
