@@ -32,6 +32,7 @@ class Ref {
   ~Ref() {
     if (object_ != nullptr && --object_->references_ == 0) delete object_;
   }
+  // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDelete): clang 14 ends what is in a std::optional twice
   T* operator->() const noexcept { return object_; }
   T& operator*() const noexcept { return *object_; }
   [[nodiscard]] T* get() const noexcept { return object_; }
