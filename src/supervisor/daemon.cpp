@@ -33,6 +33,7 @@
 #include "supervisor/state_codec.h"
 #include "supervisor/state_file.h"
 #include "supervisor/state_lock.h"
+#include "supervisor/takeover.h"
 #include "supervisor/tree_marks.h"
 #include "supervisor/upgrade.h"
 #include "supervisor/uv_refusals.h"
@@ -127,7 +128,7 @@ class Daemon {
   Status open_as_first_image();
   Status open_as_next_image();
   Result<std::unique_ptr<Traffic>> open_traffic(std::optional<lb::Handover> handover);
-  Status open_engine(std::unique_ptr<Traffic> traffic);
+  Status open_engine(std::unique_ptr<Traffic> traffic, std::set<InstanceId> served);
   std::unique_ptr<OutputKeeper> make_keeper(OutputFifos& fifos, std::function<void(std::string)> warn);
   Status open_control();
   void open_signals();
@@ -213,19 +214,20 @@ Status Daemon::open_as_first_image() {
   if (Status opened = start_pool(&loop_); !opened) return opened;
   auto traffic = open_traffic(std::nullopt);
   if (!traffic) return std::move(traffic.error());
-  return open_engine(std::move(traffic.value()));
+  return open_engine(std::move(traffic.value()), {});
 }
 
 // The clients of the image before are served as soon as may be: whatever follows holds nobody up.
 Status Daemon::open_as_next_image() {
   handed_ = handover_sentence(options_.handover->traffic);
+  std::set<InstanceId> served = served_by(options_.handover->traffic);
   raise_descriptor_limit();  // the first numbers are taken by what was handed over
   auto traffic = open_traffic(std::move(options_.handover->traffic));
   if (!traffic) return std::move(traffic.error());
   if (Status gone_on = traffic.value()->go_on(first_.spec); !gone_on) return gone_on;
   if (Status read = read_first(true); !read) return read;
   if (Status opened = start_pool(&loop_); !opened) return opened;
-  return open_engine(std::move(traffic.value()));
+  return open_engine(std::move(traffic.value()), std::move(served));
 }
 
 Status Daemon::read_first(bool certificates) {
@@ -312,7 +314,8 @@ Result<std::unique_ptr<Traffic>> Daemon::open_traffic(std::optional<lb::Handover
       std::move(handover));
 }
 
-Status Daemon::open_engine(std::unique_ptr<Traffic> traffic) {
+// `served`: by the balancer of the image before.
+Status Daemon::open_engine(std::unique_ptr<Traffic> traffic, std::set<InstanceId> served) {
   LoadedState restored = load_state(state_path());
   EngineConfig config;
   config.planner.mode = options_.mode;
@@ -328,6 +331,8 @@ Status Daemon::open_engine(std::unique_ptr<Traffic> traffic) {
   config.logs.budget_bytes = first_.spec->daemon.log_budget_bytes;
   config.state_path = state_path();
   if (options_.handover) {
+    config.planner.served = std::move(served);
+    config.planner.drains = options_.handover->drains;
     config.started = options_.handover->started;
     config.instances.files_soft = options_.handover->files_soft;
   }
@@ -403,6 +408,7 @@ DaemonHandover Daemon::own_handover(const UpgradeRequest& request) const {
   for (const auto& [name, fd] : systemd_fds_)
     handover.systemd_fds.emplace_back(name, Fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)));
   handover.stored_output = engine_->output().stored();
+  handover.drains = drains_of(engine_->world());
   // The last one to close it waits for the kernel's readers of all watches: some 15 ms.
   if (watches_->descriptor() >= 0)
     handover.slow_to_close.emplace_back(::fcntl(watches_->descriptor(), F_DUPFD_CLOEXEC, 0));

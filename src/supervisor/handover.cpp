@@ -327,6 +327,14 @@ DaemonHandover read_body(Reader& reader, const json::object& object) {
       handover.stored_output.insert(
           InstanceId{static_cast<std::uint64_t>(reader.whole(&entry, "stored_output"))});
   }
+  // Nor of these: they are stopped at once.
+  if (object.contains("drains")) {
+    for (const json::value& entry : reader.array(object, "drains")) {
+      const json::object& drain = reader.object(&entry, "drains");
+      handover.drains[InstanceId{static_cast<std::uint64_t>(reader.whole(drain, "instance"))}] =
+          Instant(Nanos(reader.whole(drain, "until_ns")));
+    }
+  }
   handover.slow_to_close = reader.descriptors(object, "slow_to_close");
   handover.traffic = read_traffic(reader, object);
   return handover;
@@ -348,6 +356,9 @@ std::string encode_handover(const DaemonHandover& handover, const lb::Handover& 
     named.push_back(json::object{{"name", to_hex(name)}, {"fd", fd.get()}});
   json::array stored;
   for (const InstanceId instance : handover.stored_output) stored.push_back(json::value(raw(instance)));
+  json::array drains;
+  for (const auto& [instance, until] : handover.drains)
+    drains.push_back(json::object{{"instance", raw(instance)}, {"until_ns", nanos_of(until)}});
   const lb::HandoverLosses& losses = handed.losses;
   json::object traffic{{"listeners", list(handed.listeners, listener_to_json)},
                        {"clients", list(handed.clients, client_to_json)},
@@ -370,6 +381,7 @@ std::string encode_handover(const DaemonHandover& handover, const lb::Handover& 
                           {"control_inode", handover.control_inode},
                           {"systemd_fds", std::move(named)},
                           {"stored_output", std::move(stored)},
+                          {"drains", std::move(drains)},
                           {"slow_to_close", descriptors_to_json(handover.slow_to_close)},
                           {"traffic", std::move(traffic)}};
   return seal(handover_seal, json::serialize(root) + "\n");
@@ -404,6 +416,15 @@ Result<DaemonHandover> decode_handover(std::string_view text, Descriptors descri
   if (descriptors == Descriptors::numbers_only) return handover;
   Reader second(Descriptors::owned);
   return read_body(second, value.get_object());
+}
+
+std::set<InstanceId> served_by(const lb::Handover& traffic) {
+  std::set<InstanceId> served;
+  for (const lb::HandedTunnel& tunnel : traffic.tunnels) served.insert(tunnel.endpoint.instance);
+  for (const lb::Pool& pool : traffic.pools) {
+    for (const lb::Endpoint& endpoint : pool.endpoints) served.insert(endpoint.instance);
+  }
+  return served;
 }
 
 std::string handover_sentence(const lb::Handover& traffic) {

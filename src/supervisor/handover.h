@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -34,6 +35,7 @@ struct DaemonHandover {
   ino_t control_inode = 0;
   std::vector<std::pair<std::string, Fd>> systemd_fds;  // of the service manager, by name
   std::set<InstanceId> stored_output;                   // whose output its store has
+  std::map<InstanceId, Instant> drains;  // whose end waits for their last request, and when it no longer does
   // Closing it takes the kernel long, also at execve(2): done once there is time.
   std::vector<Fd> slow_to_close;
   lb::Handover traffic;
@@ -51,6 +53,9 @@ enum class Descriptors : std::uint8_t {
 };
 // The error is a sentence without a subject: "is damaged: the checksum does not match". Nothing is owned then.
 Result<DaemonHandover> decode_handover(std::string_view text, Descriptors descriptors);
+
+// Those that may have a request or a tunnel by it.
+std::set<InstanceId> served_by(const lb::Handover& traffic);
 
 // "kept 2 listeners, 3 connections and 1 tunnel; closed nothing".
 std::string handover_sentence(const lb::Handover& traffic);

@@ -33,6 +33,10 @@ struct PlannerOptions {
   // processes. What ends of them is told by events as of others.
   std::optional<std::vector<LivingProcess>> living = {};
   InstanceId first_instance{1};  // greater than those of all living ones
+  // Of these, those that the balancer has of an earlier image's: they may have requests and tunnels.
+  std::set<InstanceId> served = {};
+  // … and those whose end waits for these, with when it no longer does.
+  std::map<InstanceId, Instant> drains = {};
 };
 
 // How many processes more and how many replicas fewer an update may make of `replicas`. Rolling is Kubernetes'
@@ -126,6 +130,7 @@ class Planner {
   [[nodiscard]] bool still_runs(const std::string& app) const;
   void restore_slots(AppWorld& app, const PersistentApp& saved);
   void take_over(const LivingProcess& process);
+  void take_over_end(Place place);
   AppWorld& home_of(const LivingProcess& process);
   [[nodiscard]] std::optional<RunMemo> run_memo(const AppWorld& app, int ordinal) const;
   void mark_tenants(AppWorld& app);

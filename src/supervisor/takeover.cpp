@@ -124,6 +124,7 @@ void Planner::take_over(const LivingProcess& process) {
   tenant.watchdog = process.app->watchdog;
   if (tenant.watchdog) tenant.watchdog_due = now_.mono + *tenant.watchdog;
   tenant.marked = process.mark;
+  if (options_.served.contains(tenant.id)) tenant.left_in = SnapshotVersion{raw(world_.published) + 1};
   where_[tenant.id] = tenant.replica;
   // Whoever ended the daemon before may have switched them off meanwhile.
   if (!app.removed)
@@ -140,7 +141,7 @@ void Planner::take_over(const LivingProcess& process) {
     place.tenant->hasty = true;
     leave(place, Leaving::replaced, "its start was cut short by the end of the daemon");
   } else if (process.mark.stopping) {
-    leave(place, Leaving::replaced, "it was on its way out when the daemon ended");
+    take_over_end(place);
   } else if (process.mark.fit) {
     set_phase(*place.tenant, slot.drained ? Phase::draining : Phase::ready,
               slot.drained ? "drained by hand" : "");
@@ -148,6 +149,16 @@ void Planner::take_over(const LivingProcess& process) {
   } else {
     update_readiness(place);
   }
+}
+
+// It goes on where it was, as far as that is known.
+void Planner::take_over_end(Place place) {
+  Tenant& tenant = *place.tenant;
+  const auto drain = options_.drains.find(tenant.id);
+  const bool waits = drain != options_.drains.end();
+  if (!waits) tenant.left_in = SnapshotVersion{0};
+  leave(place, Leaving::replaced, "it was on its way out when the daemon ended");
+  if (waits && tenant.step == StopStep::drain) tenant.step_due = std::min(tenant.step_due, drain->second);
 }
 
 std::optional<RunMemo> Planner::run_memo(const AppWorld& app, int ordinal) const {
@@ -167,6 +178,20 @@ ReplicaMark mark_of(const Tenant& tenant) {
                      .address = tenant.address};
 }
 }  // namespace
+
+std::map<InstanceId, Instant> drains_of(const World& world) {
+  std::map<InstanceId, Instant> drains;
+  const auto look_at = [&](const AppWorld& app) {
+    for (const auto& [ordinal, slot] : app.slots) {
+      for (const Tenant& tenant : slot.tenants) {
+        if (tenant.step == StopStep::drain) drains.emplace(tenant.id, tenant.step_due);
+      }
+    }
+  };
+  for (const auto& [name, app] : world.apps) look_at(app);
+  for (const auto& [name, job] : world.jobs) look_at(job.task);
+  return drains;
+}
 
 void Planner::mark_tenants(AppWorld& app) {
   for (auto& [ordinal, slot] : app.slots) {

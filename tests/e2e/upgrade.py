@@ -275,6 +275,58 @@ def upgrades_of_a_daemon_that_takes_its_replicas_along() -> None:
     all_kinds_outlive_upgrades("stop", 3)
 
 
+DRAINS = """
+[app.web]
+run      = "<REPLICA> {port}"
+replicas = 4
+health   = "/healthz"
+stop     = { drain = "1h" }
+
+[listen.web]
+bind = "127.0.0.1:<L0>"
+to   = "web"
+"""
+
+
+@scenario
+def what_is_drained_ends_after_its_last_tunnel() -> None:
+    """Out of rotation by hand, on its way out, or not wanted by the new file: the next image, too, waits for its tunnels."""
+    with Stack() as stack, contextlib.ExitStack() as open_clients:
+        install(stack)
+        stack.write(DRAINS)
+        stack.daemon()
+        stack.ready()
+        tunnels: dict[str, Connection] = {}
+        for _ in range(4):
+            client = open_clients.enter_context(Connection(stack.ports.listen(0)))
+            client.send("GET", "/", fields={"Connection": "Upgrade", "Upgrade": "echo"})
+            answer = client.answer()
+            equal(answer.status, 101, "the upgrade to a tunnel")
+            tunnels[answer.replica] = client
+        equal(sorted(tunnels), ["web/0", "web/1", "web/2", "web/3"], "a tunnel to each")
+        stack.run("drain", "web/0", "--no-wait")
+        stack.run("stop", "web/1", "--no-wait")
+        for ident in ("web/0", "web/1"):
+            stack.in_state(ident, "draining")
+        pids = stack.pids("web")
+        stack.edit("replicas = 4", "replicas = 3")  # read by the next image
+        for _ in range(2):
+            contains(str(upgrade(stack)["message"]), "and 4 tunnels", "what is told")
+            stack.in_state("web/3", "draining")
+        stack.run("stop", "web/0", "--no-wait")
+        equal(stack.pids("web"), pids, "the processes")
+        equal({get(stack.ports.listen(0)).replica for _ in range(4)}, {"web/2"}, "what answers")
+        for ident, client in tunnels.items():
+            client.socket.sendall(ident.encode())
+            equal(client.exactly(len(ident)), ident.encode(), f"what comes back by the tunnel to {ident}")
+        for ident in ("web/0", "web/1", "web/3"):
+            tunnels[ident].socket.close()
+            wait_for(f"{ident} has ended", lambda: ident not in stack.pids("web"))  # noqa: B023
+        equal(stack.pids("web"), {"web/2": pids["web/2"]}, "the process that is left")
+        tunnels["web/2"].socket.close()
+        stack.end(code=0)
+
+
 @scenario
 def an_exec_that_fails_is_undone() -> None:
     """The binary vanishes once it has answered: all that was given up is taken back, and nobody who is connected notices."""

@@ -131,6 +131,92 @@ TEST(Takeover, WhatHadEndedIsRestartedAsIfItHadBeenSeen) {
   EXPECT_EQ(next.spawns, 1);
 }
 
+// A planner of a next image: one replica that the one before had in its balancer.
+class NextImage {
+ public:
+  NextImage(bool stopping, bool drained, std::optional<Instant> drain_until) {
+    spec::App app = sim::app("web");
+    app.stop.drain = Millis{60'000};
+    const auto spec = sim::spec_of({app});
+    LivingProcess process = living(1);
+    process.app = std::make_shared<const spec::App>(spec->apps.front());
+    process.mark.stopping = stopping;
+    process.mark.fit = !stopping;
+    PersistentState state = with_living({}, {process});
+    if (drained) state.apps["web"].drained_ordinals = {0};
+    PlannerOptions options{.mode = RunMode::daemon,
+                           .restored = std::move(state),
+                           .living = std::vector{process},
+                           .first_instance = InstanceId{2},
+                           .served = {InstanceId{1}}};
+    if (drain_until) options.drains = {{InstanceId{1}, *drain_until}};
+    planner_.emplace(std::move(options));
+    give(SpecLoaded{.spec = spec, .command = std::nullopt});
+  }
+  void give(Event event) {
+    const std::vector<Event> events{std::move(event)};
+    give_all(events);
+  }
+  void pass(Millis time) {
+    now_.mono += time;
+    now_.wall += time;
+    give_all({});
+  }
+  [[nodiscard]] Instant now() const { return now_.mono; }
+  [[nodiscard]] std::optional<Instant> wakeup() const { return planner_->next_wakeup(); }
+  bool asked_idle = false;
+  int signals = 0;
+
+ private:
+  void give_all(std::span<const Event> events) {
+    for (const Action& action : planner_->step(events, now_)) {
+      if (std::holds_alternative<WatchIdle>(action)) asked_idle = true;
+      if (std::holds_alternative<Signal>(action)) ++signals;
+    }
+  }
+  Now now_{.mono = Instant{} + Millis{100'000}, .wall = WallTime{} + Millis{100'000}};
+  std::optional<Planner> planner_;
+};
+
+constexpr SnapshotVersion first_snapshot{1};
+
+TEST(Takeover, WhatIsStoppedWhileTheNextImageDrainsItWaitsForItsTunnels) {
+  NextImage next(false, true, std::nullopt);
+  next.give(StopCommand{.command = CommandId{1}, .target = {"web"}});
+  EXPECT_EQ(next.signals, 0) << "a thread may still pick it";
+  EXPECT_FALSE(next.asked_idle);
+  next.give(SnapshotInUse{.version = first_snapshot});
+  EXPECT_TRUE(next.asked_idle);
+  EXPECT_EQ(next.signals, 0);
+  next.give(EndpointIdle{.instance = InstanceId{1}});
+  EXPECT_EQ(next.signals, 1);
+}
+
+TEST(Takeover, AnEndThatHadBegunWaitsAsLongAsItWouldHave) {
+  const Instant until = Instant{} + Millis{105'000};
+  NextImage next(true, false, until);
+  next.give(SnapshotInUse{.version = first_snapshot});
+  EXPECT_TRUE(next.asked_idle);
+  EXPECT_EQ(next.signals, 0);
+  ASSERT_EQ(next.wakeup(), until);
+  next.pass(Millis{4'999});
+  EXPECT_EQ(next.signals, 0);
+  next.pass(Millis{1});
+  EXPECT_EQ(next.signals, 1);
+}
+
+TEST(Takeover, AnEndThatHadBegunMayBeOverBeforeItsTime) {
+  NextImage next(true, false, Instant{} + Millis{105'000});
+  next.give(SnapshotInUse{.version = first_snapshot});
+  next.give(EndpointIdle{.instance = InstanceId{1}});
+  EXPECT_EQ(next.signals, 1);
+}
+
+TEST(Takeover, AnEndThatWaitedForNothingAnyMoreGoesOn) {
+  NextImage next(true, false, std::nullopt);
+  EXPECT_EQ(next.signals, 1);
+}
+
 TEST(Takeover, WhatRunsRunsOn) {
   Successor next(spec::RestartPolicy::never, std::nullopt);
   EXPECT_EQ(next.spawns, 0);
