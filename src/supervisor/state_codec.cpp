@@ -18,8 +18,6 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::int64_t since_ms_max = 9'000'000'000'000;  // the year 2255
-
 constexpr Seal state_seal{.kind = "muster_state",
                           .what = "a state of muster",
                           .version = state_version,
@@ -83,189 +81,151 @@ json::object app_to_json(const PersistentApp& app, std::size_t bytes_max) {
   return object;
 }
 
-// Takes the members of one app's object; the first that is wrong is the error, later ones are not looked at.
-class AppReader {
- public:
-  AppReader(std::string_view name, const json::value& value) : name_(name), object_(value.if_object()) {
-    if (!object_) wrong("app", "is not an object");
-  }
+// What is wrong inside a member, in its place.
+void blame(JsonMembers& fields, std::string_view key, std::string_view what) {
+  if (!what.empty()) fields.wrong(key, fmt::format("is wrong in that {}", what));
+}
 
-  PersistentApp read() {
-    PersistentApp app;
-    app.revision =
-        static_cast<std::uint32_t>(number("revision", 1, std::numeric_limits<std::uint32_t>::max()));
-    app.revision_hash = hash("revision_hash");
-    app.held = boolean("held");
-    app.paused = object_ && object_->contains("paused") && boolean("paused");  // not in files before 0.2
-    app.scale = scale();
-    if (object_ && object_->contains("autoscaled"))
-      app.autoscaled = static_cast<int>(number("autoscaled", 0, limits::replicas_max));
-    app.held_ordinals = ordinals("held_ordinals");
-    app.drained_ordinals = ordinals("drained_ordinals");
-    app.failures = failures();
-    app.file_revision = app.revision;
-    if (object_ && object_->contains("history")) {  // not in files before 0.2
-      app.file_revision =
-          static_cast<std::uint32_t>(number("file_revision", 1, std::numeric_limits<std::uint32_t>::max()));
-      app.undone = boolean("undone");
-      app.history = history();
-    }
-    if (object_ && object_->contains("slots")) {  // not in files before 0.3
-      app.gate_open = boolean("gate_open");
-      app.slots = slots();
-    }
-    return app;
-  }
-  [[nodiscard]] const std::string& error() const { return error_; }
+Revision revision_at(JsonMembers& fields, std::string_view key) {
+  return Revision{
+      static_cast<std::uint32_t>(fields.number(key, 1, std::numeric_limits<std::uint32_t>::max()))};
+}
 
- private:
-  void wrong(std::string_view key, std::string_view what) {
-    if (error_.empty()) error_ = fmt::format("app '{}': '{}' {}", name_, key, what);
+int replicas_at(JsonMembers& fields, std::string_view key) {
+  return static_cast<int>(fields.number(key, 0, limits::replicas_max));
+}
+
+std::uint64_t hash_at(JsonMembers& fields, std::string_view key) {
+  const std::string digits = fields.text(key);
+  const char* const end = digits.data() + digits.size();
+  std::uint64_t hash = 0;
+  if (digits.size() != 16 || std::from_chars(digits.data(), end, hash, 16).ptr != end)
+    fields.wrong(key, "is not 16 hexadecimal digits");
+  return hash;
+}
+
+std::optional<ScaleHold> scale_of(JsonMembers& fields) {
+  if (!fields.has("scale")) return std::nullopt;
+  JsonMembers scale(fields.find("scale"));
+  const ScaleHold hold{replicas_at(scale, "replicas"), replicas_at(scale, "file_replicas")};
+  blame(fields, "scale", scale.error());
+  return hold;
+}
+
+std::optional<int> whole_of(const json::value& value, int most) {
+  const std::int64_t* const number = value.if_int64();
+  if (number == nullptr || *number < 0 || *number > most) return std::nullopt;
+  return static_cast<int>(*number);
+}
+
+std::set<int> ordinals_at(JsonMembers& fields, std::string_view key) {
+  const auto ordinals = fields.list_of<int>(
+      key, [](const json::value& entry) { return whole_of(entry, limits::replicas_max); });
+  return {ordinals.begin(), ordinals.end()};
+}
+
+PastRevision past_revision_of(const std::string& name, const json::value& value, std::string& error) {
+  JsonMembers fields(&value);
+  PastRevision past;
+  past.number = revision_at(fields, "number");
+  past.since = fields.time("since_ms");
+  past.was_ready = fields.flag("was_ready");
+  if (fields.has("failure")) past.failure = fields.text("failure");
+  past.admitted = !fields.has("admitted") || fields.flag("admitted");
+  if (const json::value* const app = fields.find("app")) {
+    auto settings = settings_from_json(name, *app);
+    if (!settings) blame(fields, "app", settings.error().message);
+    if (settings) past.app = std::make_shared<const spec::App>(std::move(settings.value()));
   }
-  const json::value* member(std::string_view key) {
-    const json::value* value = object_ && error_.empty() ? object_->if_contains(key) : nullptr;
-    if (!value) wrong(key, "is missing");
-    return value;
+  error = fields.error();
+  return past;
+}
+
+std::vector<PastRevision> history_of(const std::string& name, JsonMembers& fields) {
+  std::vector<PastRevision> found;
+  const json::array* const entries = fields.list("history");
+  if (entries == nullptr) return found;
+  for (const json::value& entry : *entries) {
+    std::string error;
+    found.push_back(past_revision_of(name, entry, error));
+    blame(fields, "history", error);
   }
-  std::int64_t as_number(std::string_view key, const json::value* value, std::int64_t least,
-                         std::int64_t most) {
-    const std::int64_t* number = value ? value->if_int64() : nullptr;
-    if (number && *number >= least && *number <= most) return *number;
-    if (value) wrong(key, fmt::format("is not a number from {} to {}", least, most));
-    return least;
+  return found;
+}
+
+// The members of an object whose keys are ordinals.
+template <typename Value, typename Read>
+std::map<int, Value> by_ordinal(JsonMembers& fields, std::string_view key, Read read) {
+  std::map<int, Value> found;
+  const json::object* const object = fields.object(key);
+  if (object == nullptr) return found;
+  for (const auto& entry : *object) {
+    const char* const end = entry.key().data() + entry.key().size();
+    int ordinal = -1;
+    const bool whole = std::from_chars(entry.key().data(), end, ordinal).ptr == end;
+    if (!whole || ordinal < 0 || ordinal > limits::replicas_max)
+      fields.wrong(key, "has a key that is no ordinal");
+    found[ordinal] = read(entry.value());
   }
-  std::int64_t number(std::string_view key, std::int64_t least, std::int64_t most) {
-    return as_number(key, member(key), least, most);
-  }
-  bool boolean(std::string_view key) {
-    const json::value* value = member(key);
-    if (value && !value->is_bool()) wrong(key, "is not true or false");
-    return value && value->is_bool() && value->get_bool();
-  }
-  std::uint64_t hash(std::string_view key) {
-    const json::value* value = member(key);
-    const json::string* text = value ? value->if_string() : nullptr;
-    std::uint64_t parsed = 0;
-    const char* end = text ? text->data() + text->size() : nullptr;
-    const bool good = text && text->size() == 16 && std::from_chars(text->data(), end, parsed, 16).ptr == end;
-    if (value && !good) wrong(key, "is not 16 hexadecimal digits");
-    return parsed;
-  }
-  std::optional<ScaleHold> scale() {
-    const json::value* value = object_ ? object_->if_contains("scale") : nullptr;
-    if (!value) return std::nullopt;
-    const json::object* object = value->if_object();
-    if (!object) wrong("scale", "is not an object");
-    if (!object) return std::nullopt;
-    const auto replicas = [&](std::string_view key) {
-      const json::value* found = object->if_contains(key);
-      if (!found) wrong(key, "is missing");
-      return static_cast<int>(as_number(key, found, 0, limits::replicas_max));
-    };
-    return ScaleHold{replicas("replicas"), replicas("file_replicas")};
-  }
-  std::vector<PastRevision> history() {
-    std::vector<PastRevision> found;
-    const json::value* value = member("history");
-    const json::array* array = value ? value->if_array() : nullptr;
-    if (value && !array) wrong("history", "is not a list");
-    if (!array) return found;
-    for (const json::value& entry : *array) {
-      if (auto past = past_revision_of(entry)) found.push_back(std::move(*past));
-    }
-    return found;
-  }
-  std::optional<PastRevision> past_revision_of(const json::value& value) {
-    const json::object* object = value.if_object();
-    const json::value* number = object ? object->if_contains("number") : nullptr;
-    const json::value* since = object ? object->if_contains("since_ms") : nullptr;
-    const json::value* ready = object ? object->if_contains("was_ready") : nullptr;
-    const json::value* app = object ? object->if_contains("app") : nullptr;
-    if (!number || !since || !ready || !ready->is_bool() || !app) {
-      wrong("history", "has an entry that is no revision");
-      return std::nullopt;
-    }
-    PastRevision past;
-    past.number = Revision{static_cast<std::uint32_t>(
-        as_number("history", number, 1, std::numeric_limits<std::uint32_t>::max()))};
-    past.since = WallTime{} + Millis{as_number("history", since, 0, since_ms_max)};
-    past.was_ready = ready->get_bool();
-    const json::value* failure = object->if_contains("failure");
-    if (failure && failure->is_string()) past.failure = std::string(failure->get_string());
-    const json::value* admitted = object->if_contains("admitted");
-    past.admitted = !admitted || !admitted->is_bool() || admitted->get_bool();
-    auto settings = settings_from_json(std::string(name_), *app);
-    if (!settings) {
-      wrong("history", "has a revision in which " + settings.error().message);
-      return std::nullopt;
-    }
-    past.app = std::make_shared<const spec::App>(std::move(settings.value()));
-    return past;
-  }
-  std::set<int> ordinals(std::string_view key) {
-    std::set<int> found;
-    const json::value* value = member(key);
-    const json::array* array = value ? value->if_array() : nullptr;
-    if (value && !array) wrong(key, "is not a list");
-    if (!array) return found;
-    for (const json::value& entry : *array)
-      found.insert(static_cast<int>(as_number(key, &entry, 0, limits::replicas_max)));
-    return found;
-  }
-  // The members of an object whose keys are ordinals.
-  template <typename Value, typename Read>
-  std::map<int, Value> by_ordinal(std::string_view member_key, Read read) {
-    std::map<int, Value> found;
-    const json::value* value = member(member_key);
-    const json::object* object = value ? value->if_object() : nullptr;
-    if (value && !object) wrong(member_key, "is not an object");
-    if (!object) return found;
-    for (const auto& entry : *object) {
-      const std::string_view key{entry.key().data(), entry.key().size()};
-      int ordinal = -1;
-      const bool whole =
-          std::from_chars(key.data(), key.data() + key.size(), ordinal).ptr == key.data() + key.size();
-      if (!whole || ordinal < 0 || ordinal > limits::replicas_max)
-        wrong(member_key, "has a key that is no ordinal");
-      found[ordinal] = read(entry.value());
-    }
-    return found;
-  }
-  std::map<int, int> failures() {
-    return by_ordinal<int>("failures", [&](const json::value& value) {
-      return static_cast<int>(as_number("failures", &value, 0, std::numeric_limits<int>::max()));
-    });
-  }
-  std::map<int, PersistentSlot> slots() {
-    return by_ordinal<PersistentSlot>("slots", [&](const json::value& value) { return slot_of(value); });
-  }
-  PersistentSlot slot_of(const json::value& value) {
+  return found;
+}
+
+std::map<int, int> failures_of(JsonMembers& fields) {
+  return by_ordinal<int>(fields, "failures", [&](const json::value& value) {
+    const auto count = whole_of(value, std::numeric_limits<int>::max());
+    if (!count) fields.wrong("failures", "has an entry that is no number");
+    return count.value_or(0);
+  });
+}
+
+bool ended(JsonMembers& slot, std::string_view how, std::string& reason) {
+  if (!slot.has(how)) return false;
+  reason = slot.text(how);
+  return true;
+}
+
+std::map<int, PersistentSlot> slots_of(JsonMembers& fields) {
+  return by_ordinal<PersistentSlot>(fields, "slots", [&](const json::value& value) {
+    JsonMembers memo(&value);
     PersistentSlot slot;
-    const json::object* object = value.if_object();
-    const json::value* starts = object ? object->if_contains("starts") : nullptr;
-    if (!starts) wrong("slots", "has an entry that is no slot");
-    if (!starts) return slot;
-    slot.starts = static_cast<int>(as_number("slots", starts, 0, std::numeric_limits<int>::max()));
-    if (const json::value* last = object->if_contains("last_exit")) {
-      auto exit = exit_from_json(*last);
-      if (!exit) wrong("slots", "has a last exit in which " + exit.error().message);
+    slot.starts = static_cast<int>(memo.number("starts", 0, std::numeric_limits<int>::max()));
+    if (memo.has("last_exit")) {
+      auto exit = exit_from_json(*memo.find("last_exit"));
+      if (!exit) blame(memo, "last_exit", exit.error().message);
       if (exit) slot.last_exit = std::move(exit.value());
     }
-    slot.completed = ended("completed", *object, slot.reason);
-    slot.failed = ended("failed", *object, slot.reason);
+    slot.completed = ended(memo, "completed", slot.reason);
+    slot.failed = ended(memo, "failed", slot.reason);
+    blame(fields, "slots", memo.error());
     return slot;
-  }
-  bool ended(std::string_view how, const json::object& slot, std::string& reason) {
-    const json::value* why = slot.if_contains(how);
-    if (why && !why->is_string()) wrong("slots", fmt::format("has a '{}' that is no text", how));
-    if (why && why->is_string()) reason = std::string(why->get_string());
-    return why && why->is_string();
-  }
+  });
+}
 
-  std::string_view name_;
-  const json::object* object_;
-  std::string error_;
-};
+Result<PersistentApp> app_from_json(const std::string& name, const json::value& value) {
+  JsonMembers fields(&value);
+  PersistentApp app;
+  app.revision = raw(revision_at(fields, "revision"));
+  app.revision_hash = hash_at(fields, "revision_hash");
+  app.held = fields.flag("held");
+  app.paused = fields.flag_or_not("paused");  // not in files before 0.2
+  app.scale = scale_of(fields);
+  if (fields.has("autoscaled")) app.autoscaled = replicas_at(fields, "autoscaled");
+  app.held_ordinals = ordinals_at(fields, "held_ordinals");
+  app.drained_ordinals = ordinals_at(fields, "drained_ordinals");
+  app.failures = failures_of(fields);
+  app.file_revision = app.revision;
+  if (fields.has("history")) {  // not in files before 0.2
+    app.file_revision = raw(revision_at(fields, "file_revision"));
+    app.undone = fields.flag("undone");
+    app.history = history_of(name, fields);
+  }
+  if (fields.has("slots")) {  // not in files before 0.3
+    app.gate_open = fields.flag("gate_open");
+    app.slots = slots_of(fields);
+  }
+  if (!fields.error().empty()) return Error{.message = fields.error()};
+  return app;
+}
 
 Error damaged(std::string what) {
   return {std::move(what), ExitCode::failed, 0};
@@ -280,9 +240,9 @@ Result<PersistentState> read_body(std::string_view body) {
   PersistentState state;
   for (const auto& entry : apps->get_object()) {
     const std::string name(entry.key());
-    AppReader reader(name, entry.value());
-    state.apps[name] = reader.read();
-    if (!reader.error().empty()) return damaged("is damaged: " + reader.error());
+    auto app = app_from_json(name, entry.value());
+    if (!app) return damaged(fmt::format("is damaged: app '{}': {}", name, app.error().message));
+    state.apps[name] = std::move(app.value());
   }
   const json::value* jobs = object->if_contains("jobs");  // not in files before 0.2
   if (jobs && !jobs->is_object()) return damaged("is damaged: 'jobs' is not an object");

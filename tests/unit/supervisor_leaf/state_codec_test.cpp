@@ -142,7 +142,7 @@ TEST(StateCodec, SaysWhatIsWrong) {
            Case{replaced("0000000000000000", "000000000000000g"), "'revision_hash'"},
            Case{replaced("false", "0"), "'held' is not true or false"},
            Case{replaced("\"held_ordinals\":[]", "\"held_ordinals\":[-1]"), "'held_ordinals'"},
-           Case{replaced("\"held_ordinals\":[]", "\"held_ordinals\":{}"), "'held_ordinals' is not a list"},
+           Case{replaced("\"held_ordinals\":[]", "\"held_ordinals\":{}"), "'held_ordinals' is no list"},
            Case{replaced("\"failures\":{}", "\"failures\":{\"x\":1}"), "'failures'"},
            Case{replaced("\"failures\":{}", "\"failures\":{\"1\":\"x\"}"), "'failures'"},
            Case{replaced("\"failures\":{}", "\"failures\":{},\"scale\":1"), "'scale'"},
