@@ -12,7 +12,7 @@ from lib.expect import DEADLINE, check, equal
 from lib.redis import REDIS, Redis
 from lib.scenario import main, scenario
 from lib.stack import Stack
-from lib.store import all_are_killed, needs
+from lib.store import a_new_daemon, all_are_killed, begin, needs, scaled_down_and_up
 
 
 # --- storage
@@ -23,25 +23,14 @@ def redis_keeps_its_data() -> None:
     """Written to each of three; survives kill -9 of all, scale 3 → 1 → 3, restart of the daemon."""
     needs("redis-server", "redis-cli")
     with Stack() as stack:
-        stack.write(REDIS.spec)
-        stack.daemon()
-        stack.ready()
-        REDIS.fill(stack)
-        ports = []
+        begin(stack, REDIS)
+        answers = []
         for _ in range(6):
             with Redis(stack.ports.listen(0)) as redis:
-                ports.append(redis.ask("GET", "who"))
-        equal(sorted(ports), ["redis/0", "redis/0", "redis/1", "redis/1", "redis/2", "redis/2"], "round robin over TCP")
-        all_are_killed(stack, REDIS)
-        stack.run("scale", "redis=1")
-        REDIS.holds(stack, range(1), "after scale 1")
-        stack.run("scale", "redis=3")
-        REDIS.holds(stack, range(3), "after scale 3")
-        stack.end(signal.SIGTERM, code=0)
-        stack.nothing_left()
-        stack.daemon()
-        stack.ready()
-        REDIS.holds(stack, range(3), "after a restart of the daemon")
+                answers.append(redis.ask("GET", "who"))
+        equal(sorted(answers), ["redis/0", "redis/0", "redis/1", "redis/1", "redis/2", "redis/2"], "round robin over TCP")
+        for event in (all_are_killed, scaled_down_and_up, a_new_daemon):
+            event(stack, REDIS)
 
 
 # --- real servers under wrk and h2load
