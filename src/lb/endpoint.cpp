@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 
 #include "base/error.h"
 #include "base/local_peer.h"
@@ -69,20 +70,14 @@ void LocalEndpoint::close_parked_of(const void* owner) {
   std::erase_if(parked_, [owner](const auto& parked) { return parked->owner_ == owner; });
 }
 
-std::unique_ptr<Upstream> LocalEndpoint::take_parked(Millis idle_max, const void* owner) {
-  std::size_t at = parked_.size();
-  while (at > 0 && parked_[at - 1]->owner_ != owner) --at;
-  // The one parked last is the youngest: when it is too old, all are.
-  if (at == 0 || worker_.loop().now() - parked_[at - 1]->idle_since_ >= idle_max) return nullptr;
-  std::unique_ptr<Upstream> upstream = std::move(parked_[at - 1]);
-  if (at == parked_.size()) {
-    parked_.pop_back();
-  } else {
-    parked_.erase(parked_.begin() + static_cast<std::ptrdiff_t>(at - 1));
-  }
-  upstream->parked_ = false;  // its deadline stays on the wheel, for the next time
-  upstream->socket_.unwatch();
-  upstream->reused_ = true;
+// take_parked() where the last one is another owner's.
+std::unique_ptr<Upstream> LocalEndpoint::take_parked_below(Instant now, Millis idle_max, const void* owner) {
+  const auto of_owner = [owner](const auto& parked) { return parked->owner_ == owner; };
+  const auto last = std::find_if(parked_.rbegin(), parked_.rend(), of_owner);
+  if (last == parked_.rend() || now - (*last)->idle_since_ >= idle_max) return nullptr;
+  std::unique_ptr<Upstream> upstream = std::move(*last);
+  parked_.erase(std::prev(last.base()));
+  upstream->take_up();
   return upstream;
 }
 
@@ -97,7 +92,7 @@ namespace {
 }
 }  // namespace
 
-void LocalEndpoint::park(std::unique_ptr<Upstream> upstream, Millis keepalive) {
+void LocalEndpoint::park(std::unique_ptr<Upstream>& upstream, Millis keepalive) {
   if (!in_rotation_ || worker_.stopping() || parked_.size() >= parked_max || keepalive <= Millis::zero())
     return;
   if (upstream->socket_.may_be_readable() && !is_silent(upstream->socket_)) return;
@@ -207,10 +202,6 @@ Task<> introduce(Upstream& upstream, std::string_view header, Millis limit) {
   Buffer bytes;
   bytes.append(header);
   co_await flush(upstream.socket(), bytes, limit);
-}
-
-bool LocalEndpoint::is_ejected() const noexcept {
-  return shared_->ejection.is_out(worker_.loop().now());
 }
 
 void LocalEndpoint::report_failure(std::string_view what, const std::optional<spec::Eject>& rule) {

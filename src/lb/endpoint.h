@@ -43,6 +43,11 @@ class Upstream : private WheelNode {
   friend class LocalEndpoint;
   static void on_due(WheelNode& node);
   static void on_event(void* self);
+  void take_up() noexcept {
+    parked_ = false;  // its deadline stays on the wheel, for the next time
+    socket_.unwatch();
+    reused_ = true;
+  }
 
   Socket socket_;
   LocalEndpoint& endpoint_;
@@ -73,9 +78,19 @@ class LocalEndpoint : public LocalCounted {
   void set_in_rotation(bool in_rotation);
 
   // The connection of this owner that was parked last, when it has been idle for less than `idle_max`; else null.
-  std::unique_ptr<Upstream> take_parked(Millis idle_max, const void* owner);
-  // Only for a connection on which both messages have ended exactly.
-  void park(std::unique_ptr<Upstream> upstream, Millis keepalive);
+  std::unique_ptr<Upstream> take_parked(Instant now, Millis idle_max, const void* owner) {
+    if (parked_.empty()) return nullptr;
+    Upstream& last = *parked_.back();
+    if (last.owner_ != owner) return take_parked_below(now, idle_max, owner);
+    // The one parked last is the youngest: when it is too old, all are.
+    if (now - last.idle_since_ >= idle_max) return nullptr;
+    parked_.back().release();
+    parked_.pop_back();
+    last.take_up();
+    return std::unique_ptr<Upstream>(&last);
+  }
+  // Takes a connection on which both messages have ended exactly, or leaves it where it is of no use any more.
+  void park(std::unique_ptr<Upstream>& upstream, Millis keepalive);
   std::size_t close_parked();  // how many there were
   void close_parked_of(const void* owner);
 
@@ -86,7 +101,7 @@ class LocalEndpoint : public LocalCounted {
   void connect_failed(const ConnectFailure& failure, const std::optional<spec::Eject>& rule);
   void count_failure(const std::optional<spec::Eject>& rule);  // towards its ejection alone
   void report_success() noexcept { shared_->ejection.succeed(); }
-  [[nodiscard]] bool is_ejected() const noexcept;
+  [[nodiscard]] bool is_ejected(Instant now) const noexcept { return shared_->ejection.is_out(now); }
   [[nodiscard]] std::uint64_t load() const noexcept { return shared_->in_flight(); }
   [[nodiscard]] bool has_room(int max) const noexcept { return load() < static_cast<std::uint64_t>(max); }
   // Who is told when a request has ended here; empty: nobody waits for that.
@@ -98,6 +113,7 @@ class LocalEndpoint : public LocalCounted {
   friend class Upstream;
   friend class InFlight;
   void drop_parked(Upstream* upstream);
+  std::unique_ptr<Upstream> take_parked_below(Instant now, Millis idle_max, const void* owner);
 
   Worker& worker_;
   std::shared_ptr<SharedInstance> shared_;

@@ -19,12 +19,24 @@ Exchange::Exchange(HttpClient& client)
       busy_(worker_),
       frontend_(client.listener->frontend),
       staged_(worker_.take_buffer()),
+      input_(std::move(client.pending)),
       begun_(worker_.loop().now()) {}
 
 Exchange::~Exchange() {
   account();
   upstream_.reset();  // before its endpoint may go
   worker_.give_buffer(std::move(staged_));
+}
+
+// Sets choice_: where frontend_ leads such a request. An idle app that its turn passes by is to come up for the next one.
+inline void Exchange::choose(std::string_view authority, std::string_view target) {
+  if (!frontend_->has_routes()) {
+    choice_.pool = frontend_->pool;
+    return;
+  }
+  LocalPool* passed_by = nullptr;
+  choice_ = frontend_->choose_route(authority, target, passed_by);
+  if (passed_by != nullptr) worker_.demand(*passed_by);
 }
 
 void Exchange::begin(std::string_view input) {
@@ -38,7 +50,7 @@ void Exchange::begin(std::string_view input) {
   body_.begin(head.framing.body, head.framing.length);
   const auto& body_max = frontend_->listener.body_max;
   if (body_max && head.framing.has_length && head.framing.length > *body_max) {
-    refusal_ = {.status = 413, .text = "the request body is larger than this listener takes"};
+    refusal_ = Refusal{.status = 413, .text = "the request body is larger than this listener takes"};
     if (frontend_->access_log) remember(input, {});
     return;
   }
@@ -46,7 +58,7 @@ void Exchange::begin(std::string_view input) {
                       [&head](Pen pen) { return pen.put_short(head.authority).put_short(head.target); });
   authority_bytes_ = head.authority.size();
   head_begin_ = staged_.size();
-  choice_ = frontend_->choose(head.authority, head.target);
+  choose(head.authority, head.target);
   const spec::Listener& listener = frontend_->listener;
   const bool trusted = frontend_->trusts(client_.address);
   if (listener.balance.kind == spec::Balance::Kind::hash || !listener.sticky_cookie.empty())
@@ -63,15 +75,10 @@ void Exchange::begin(std::string_view input) {
   if (!choice_.pool) refusal_ = answer_of_route();
   // The last hop that such a request names answers it: RFC 9110 7.6.2.
   if (head.hops_left == 0U && head.method == "OPTIONS")
-    refusal_ = {.status = 200, .verbatim = true, .allow = true, .end = AccessEnd::complete};
+    refusal_ = Refusal{.status = 200, .verbatim = true, .allow = true, .end = AccessEnd::complete};
   if (head.hops_left == 0U && head.method == "TRACE")
-    refusal_ = {.status = 405, .text = "TRACE is not answered here"};
+    refusal_ = Refusal{.status = 405, .text = "TRACE is not answered here"};
   take_body(input.substr(head.bytes));
-}
-
-void Exchange::choose() {
-  frontend_ = client_.listener->frontend;
-  choice_ = frontend_->choose(authority(), target());
 }
 
 // What is said without a replica.
@@ -91,8 +98,12 @@ Exchange::Refusal Exchange::answer_of_route() {
 
 // Whether the app that answers has replicas, or none does.
 bool Exchange::is_routed() {
-  if (frontend_.get() != client_.listener->frontend.get() || !choice_.pool || !choice_.pool->takes_requests())
-    choose();
+  const bool is_current = frontend_.get() == client_.listener->frontend.get();
+  if (!is_current || !choice_.pool || !choice_.pool->takes_requests()) {
+    frontend_ = client_.listener->frontend;
+    choice_ = {};
+    choose(authority(), target());
+  }
   return !choice_.pool || choice_.pool->takes_requests();
 }
 
@@ -141,13 +152,18 @@ bool Exchange::take_replica() {
     if (!endpoint) return false;
     in_flight_.emplace(std::move(endpoint));
   }
+  count_replica();
+  return true;
+}
+
+// The one of in_flight_.
+inline void Exchange::count_replica() {
   if (replica_) {
     frontend_->counters->retries.add();
     replica_->counters().retries.add();
   }
   if (entry_) ++entry_->tries;
   replica_ = Ref<LocalEndpoint>(&in_flight_->endpoint());
-  return true;
 }
 
 void Exchange::replica_failed(std::string_view what) {
@@ -187,9 +203,9 @@ Task<std::optional<Exchange::Refusal>> Exchange::wait_in_queue() {
 // A parked connection to the replica of in_flight_.
 bool Exchange::take_parked() {
   LocalEndpoint& endpoint = in_flight_->endpoint();
+  const Millis idle_max = reuse_limit(timeouts().keepalive, idempotent_);
   do {
-    upstream_ =
-        endpoint.take_parked(reuse_limit(timeouts().keepalive, idempotent_), client_.upstream_owner());
+    upstream_ = endpoint.take_parked(worker_.loop().now(), idle_max, client_.upstream_owner());
   } while (upstream_ && !idempotent_ && parked_is_dead());
   return upstream_ != nullptr;
 }
@@ -197,11 +213,19 @@ bool Exchange::take_parked() {
 // The usual case, without a wait. False: reach_replica() goes on from where this has come.
 bool Exchange::reach_at_once() {
   if (!choice_.pool || !choice_.pool->takes_requests()) return false;
-  const bool picked = frontend_->listener.max_in_flight ? pick_replica(false) : take_replica();
-  return picked && take_parked();
+  if (frontend_->listener.max_in_flight) {
+    if (!pick_replica(false)) return false;
+  } else if (LocalEndpoint* const next =
+                 worker_.next_in_turn(*choice_.pool, frontend_->listener, preference_)) {
+    in_flight_.emplace(Ref<LocalEndpoint>(next));
+    count_replica();
+  } else if (!take_replica()) {
+    return false;
+  }
+  return take_parked();
 }
 
-Task<Exchange::Refusal> Exchange::reach_replica() {
+Task<std::optional<Exchange::Refusal>> Exchange::reach_replica() {
   constexpr Refusal all_failed{
       .status = 502, .text = "no replica could be reached", .end = AccessEnd::replica_failed};
   while (!worker_.giving_up()) {
@@ -209,7 +233,7 @@ Task<Exchange::Refusal> Exchange::reach_replica() {
       if (!choice_.pool) co_return answer_of_route();
       if (must_wait()) {
         const std::optional<Refusal> refusal = co_await wait_in_queue();
-        if (refusal) co_return *refusal;
+        if (refusal) co_return refusal;
       } else {  // each was tried: once more from the beginning
         tried_.clear();
         co_await worker_.loop().sleep(pause_when_all_failed);
@@ -217,7 +241,7 @@ Task<Exchange::Refusal> Exchange::reach_replica() {
       continue;
     }
     LocalEndpoint& endpoint = in_flight_->endpoint();
-    if (!only_new_connection_ && take_parked()) co_return Refusal{};
+    if (!only_new_connection_ && take_parked()) co_return std::nullopt;
     ConnectFailure failure;
     const Instant since = worker_.loop().now();
     upstream_ = co_await endpoint.connect(timeouts().connect, failure);
@@ -227,7 +251,7 @@ Task<Exchange::Refusal> Exchange::reach_replica() {
       upstream_->belong_to(client_.upstream_owner());
       co_await introduce(*upstream_, *client_.proxy_header, timeouts().send);
     }
-    if (upstream_) co_return Refusal{};
+    if (upstream_) co_return std::nullopt;
     in_flight_->endpoint().connect_failed(failure, frontend_->listener.eject);
     tried_.push_back(endpoint.id());
     in_flight_.reset();
@@ -407,15 +431,14 @@ bool Exchange::client_must_close() const {
 
 Task<bool> Exchange::serve(HttpClient& client, std::string_view input) {
   Exchange self(client);
-  self.input_ = std::move(client.pending);  // `input` may lie in it
   self.begin(input);
-  Refusal& refusal = self.refusal_;
-  bool reached = refusal.status == 0 && self.reach_at_once();
+  std::optional<Refusal>& refusal = self.refusal_;
+  bool reached = !refusal && self.reach_at_once();
   if (!reached && self.input_.empty()) self.input_.append(input);
-  while (refusal.status == 0) {
+  while (!refusal) {
     if (!reached) refusal = co_await self.reach_replica();
     reached = false;
-    if (refusal.status != 0) break;
+    if (refusal) break;
     self.input_.release();
     self.start_upload();
     std::optional<Heard> heard;
@@ -440,7 +463,7 @@ Task<bool> Exchange::serve(HttpClient& client, std::string_view input) {
     }
   }
   if (self.may_go_back()) co_return self.go_back();
-  co_return co_await self.refuse(refusal);
+  co_return co_await self.refuse(*refusal);
 }
 
 // Given up before a replica was sent anything of it: the next balancer reads it once more.
@@ -478,7 +501,7 @@ bool Exchange::is_relayed() const {
 bool Exchange::finish() {
   const bool uploaded = upload_ == Upload::done;
   if (uploaded && upstream_keep_alive_ && upstream_clean_)
-    in_flight_->endpoint().park(std::move(upstream_), timeouts().keepalive);
+    in_flight_->endpoint().park(upstream_, timeouts().keepalive);
   upstream_.reset();
   in_flight_.reset();
   client_.linger = !uploaded || !client_.pending.empty();

@@ -57,7 +57,7 @@ class Exchange final : WaitsForReplica {
   };
   enum class Heard : std::uint8_t { answer, tunnel, nothing, malformed, too_late, upload_ended };
   struct Refusal {
-    int status = 0;
+    int status = 0;  // 0: nothing can be said
     std::string_view text = {};
     int retry_after_seconds = 0;
     std::string_view type = "text/plain";
@@ -70,15 +70,16 @@ class Exchange final : WaitsForReplica {
   // exchange.cpp: getting a replica and an answer out of it.
   void begin(std::string_view input);  // before any suspension
   [[nodiscard]] bool reach_at_once();
-  Task<Refusal> reach_replica();
+  Task<std::optional<Refusal>> reach_replica();  // none: upstream_ is there
   bool take_parked();
   Task<std::optional<Refusal>> wait_in_queue();
   bool pick_replica(bool in_turn);
   bool take_replica();
+  void count_replica();
   bool is_routed();
   [[nodiscard]] bool must_wait() const;
   Instant queue_deadline();
-  void choose();
+  void choose(std::string_view authority, std::string_view target);
   [[nodiscard]] std::string_view authority() const { return staged_.view().substr(0, authority_bytes_); }
   [[nodiscard]] std::string_view target() const {
     return staged_.view().substr(authority_bytes_, head_begin_ - authority_bytes_);
@@ -153,7 +154,7 @@ class Exchange final : WaitsForReplica {
   std::size_t written_ = 0;  // up to here staged_ has gone to this replica
   BodyReader body_;
   std::uint64_t body_bytes_ = 0;
-  Refusal refusal_;  // with a status: what is said instead of a replica's answer
+  std::optional<Refusal> refusal_;  // what is said instead of a replica's answer
   std::string location_;
   bool idempotent_ = false;
   bool answers_head_ = false;

@@ -129,7 +129,7 @@ BodyPiece BodyReader::next_unsized(std::string_view input) {
       piece.state = BodyState::done;
       break;
     case BodyKind::chunked:
-      piece = chunks_.next(input);
+      piece = chunks_->next(input);
       break;
     case BodyKind::until_close:
       piece.consumed = input.size();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -63,9 +64,10 @@ class ChunkedDecoder {
 class BodyReader {
  public:
   BodyReader() = default;
-  BodyReader(BodyKind kind, std::uint64_t length) : kind_(kind), left_(length) {}
+  BodyReader(BodyKind kind, std::uint64_t length) { begin(kind, length); }
   void begin(BodyKind kind, std::uint64_t length) {  // another body
-    if (kind_ == BodyKind::chunked) chunks_ = {};
+    chunks_.reset();
+    if (kind == BodyKind::chunked) chunks_.emplace();
     kind_ = kind;
     done_ = false;
     left_ = length;
@@ -87,7 +89,9 @@ class BodyReader {
   }
   // The connection ended: is the message whole? Only one that ends with the connection, or ended before.
   [[nodiscard]] bool complete_at_close() const { return done() || kind_ == BodyKind::until_close; }
-  [[nodiscard]] const std::string& trailers() const { return chunks_.trailers(); }
+  [[nodiscard]] std::string_view trailers() const {
+    return chunks_ ? std::string_view(chunks_->trailers()) : std::string_view{};
+  }
 
  private:
   BodyPiece next_unsized(std::string_view input);
@@ -95,7 +99,7 @@ class BodyReader {
   BodyKind kind_ = BodyKind::none;
   bool done_ = false;
   std::uint64_t left_ = 0;
-  ChunkedDecoder chunks_;
+  std::optional<ChunkedDecoder> chunks_;  // BodyKind::chunked
 };
 
 }  // namespace muster::lb

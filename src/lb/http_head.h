@@ -109,7 +109,10 @@ HeadVerdict parse_response(std::string_view bytes, ResponseHead& head);
 bool parse_trailer_line(std::string_view line, Field& field);
 
 // GET, HEAD, OPTIONS, PUT, DELETE, TRACE (RFC 9110 9.2.2): may be sent again when no answer came.
-bool is_idempotent(std::string_view method);
+inline bool is_idempotent(std::string_view method) {
+  return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "PUT" ||
+         method == "DELETE" || method == "TRACE";
+}
 
 // `lower_case`: letters, digits, '-' and '/'. `text`: without control bytes.
 bool equals_ignoring_case(std::string_view text, std::string_view lower_case);

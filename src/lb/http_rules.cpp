@@ -280,11 +280,6 @@ FieldKind kind_of_field(std::string_view name) {
   return kind_with_underscores(name);
 }
 
-bool is_idempotent(std::string_view method) {
-  return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "PUT" ||
-         method == "DELETE" || method == "TRACE";
-}
-
 HeadVerdict judge_request(RequestHead& head) {
   head.authority = {};
   if (head.method == "CONNECT") return bad(405, "the method CONNECT");

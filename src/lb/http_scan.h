@@ -68,6 +68,14 @@ template <typename Stops>
   return stops(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
 }
 
+// The same of less than 16 bytes, by those before the end.
+template <typename Stops>
+[[gnu::always_inline]] inline const char* find_in_last(const char* at, const char* end, Stops stops) {
+  const char* const last = end - block_bytes;
+  const unsigned mask = stops_at(last, stops) >> (at - last);  // by 16, where nothing is left: no bit remains
+  return mask != 0 ? at + __builtin_ctz(mask) : end;
+}
+
 // find_by_16() where the first block has none. Not inline: most texts end before.
 template <typename Stops>
 [[gnu::noinline]] const char* find_further(const char* at, const char* end, Stops stops) {
@@ -75,20 +83,15 @@ template <typename Stops>
     const unsigned mask = stops_at(at, stops);
     if (mask != 0) return at + __builtin_ctz(mask);
   }
-  const char* const last = end - block_bytes;
-  const unsigned mask = stops_at(last, stops) >> (at - last);  // by 16, where nothing is left: no bit remains
-  return mask != 0 ? at + __builtin_ctz(mask) : end;
+  return find_in_last(at, end, stops);
 }
 
 // The first byte at or after `at` whose bit `stops` sets, or `end`; the 16 bytes before the end may be looked at too.
 template <typename Stops>
 [[gnu::always_inline]] inline const char* find_by_16(const char* at, const char* end, Stops stops) {
-  if (end - at >= block_bytes) {
-    const unsigned mask = stops_at(at, stops);
-    if (mask != 0) return at + __builtin_ctz(mask);
-    at += block_bytes;
-  }
-  return find_further(at, end, stops);
+  if (end - at < block_bytes) return find_in_last(at, end, stops);
+  const unsigned mask = stops_at(at, stops);
+  return mask != 0 ? at + __builtin_ctz(mask) : find_further(at + block_bytes, end, stops);
 }
 
 // By byte: `first` <= value <= `last`. Moved up so that `last` is the greatest number with a sign, none but those are

@@ -28,9 +28,10 @@ inline ssize_t move_now(long number, int fd, const void* bytes, std::size_t size
 #if defined(__x86_64__) && !defined(MUSTER_TSAN)
   // What syscall(3) does, in place.
   long result = number;
-  register const long no_address __asm__("r8") = 0;
-  register const long no_length __asm__("r9") = 0;
-  register const long flags_given __asm__("r10") = flags;
+  // Not const: the compiler would take the constants for the variables and put them into any registers.
+  register long flags_given __asm__("r10") = flags;
+  register long no_address __asm__("r8") = 0;
+  register long no_length __asm__("r9") = 0;
   __asm__ volatile("syscall"
                    : "+a"(result)
                    : "D"(static_cast<long>(fd)), "S"(bytes), "d"(size), "r"(flags_given), "r"(no_address),

@@ -47,9 +47,7 @@ void Exchange::take_body(std::string_view input) {
   }
   if (upload_ == Upload::malformed || upload_ == Upload::too_large)
     refusal_ = refusal_of(Heard::upload_ended);
-  Buffer rest;
-  rest.append(input);
-  client_.pending = std::move(rest);
+  client_.pending.append(input);  // what was pending is in input_
 }
 
 // What is staged goes out at once; a branch carries on where that is not all.

@@ -209,7 +209,7 @@ void Worker::remove_client(Client& client) {
   finish_when_done();
 }
 
-bool Frontend::trusts(const Peer& client) const {
+bool Frontend::has_trusted(const Peer& client) const {
   return client.known &&
          std::ranges::any_of(listener.trusted_proxies, [&client](const spec::Network& network) {
            return network.contains(client.bytes);
@@ -223,8 +223,8 @@ std::shared_ptr<Capacity> Frontend::capacity_of(const LocalPool& of) const {
   return nullptr;
 }
 
-Choice Frontend::choose(std::string_view authority, std::string_view target) const {
-  if (router->groups().empty()) return Choice{.route = nullptr, .pool = pool};
+Choice Frontend::choose_route(std::string_view authority, std::string_view target,
+                              LocalPool*& passed_by) const {
   const auto number = router->find(host_of(authority), path_of(target));
   if (!number) return Choice{.route = nullptr, .pool = pool};
   const Router::Group& group = router->groups()[*number];
@@ -235,6 +235,7 @@ Choice Frontend::choose(std::string_view authority, std::string_view target) con
     const Ref<LocalPool> its = pool_of_member(other);
     const bool takes_part = tried == 0 || listener.routes[group.members[other]].weight > 0;
     if (!takes_part || (its && its->endpoints.empty())) continue;
+    if (tried > 0) passed_by = pool_of_member(member).get();
     member = other;
     break;
   }
@@ -276,14 +277,14 @@ Ref<LocalEndpoint> Worker::pick(LocalPool& pool, const spec::Listener& listener,
   if (in_turn && tried.empty()) {
     const Ref<LocalEndpoint>& next = endpoints[pool.cursor->next(endpoints.size())];
     const bool is_full = listener.max_in_flight && !next->has_room(*listener.max_in_flight);
-    if (!is_full && (!listener.eject || !next->is_ejected())) return next;
+    if (!is_full && (!listener.eject || !next->is_ejected(loop_->now()))) return next;
   }
   untried_.clear();
   usable_.clear();
   for (const Ref<LocalEndpoint>& endpoint : endpoints) {
     const bool is_full = listener.max_in_flight && !endpoint->has_room(*listener.max_in_flight);
     untried_.push_back(!is_full && std::ranges::find(tried, endpoint->id()) == tried.end());
-    usable_.push_back(untried_.back() && !(listener.eject && endpoint->is_ejected()));
+    usable_.push_back(untried_.back() && !(listener.eject && endpoint->is_ejected(loop_->now())));
   }
   const auto any = [](const std::vector<bool>& some) { return std::ranges::find(some, true) != some.end(); };
   if (!any(untried_)) return {};

@@ -82,9 +82,17 @@ struct Frontend : LocalCounted {
   [[nodiscard]] std::shared_ptr<Capacity> capacity_of(const LocalPool& of) const;
   [[nodiscard]] bool is_proxied() const { return listener.proxy_protocol != spec::ProxyProtocol{}; }
   [[nodiscard]] bool has_preface() const { return tls != nullptr || is_proxied(); }
-  [[nodiscard]] bool trusts(const Peer& client) const;
-  // Takes a turn among routes of one host and path. One whose app has no ready replica passes its turn on.
-  [[nodiscard]] Choice choose(std::string_view authority, std::string_view target) const;
+  [[nodiscard]] bool trusts(const Peer& client) const {
+    return !listener.trusted_proxies.empty() && has_trusted(client);
+  }
+  [[nodiscard]] bool has_routes() const { return !router->groups().empty(); }
+  // Takes a turn among routes of one host and path. One whose app has no ready replica passes its turn on: then that is
+  // `passed_by`.
+  [[nodiscard]] Choice choose_route(std::string_view authority, std::string_view target,
+                                    LocalPool*& passed_by) const;
+
+ private:
+  [[nodiscard]] bool has_trusted(const Peer& client) const;
 };
 
 // One open address. Its connections follow it to whatever route the last snapshot gave it.
@@ -263,7 +271,14 @@ class Worker {
   // only when there is no other. None: each was tried.
   Ref<LocalEndpoint> pick(LocalPool& pool, const spec::Listener& listener, const Preference& preference,
                           const std::vector<InstanceId>& tried);
-  // The same, and taken at once: where the listener has a limit, one that is below it. None: each was tried, or has as
+  // The one that pick() takes in the usual case: nothing was tried, there is no limit, the one whose turn it is is well.
+  // Null: see pick().
+  LocalEndpoint* next_in_turn(LocalPool& pool, const spec::Listener& listener, const Preference& preference) {
+    if (listener.balance.kind != spec::Balance::Kind::round_robin || preference.stuck) return nullptr;
+    LocalEndpoint* const next = pool.endpoints[pool.cursor->next(pool.endpoints.size())].get();
+    return listener.eject && next->is_ejected(loop_->now()) ? nullptr : next;
+  }
+  // pick(), and taken at once: where the listener has a limit, one that is below it. None: each was tried, or has as
   // many requests as it may have.
   std::optional<InFlight> take(LocalPool& pool, const spec::Listener& listener, const Preference& preference,
                                const std::vector<InstanceId>& tried);

@@ -286,6 +286,25 @@ def routes_by_host_and_path() -> None:
 
 
 @scenario
+def an_idle_app_comes_up_for_its_turn() -> None:
+    """Of two apps that share a path the running one answers while the other is idle; its own turn starts that."""
+    with Stack() as stack:
+        stack.write('[app.on]\nrun = "<REPLICA> {port}"\n'
+                    '[app.idle]\nrun = "<REPLICA> {port}"\nscale = { min = 0, max = 1, window = "60s" }\n'
+                    '[listen.front]\nbind = "127.0.0.1:<L0>"\n'
+                    '[[listen.front.route]]\npath = "/"\nto = "on"\nweight = 3\n'
+                    '[[listen.front.route]]\npath = "/"\nto = "idle"\nweight = 1\n')
+        stack.daemon()
+        wait_for("the running app", lambda: stack.app("on")["ready"] == 1)
+        equal(stack.app("idle")["replicas"], [], "replicas of the idle app")
+        port = stack.ports.listen(0)
+        first = [get(port) for _ in range(4)]
+        equal({(answer.status, answer.replica) for answer in first}, {(200, "on/0")}, "the first round of turns")
+        wait_for("the idle app's start", lambda: stack.app("idle")["ready"] == 1)
+        equal(sorted(get(port).replica for _ in range(8)), ["idle/0"] * 2 + ["on/0"] * 6, "two more rounds")
+
+
+@scenario
 def tcp_round_robin() -> None:
     """Per connection, exact, and a reset from the replica reaches the client."""
     with Stack() as stack:
