@@ -182,7 +182,7 @@ constexpr SnapshotVersion first_snapshot{1};
 
 TEST(Takeover, WhatIsStoppedWhileTheNextImageDrainsItWaitsForItsTunnels) {
   NextImage next(false, true, std::nullopt);
-  next.give(StopCommand{.command = CommandId{1}, .target = {"web"}});
+  next.give(StopCommand{.command = CommandId{1}, .target = {.app = "web", .ordinal = std::nullopt}});
   EXPECT_EQ(next.signals, 0) << "a thread may still pick it";
   EXPECT_FALSE(next.asked_idle);
   next.give(SnapshotInUse{.version = first_snapshot});
