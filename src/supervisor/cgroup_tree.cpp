@@ -146,7 +146,7 @@ Result<std::unique_ptr<CgroupBase>> CgroupBase::make(const std::vector<std::stri
         break;
       }
       // Lost to a daemon that took it for a dead one's: another name.
-      if (!lock || access((folder + "/cgroup.procs").c_str(), F_OK) != 0) continue;
+      if (!lock || (access((folder + "/cgroup.procs").c_str(), F_OK) != 0 && errno == ENOENT)) continue;
       if (Status usable = check_usable(parent, folder); !usable) {
         last = std::move(usable).error();
         rmdir(folder.c_str());

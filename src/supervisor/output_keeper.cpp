@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -147,16 +146,17 @@ class KeeperProcess : public OutputKeeper {
     poll_.close();
     if (socket_ && !held_.empty()) return;  // it goes on without us
     ::unlink(path().c_str());
-    if (!socket_) return;
-    signal_pidfd(pidfd_.get(), SIGKILL);
+    if (!socket_ || !process_ || !signal_process(*process_, SIGKILL))
+      return;  // it ends by itself, a moment later
     siginfo_t ended{};
-    while (::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &ended, WEXITED) != 0 && errno == EINTR) {
+    while (::waitid(P_PID, static_cast<id_t>(process_->pid), &ended, WEXITED) != 0 && errno == EINTR) {
     }
   }
 
   void hold(InstanceId instance, const Fd& out, const Fd& err) override {
     held_.insert(instance);
     if (!socket_ && (retry_.armed() || !start())) return;
+    if (!process_) write_down();  // could not be looked at
     send(KeeperVerb::hold, instance, {out.get(), err.get()});
   }
   void drop(InstanceId instance) override {
@@ -189,14 +189,14 @@ class KeeperProcess : public OutputKeeper {
     SpawnPlan plan;
     const int pid = plan.run(program, theirs.get());
     if (pid < 0) return fail(program, errno);
-    pidfd_.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    pid_ = pid;
     socket_ = std::move(ours);
     started_at_ = std::chrono::steady_clock::now();
     retry_in_ = retry_first;
     if (std::exchange(failing_, false)) warn_("the keeper of the output has been started after all");
     if (poll_.start(loop_, socket_.get(), UV_READABLE, [this] { died(); }) != 0)
       warn_("its keeper cannot be watched");
-    write_down(pid);
+    write_down();
     return true;
   }
 
@@ -212,9 +212,10 @@ class KeeperProcess : public OutputKeeper {
     return false;
   }
 
-  void write_down(int pid) {
-    const auto process = read_process(pid);
-    const std::string text = fmt::format("{} {} {}\n", pid, process ? process->start_ticks : 0, boot_id());
+  void write_down() {
+    process_ = read_process(pid_);
+    if (!process_) return;
+    const std::string text = fmt::format("{} {} {}\n", pid_, process_->start_ticks, boot_id());
     const std::string fresh = path() + ".new";
     const Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
     const bool written =
@@ -270,7 +271,8 @@ class KeeperProcess : public OutputKeeper {
   std::function<void(std::string)> warn_;
   std::optional<ProcStat> earlier_;
   std::set<InstanceId> held_;
-  Fd pidfd_;
+  int pid_ = 0;
+  std::optional<ProcStat> process_;  // none: it could not be looked at
   Fd socket_;
   UvPoll poll_;
   Instant started_at_{};

@@ -2,12 +2,13 @@
 """The n-th system call of the daemon that can fail, fails: for every n, from the start of a small stack over a request, a
 reload and another request to its stop.
 
-    nth.py MUSTER REPLICA FAULT_HOST [--mode up|daemon] [--fit fit|fit2] [--for MS] [--stride N] [--seed S] [--only N,N…] [--jobs K]
+    nth.py MUSTER REPLICA FAULT_HOST [--mode up|daemon] [--fit fit|fit2] [--for MS] [--stride N] [--seed S] [--only N,N…]
+           [--calls NAME,NAME…]
 
 The daemon may refuse to start, with a sentence that says what failed, and leave nothing; or it goes on, and once the fault
 is over every replica is ready, requests are answered, the reload is in force, and it holds the descriptors and threads that
 it holds without a fault. However it ended, nothing is left. With `--for`, calls of the kind of the n-th fail from then on for
-so long.
+so long. With `--calls` it is the n-th of these, as many as there are.
 """
 import argparse
 import collections
@@ -288,7 +289,7 @@ def one(options: argparse.Namespace, number: int, usual: Holds) -> Outcome:
     outcome, began = Outcome(number), time.monotonic()
     lasts = f"for={options.lasts}" if options.lasts else "count=1"
     stack = Stack()
-    run = Run(stack, options, f"any {options.fit} skip={number - 1} {lasts}")
+    run = Run(stack, options, f"{options.calls} {options.fit} skip={number - 1} {lasts}")
     try:
         with stack:
             stack._tell = lambda: None  # pylint: disable=protected-access
@@ -339,6 +340,7 @@ def main() -> int:
     parser.add_argument("--stride", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only")
+    parser.add_argument("--calls", default="any")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--share", default="0/1", help="which part of the numbers: 1/3 is the second of three")
     options = parser.parse_args()
@@ -354,6 +356,8 @@ def main() -> int:
     bad = 0
     for number in numbers(options, count)[part::parts]:
         outcome = one(options, number, usual)
+        if options.calls != "any" and outcome.fault == "not reached" and not outcome.problem:
+            break
         tell(outcome, options.verbose)
         bad += outcome.problem != ""
         ends["bad" if outcome.problem else outcome.end.split(":")[0]] += 1
