@@ -183,7 +183,7 @@ void CgroupBase::end_others(const std::set<std::string>& kept) {
 }
 
 CgroupBase::~CgroupBase() {
-  remove_groups(folder_);
+  if (!remove_groups(folder_)) remove_groups(folder_);  // nobody tries it later
 }
 
 Result<std::string> CgroupBase::make_group(const std::string& name) {
