@@ -141,7 +141,7 @@ def p99_ms(port: int) -> float:
     """Of one client that asks without pause: the median of several windows, so that one hiccup of the host is none of ours."""
     windows = []
     with Connection(port) as connection:
-        for _ in range(7):
+        for _ in range(5):
             took = []
             for _ in range(300):
                 begin = time.monotonic()
@@ -176,20 +176,31 @@ def a_fork_bomb_stays_in_its_app() -> None:
                     f'health = "none"\n{user}update = {{ strategy = "recreate" }}\nlimits = {{ pids = 40, cpu = 0.5 }}\nstop = {{ timeout = "1s" }}\n')
         stack.daemon()
         stack.ready()
-        bomb, web = stack.one("bomb/0"), stack.pids("web")
-        means = enforced(bomb)["pids"]
+        web, port = stack.pids("web"), stack.ports.listen(0)
+        means = enforced(stack.one("bomb/0"))["pids"]
         if means == "watched":
             raise Skipped("limits.pids is looked after once a second only")
-        before = p99_ms(stack.ports.listen(0))
-        fuse.touch()
-        wait_for("it has gone off", lambda: len(procs.in_session(bomb["pid"])) > 30, every=0.2)
-        during = p99_ms(stack.ports.listen(0))
-        count = len(procs.in_session(bomb["pid"]))
-        print(f"p99 {before:.2f} ms before, {during:.2f} ms beside {count} processes that fork, held by {means}")
-        check(10 < count <= 40, f"processes with 40 allowed: {count}")
+        rounds = []
+        for number in range(5):
+            if number > 0:
+                fuse.unlink()
+                stack.run("restart", "bomb", "--now")
+                stack.ready("bomb")
+            bomb = stack.one("bomb/0")
+            before = p99_ms(port)
+            fuse.touch()
+            wait_for("it has gone off", lambda: len(procs.in_session(bomb["pid"])) > 30, every=0.2)
+            during = p99_ms(port)
+            count = len(procs.in_session(bomb["pid"]))
+            print(f"p99 {before:.2f} ms before, {during:.2f} ms beside {count} processes that fork, held by {means}")
+            check(10 < count <= 40, f"processes with 40 allowed: {count}")
+            equal((stack.one("bomb/0")["pid"], stack.pids("web")), (bomb["pid"], web), "processes of both")
+            rounds.append((during - before, before))
+        slower = sorted(difference for difference, _ in rounds)[len(rounds) // 2]
+        alone = sorted(before for _, before in rounds)[len(rounds) // 2]
+        print(f"p99 {slower:+.2f} ms beside the bomb")
         # On a host that needs long for each answer (an emulated one) 5 ms say nothing.
-        check(during < before + max(5.0, before / 2), f"p99: {before:.2f} ms before, {during:.2f} ms beside the bomb")
-        equal((stack.one("bomb/0")["pid"], stack.pids("web")), (bomb["pid"], web), "processes of both")
+        check(slower < (5.0 if alone < 10 else alone / 2), f"p99 {slower:+.2f} ms beside the bomb: {rounds}")
         stack.run("stop", "bomb")
         equal(procs.in_session(bomb["pid"]), set(), "what is left of it")
 
