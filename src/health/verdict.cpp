@@ -25,9 +25,12 @@ constexpr std::array rows{
 };
 
 constexpr int rise_after_fall = 2;
-constexpr int start_curve_divisor = 8;
+constexpr int coarse_share = 8;  // of the time since the start
+constexpr int fine_share = 256;
 constexpr Millis first_pause{5};
 constexpr Millis first_pause_cmd{50};
+constexpr Millis first_pause_fine{1};
+constexpr Millis between_starters{1};  // between two probes of any of them
 }  // namespace
 
 const OutcomeRow& outcome_row(ProbeCode code) {
@@ -60,11 +63,16 @@ bool probed(const spec::HealthCheck& check) {
   return check.tcp || check.http || !check.cmd.empty();
 }
 
-Millis probe_pause(const spec::HealthCheck& check, bool was_ready, Nanos running_for) {
-  if (was_ready) return check.every;
-  const auto eighth = std::chrono::duration_cast<Millis>(running_for / start_curve_divisor);
-  const Millis floor = check.cmd.empty() ? first_pause : first_pause_cmd;
-  return std::clamp(eighth, std::min(floor, check.every), check.every);
+Millis start_pause(const spec::HealthCheck& check, const StartProgress& progress) {
+  const auto share = [&](int of) { return std::chrono::duration_cast<Millis>(progress.running_for / of); };
+  const Millis coarse = std::max(share(coarse_share), check.cmd.empty() ? first_pause : first_pause_cmd);
+  Millis pause = coarse;
+  if (progress.refused && check.cmd.empty()) {
+    const Millis fine =
+        std::max(std::clamp(share(coarse_share), first_pause_fine, first_pause), share(fine_share));
+    pause = std::min(coarse, std::max(fine, between_starters * progress.starting));
+  }
+  return std::min(pause, check.every);
 }
 
 }  // namespace muster::health

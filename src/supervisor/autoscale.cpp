@@ -128,7 +128,8 @@ Autoscaler::Verdict Autoscaler::look(const spec::Scale& scale, const std::vector
   if (!wanted) return {.replicas = current, .why = "nothing was measured", .is_held_back = false};
   // What was not measured may be the reason to stay.
   if (!all_measured) wanted = std::max(*wanted, current);
-  int replicas = held_down(std::clamp(*wanted, scale.min, scale.max), current, scale.window, now);
+  // What was needed does not change with the bounds.
+  int replicas = std::clamp(held_down(*wanted, current, scale.window, now), scale.min, scale.max);
   bool is_held_back = false;
   if (replicas > current) {
     replicas = bounded_up(replicas, current, now);
@@ -137,7 +138,7 @@ Autoscaler::Verdict Autoscaler::look(const spec::Scale& scale, const std::vector
       replicas = current + room.more;
       is_held_back = true;
     }
-  } else if (replicas == current && *wanted < current) {
+  } else if (replicas == current && *wanted < current && current > scale.min) {
     why += fmt::format("; more were needed within the last {:.0f} s",
                        std::chrono::duration<double>(scale.window).count());
   }

@@ -150,6 +150,9 @@ void Planner::adopt_app(const spec::App& app, std::set<std::string>& touched, bo
   }
   if (*mine.file == app && !(retry && !failure_text(mine).empty())) return;
   touched.insert(app.name);
+  // New bounds are no look at the load: there are as many as before, as far as they allow.
+  if (app.scale && mine.file->scale != app.scale)
+    mine.autoscaled = std::clamp(mine.desired(), app.scale->min, app.scale->max);
   if (mine.scale && (mine.scale->file_replicas != app.replicas || mine.file->scale != app.scale)) {
     note_app(Severity::info, "hold", app.name, "the file's replicas were edited: the hold on the scale ends");
     mine.scale.reset();

@@ -48,7 +48,7 @@ void Planner::on(const ProcessStarted& event) {
   tenant.socket = event.socket;
   tenant.started_at = now_.mono;
   tenant.started_wall = now_.wall;
-  tenant.next_probe = now_.mono + health::probe_pause(tenant.app->health, false, Nanos{0});
+  tenant.next_probe = now_.mono + health::start_pause(tenant.app->health, {.starting = starting_ + 1});
   if (tenant.watchdog) tenant.watchdog_due = now_.mono + *tenant.watchdog;
   place.slot->shortages = 0;
   place.slot->problem.clear();
@@ -178,12 +178,18 @@ void Planner::on(const ProbeFinished& event) {
   }
 }
 
+Millis Planner::pause_after(const Tenant& tenant, const health::Outcome& outcome) const {
+  if (tenant.was_ready) return tenant.app->health.every;
+  return health::start_pause(tenant.app->health, {.running_for = now_.mono - tenant.started_at,
+                                                  .refused = outcome.code == health::ProbeCode::refused,
+                                                  .starting = starting_});
+}
+
 void Planner::readiness_probed(Place place, const health::Outcome& outcome) {
   Tenant& tenant = *place.tenant;
   tenant.probing = false;
   if (std::exchange(tenant.stale_probe, false)) return;  // asked under other rules; the next is due now
-  tenant.next_probe =
-      now_.mono + health::probe_pause(tenant.app->health, tenant.was_ready, now_.mono - tenant.started_at);
+  tenant.next_probe = now_.mono + pause_after(tenant, outcome);
   if (!health::outcome_row(outcome.code).counts) return;
   tenant.last_probe = outcome;
   tenant.ready_verdict.record(outcome.healthy());

@@ -367,6 +367,22 @@ void Instances::run_stop_command(InstanceId id) {
       });
 }
 
+// Probes of a start come faster than such a look is worth. One that found it elsewhere is asked again by the eighth of its
+// time, and then each time.
+bool Instances::is_to_look_elsewhere(Instance& instance, const Tenant& tenant) const {
+  const auto ms = [](auto time) {
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<Millis>(time).count());
+  };
+  const std::uint64_t now = uv_now(loop_);
+  const std::uint64_t age = now - ms(tenant.started_at.time_since_epoch());
+  if (age < ms(look_elsewhere_after)) return false;
+  if (tenant.was_ready) return true;
+  const std::uint64_t pause = std::min(age / 16, ms(tenant.app->health.every) / 2);
+  if (now - instance.looked_elsewhere_ms < pause) return false;
+  instance.looked_elsewhere_ms = now;
+  return true;
+}
+
 void Instances::probe(const World& world, InstanceId id, health::ProbeKind kind) {
   const auto at = instances_.find(id);
   const Tenant* found = at == instances_.end() ? nullptr : find_tenant(world, at->second.replica, id);
@@ -392,10 +408,7 @@ void Instances::probe(const World& world, InstanceId id, health::ProbeKind kind)
   probe.expect = check.expect;
   probe.timeout = check.timeout;
   if (!check.cmd.empty()) probe.command = command_order(*tenant.app, check.cmd, context);
-  const std::uint64_t age_ms =
-      uv_now(loop_) - static_cast<std::uint64_t>(
-                          std::chrono::duration_cast<Millis>(tenant.started_at.time_since_epoch()).count());
-  probe.look_elsewhere = age_ms >= static_cast<std::uint64_t>(look_elsewhere_after.count());
+  probe.look_elsewhere = is_to_look_elsewhere(at->second, tenant);
   probes_.start(std::move(probe), [this, id = tenant.id, kind](health::Outcome outcome) {
     emit_(ProbeFinished{.instance = id, .kind = kind, .outcome = std::move(outcome)});
   });

@@ -88,6 +88,7 @@ class Instances {
     LaunchContext context;
     std::optional<std::vector<std::string>> environment;  // of one that was taken over: what it had then
     std::vector<Fd> locks;                                // of its volumes; its processes hold them too
+    std::uint64_t looked_elsewhere_ms = 0;  // of the loop: where it listens, before it was ready
   };
   std::optional<SpawnFailed> prepare(const Spawn& spawn, Instance& instance);
   void attach(const Spawn& spawn, Fd out, Fd err);
@@ -98,6 +99,7 @@ class Instances {
   void gone(InstanceId id);
   bool is_own_user(const spec::App& app, int replicas, const Account& account);
   void share_user(const std::string& app);
+  [[nodiscard]] bool is_to_look_elsewhere(Instance& instance, const Tenant& tenant) const;
 
   uv_loop_s* loop_;
   InstancesConfig config_;

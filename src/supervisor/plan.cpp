@@ -112,33 +112,23 @@ PlannedApp plan_app(const World& world, const std::string& name, const spec::App
   if (app != nullptr) {
     plan.revision = app->revision;
     plan.ready = ready_count(*app);
-    plan.wanted = app->desired();
   }
   if (app == nullptr) {
     plan.change = PlannedChange::added;
   } else if (fresh == nullptr) {
     plan.change = PlannedChange::removed;
-    plan.wanted = 0;
   } else {
     plan.fields = spec::changed_fields(spec::fields_of(*app->file), spec::fields_of(*fresh));
     if (!plan.fields.empty()) plan.change = PlannedChange::changed;
-    const bool edited =
-        app->scale && (app->scale->file_replicas != fresh->replicas || app->file->scale != fresh->scale);
     plan.hold = hold_text(*app);
-    // An edit of the value that a hold overrides ends it.
-    if (!app->scale || edited) {
-      plan.wanted = fresh->scale ? std::clamp(app->autoscaled.value_or(fresh->replicas), fresh->scale->min,
-                                              fresh->scale->max)
-                                 : fresh->replicas;
-    }
     if (plan.change == PlannedChange::none) plan.failure = failure_text(*app);
   }
-  if (app == nullptr && fresh != nullptr) plan.wanted = fresh->replicas;
   plan.replicas = replicas_of(course, name);
   plan.next_revision = plan.revision.value_or(Revision{1});
   if (const auto at = course.apps.find(name); at != course.apps.end()) {
     plan.next_revision = at->second.revision;
     plan.ready_min = at->second.ready_min;
+    if (fresh != nullptr) plan.wanted = at->second.wanted;
     plan.takes = at->second.settled;
   }
   const bool replaces = std::ranges::any_of(

@@ -108,6 +108,7 @@ class Planner {
   void scale_to(AppWorld& app, int replicas, const std::string& why);
   void wake(AppWorld& app, const std::string& why);  // where it is on demand
   void readiness_probed(Place place, const health::Outcome& outcome);
+  [[nodiscard]] Millis pause_after(const Tenant& tenant, const health::Outcome& outcome) const;
   void liveness_probed(Place place, const health::Outcome& outcome);
 
   // commands.cpp: what was asked for
@@ -305,6 +306,7 @@ class Planner {
   std::shared_ptr<const spec::Spec> routed_spec_;
   std::map<std::string, Addresses> addresses_;  // of this step
   std::optional<Instant> wakeup_;
+  int starting_ = 0;                   // are probed and were never ready, after the last step
   std::optional<Nanos> clock_offset_;  // of the wall clock from the steady one
   bool routes_dirty_ = true;
   bool save_ = false;

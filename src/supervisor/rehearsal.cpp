@@ -198,6 +198,7 @@ void Stage::observe() {
     const int ready = ready_count(app);
     course->second.ready_min = fresh ? ready : std::min(course->second.ready_min, ready);
     course->second.revision = app.revision;
+    course->second.wanted = app.desired();
     for (const auto& [ordinal, slot] : app.slots) {
       living_ += slot.tenants.size();
       for (const Tenant& tenant : slot.tenants) observe(tenant, at, course->second);

@@ -29,6 +29,7 @@ struct Rehearsed {
     int ready_min = 0;    // lowest count of ready replicas on the way
     Nanos settled{0};     // when its last process became ready or ended
     Revision revision{};  // in force at the end
+    int wanted = 0;       // replicas at the end
   };
   std::vector<Start> starts;    // in their order
   std::vector<Start> job_runs;  // tries of jobs; each succeeds

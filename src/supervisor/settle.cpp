@@ -168,7 +168,9 @@ void Planner::wake_for(const AppWorld& app, const Slot& slot, const Tenant& tena
   }
   if (const auto at = readiness_due(tenant)) wake_by(*at);
   if (const auto at = awaited ? available_at(app, tenant) : std::nullopt) wake_by(*at);
-  if (health::probed(tenant.app->health) && !tenant.probing) wake_by(tenant.next_probe);
+  const bool probed = health::probed(tenant.app->health);
+  if (probed && !tenant.was_ready) ++starting_;
+  if (probed && !tenant.probing) wake_by(tenant.next_probe);
   if (is_to_be_probed_alive(tenant)) wake_by(tenant.next_live);
   if (tenant.watchdog_due) wake_by(*tenant.watchdog_due);
   if (tenant.phase == Phase::ready && slot.failures > 0 && current(app, tenant))
@@ -177,6 +179,7 @@ void Planner::wake_for(const AppWorld& app, const Slot& slot, const Tenant& tena
 
 void Planner::compute_wakeup() {
   wakeup_.reset();
+  starting_ = 0;
   for (const auto& [name, app] : world_.apps) {
     const bool awaited = app.rollout || is_rolling(app) ||
                          std::ranges::any_of(waiters_, [&, &app_name = name](const Waiter& waiter) {

@@ -48,7 +48,9 @@ void HoldRules::before_step(const std::vector<Event>& events) {
       const spec::App* before = file_ ? file_->find_app(name) : nullptr;
       const spec::App* now = loaded->spec->find_app(name);
       if (before == nullptr || now == nullptr || !(*before == *now)) edited_.insert(name);
-      if (before == nullptr || now == nullptr || before->replicas != now->replicas) rescaled_.insert(name);
+      if (before == nullptr || now == nullptr || before->replicas != now->replicas ||
+          before->scale != now->scale)
+        rescaled_.insert(name);
     }
     file_ = loaded->spec;
   }

@@ -43,21 +43,50 @@ TEST(Verdict, NeedsRiseSuccessesWhenThatIsMore) {
   EXPECT_EQ(verdict.record(true), Change::rose);
 }
 
-TEST(ProbePause, GrowsWithTheTimeOfTheStartUpToEvery) {
+TEST(StartPause, IsAnEighthOfTheTimeOnceTheAppAnswers) {
+  const auto pause = [](const spec::HealthCheck& check, Nanos running) {
+    return start_pause(check, {.running_for = running, .refused = false});
+  };
   const spec::HealthCheck tcp = check(3, 1);
-  EXPECT_EQ(probe_pause(tcp, false, Nanos{0}), Millis{5});
-  EXPECT_EQ(probe_pause(tcp, false, Millis{800}), Millis{100});
-  EXPECT_EQ(probe_pause(tcp, false, Millis{60000}), tcp.every);
-  EXPECT_EQ(probe_pause(tcp, true, Nanos{0}), tcp.every);
-  spec::HealthCheck command;
-  command.cmd = {spec::Template("./check")};
-  EXPECT_EQ(probe_pause(command, false, Nanos{0}), Millis{50});
+  EXPECT_EQ(pause(tcp, Nanos{0}), Millis{5});
+  EXPECT_EQ(pause(tcp, Millis{800}), Millis{100});
+  EXPECT_EQ(pause(tcp, Millis{60000}), tcp.every);
 }
 
-TEST(ProbePause, NeverExceedsAShortEvery) {
+TEST(StartPause, IsShortWhileNothingListens) {
+  const auto pause = [](Nanos running) { return start_pause(check(3, 1), {.running_for = running}); };
+  EXPECT_EQ(pause(Nanos{0}), Millis{1});
+  EXPECT_EQ(pause(Millis{24}), Millis{3});
+  EXPECT_EQ(pause(Millis{40}), Millis{5});
+  EXPECT_EQ(pause(Millis{1000}), Millis{5});
+  EXPECT_EQ(pause(Millis{5120}), Millis{20});
+  EXPECT_EQ(pause(Millis{1'000'000}), check(3, 1).every);
+}
+
+TEST(StartPause, GrowsWithTheNumberThatStartUpToTheEighth) {
+  const auto pause = [](Nanos running, int starting) {
+    return start_pause(check(3, 1), {.running_for = running, .refused = true, .starting = starting});
+  };
+  EXPECT_EQ(pause(Nanos{0}, 1000), Millis{5});
+  EXPECT_EQ(pause(Millis{800}, 5), Millis{5});
+  EXPECT_EQ(pause(Millis{800}, 30), Millis{30});
+  EXPECT_EQ(pause(Millis{800}, 1000), Millis{100});
+}
+
+TEST(StartPause, ACommandIsNoQuickQuestion) {
+  spec::HealthCheck command;
+  command.cmd = {spec::Template("./check")};
+  EXPECT_EQ(start_pause(command, {}), Millis{50});
+  EXPECT_EQ(start_pause(command, {.running_for = Millis{800}}), Millis{100});
+  command.tcp = true;
+  EXPECT_EQ(start_pause(command, {}), Millis{50});
+}
+
+TEST(StartPause, NeverExceedsAShortEvery) {
   spec::HealthCheck tcp = check(3, 1);
   tcp.every = Millis{2};
-  EXPECT_EQ(probe_pause(tcp, false, Nanos{0}), Millis{2});
+  EXPECT_EQ(start_pause(tcp, {.running_for = Millis{800}}), Millis{2});
+  EXPECT_EQ(start_pause(tcp, {.running_for = Millis{800}, .refused = false}), Millis{2});
 }
 
 TEST(Probed, NotifyLogAndLifeAreSeenWithoutAsking) {

@@ -11,6 +11,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 constexpr Nanos look_every = autoscale_every;
 const HostRoom all_room{.more = 1'000'000, .why = ""};
@@ -136,6 +137,16 @@ TEST(Autoscale, MinAndMaxHold) {
   EXPECT_THAT(most.why, HasSubstr("`max` is 3"));
   EXPECT_EQ(scaler.look(scale_of(2, 3, Millis{0}), {cpu({0, 0, 0})}, 3, all_room, Instant{} + 1h).replicas,
             2);
+}
+
+TEST(Autoscale, WhatWasNeededIsRememberedWithoutTheBounds) {
+  Autoscaler scaler;
+  const auto held = scaler.look(scale_of(3, 8, Millis{60'000}), {cpu({5, 5, 5})}, 3, all_room, Instant{});
+  EXPECT_EQ(held.replicas, 3);
+  EXPECT_THAT(held.why, Not(HasSubstr("more were needed")));
+  const auto after =
+      scaler.look(scale_of(1, 8, Millis{60'000}), {cpu({5, 5, 5})}, 3, all_room, Instant{} + 15s);
+  EXPECT_EQ(after.replicas, 1);
 }
 
 TEST(Autoscale, TheHostsMemoryBoundsTheWayUp) {
@@ -354,6 +365,55 @@ TEST(ScaledByLoad, AnEditOfTheBoundsHoldsAtOnceAndRestartsNothing) {
   host.load(spec_of({edited}));
   ASSERT_TRUE(host.settle());
   EXPECT_EQ(host.ready("web"), 2);
+}
+
+// There are as many as before, until a look finds that fewer are needed.
+TEST(ScaledByLoad, ALowerMinEndsNothingBeforeALook) {
+  spec::App begun = scaled_app();
+  begun.scale->min = begun.replicas = 4;  // as a file without `replicas` is read
+  Host host(spec_of({begun}));
+  ASSERT_TRUE(host.settle());
+  ASSERT_EQ(host.ready("web"), 4);
+  host.load(spec_of({scaled_app()}));
+  ASSERT_TRUE(host.settle());
+  EXPECT_EQ(host.ready("web"), 4);
+  host.send(load(host, 200));
+  host.advance(15s);
+  EXPECT_EQ(host.ready("web"), 4);
+  host.send(load(host, 100));  // the look before is within the window
+  host.advance(15s);
+  EXPECT_EQ(host.ready("web"), 4);
+  host.advance(16s);
+  host.send(load(host, 100));
+  host.advance(15s);
+  EXPECT_EQ(host.ready("web"), 2);
+  EXPECT_EQ(host.spawns().size(), 4U);
+  host.load(spec_of({begun}));  // a higher one holds at once
+  ASSERT_TRUE(host.settle());
+  EXPECT_EQ(host.ready("web"), 4);
+}
+
+TEST(ScaledByLoad, AnAppThatIsScaledFromNowOnKeepsWhatItHas) {
+  spec::App fixed = port_app("web", 5);
+  Host host(spec_of({fixed}));
+  ASSERT_TRUE(host.settle());
+  host.load(spec_of({scaled_app()}));
+  ASSERT_TRUE(host.settle());
+  EXPECT_EQ(host.ready("web"), 5);
+  EXPECT_EQ(host.spawns().size(), 5U);
+}
+
+TEST(ScaledByLoad, AHoldThatEndsWithAnEditLeavesItsNumber) {
+  Host host(spec_of({scaled_app()}));
+  ASSERT_TRUE(host.settle());
+  host.scale("web", 7);
+  ASSERT_TRUE(host.settle());
+  spec::App edited = scaled_app();
+  edited.scale->max = 6;
+  host.load(spec_of({edited}));
+  ASSERT_TRUE(host.settle());
+  EXPECT_EQ(host.ready("web"), 6);
+  EXPECT_FALSE(host.app("web").scale);
 }
 
 TEST(ScaledByLoad, WhatTheHostHasNoRoomForIsToldOnce) {

@@ -317,7 +317,7 @@ TEST(Rollout, ARevisionThatDiesOnceReadyBreaksNoMoreThanTheSurge) {
   Host host(spec_of({port_app("web", 4)}));
   host.conduct = [](const Spawn& spawn) {
     Conduct conduct;
-    if (spawn.revision == Revision{2}) conduct.exits_after = 8ms;
+    if (spawn.revision == Revision{2}) conduct.exits_after = 3ms;  // one after it was found ready
     return conduct;
   };
   ASSERT_TRUE(host.until_ready("web", 4));
