@@ -373,9 +373,11 @@ def the_first_answer_comes_as_soon_as_the_app_can() -> None:
 
 @scenario
 def a_thousand_starts_on_demand() -> None:
-    """Flat in descriptors and memory of the daemon."""
+    """Of ten apps in a hundred rounds. Flat in descriptors and memory of the daemon."""
+    numbers = range(10)
     with Stack() as stack:
-        stack.write(ON_DEMAND.replace(" start=200", ""))
+        one = ON_DEMAND.replace(" start=200", "")
+        stack.write("".join(one.replace("[app.web]", f"[app.web{n}]").replace("<L0>", f"<L{n}>") for n in numbers))
         stack.daemon()
 
         def figures() -> tuple[int, int]:
@@ -383,11 +385,18 @@ def a_thousand_starts_on_demand() -> None:
             rollup = open(f"/proc/{pid}/smaps_rollup").read()
             return len(os.listdir(f"/proc/{pid}/fd")), int(rollup.split("Pss:")[1].split()[0])
 
-        for _ in range(50):
-            cycle(stack, 2)
+        def all_asleep() -> bool:
+            return all(app["desired"] == 0 and not app["replicas"] for app in stack.ps()["apps"])
+
+        def rounds(count: int) -> None:
+            for _ in range(count):
+                for n in numbers:
+                    equal([status for status, _ in first_requests(stack.ports.listen(n), 2)], [200] * 2, "the first requests")
+                wait_for("the idle end", all_asleep, seconds=30)
+
+        rounds(5)
         before = figures()
-        for _ in range(950):
-            cycle(stack, 2)
+        rounds(95)
         after = figures()
         print(f"descriptors {before[0]} -> {after[0]}, PSS {before[1]} -> {after[1]} KiB")
         check(after[0] <= before[0], f"descriptors: {before[0]} -> {after[0]}")
