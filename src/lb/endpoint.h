@@ -80,14 +80,14 @@ class LocalEndpoint : public LocalCounted {
   // The connection of this owner that was parked last, when it has been idle for less than `idle_max`; else null.
   std::unique_ptr<Upstream> take_parked(Instant now, Millis idle_max, const void* owner) {
     if (parked_.empty()) return nullptr;
-    Upstream& last = *parked_.back();
+    const Upstream& last = *parked_.back();
     if (last.owner_ != owner) return take_parked_below(now, idle_max, owner);
     // The one parked last is the youngest: when it is too old, all are.
     if (now - last.idle_since_ >= idle_max) return nullptr;
-    parked_.back().release();
+    std::unique_ptr<Upstream> upstream = std::move(parked_.back());
     parked_.pop_back();
-    last.take_up();
-    return std::unique_ptr<Upstream>(&last);
+    upstream->take_up();
+    return upstream;
   }
   // Takes a connection on which both messages have ended exactly, or leaves it where it is of no use any more.
   void park(std::unique_ptr<Upstream>& upstream, Millis keepalive);
