@@ -8,13 +8,17 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "lb/coalescing.h"
 #include "lb/wheel.h"
+
+struct epoll_event;
 
 namespace muster::lb {
 
@@ -96,6 +100,8 @@ class Loop {
   Loop(Fd epoll, Fd wake);
   bool watch_descriptor(int fd, std::uint32_t index, std::uint32_t generation);
   void unwatch_descriptor(int fd);
+  int wait_for_events(std::span<epoll_event> events);
+  int look(std::span<epoll_event> events, int limit);  // sets now_
   [[nodiscard]] int timeout() const;
   void start_ticking();
   void on_event(std::uint64_t tag, std::uint32_t events);
@@ -110,6 +116,7 @@ class Loop {
   const Fd wake_;  // an eventfd, written by post()
   Instant now_;
   Wheel wheel_;
+  Coalescing coalescing_;
   Instant next_tick_{};  // while the wheel holds a node
   bool ticking_ = false;
   Instant alarm_at_{};  // while alarm_ is not null

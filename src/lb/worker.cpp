@@ -253,11 +253,11 @@ Ref<LocalEndpoint> Worker::pick(LocalPool& pool, const spec::Listener& listener,
                                 const std::vector<InstanceId>& tried) {
   const auto& endpoints = pool.endpoints;
   if (endpoints.empty()) return {};
-  const bool in_turn = listener.balance.kind == spec::Balance::Kind::round_robin && !preference.stuck;
-  if (in_turn && tried.empty()) {
-    const Ref<LocalEndpoint>& next = endpoints[pool.cursor->next(endpoints.size())];
-    const bool is_full = listener.max_in_flight && !next->has_room(*listener.max_in_flight);
-    if (!is_full && (!listener.eject || !next->is_ejected(loop_->now()))) return next;
+  if (tried.empty()) {
+    LocalEndpoint* const next = next_in_turn(pool, listener, preference);
+    const bool is_full =
+        next != nullptr && listener.max_in_flight && !next->has_room(*listener.max_in_flight);
+    if (next != nullptr && !is_full) return Ref<LocalEndpoint>(next);
   }
   untried_.clear();
   usable_.clear();
