@@ -22,41 +22,45 @@ class Coalescing {
   void came_round(Instant now) noexcept {
     if (++rounds_ < patience_) return;
     const bool dense = now - since_ < patience_ * short_round;
-    since_ = now;
     rounds_ = 0;
+    since_ = now;
     if (!dense) return;
     on_ = true;
     pauses_ = 0;
     average_ = average_at_first;
   }
 
-  // While on: a pause ended with `events`. Where they are few the requests wait for each other, not for a thread that has
-  // much to do: they are not to wait longer.
-  void paused(std::size_t events, Instant now) noexcept {
-    average_ += (static_cast<int>(events) * scale - average_) / weight;
-    ++pauses_;
-    if (average_ >= events_min * scale) return;
+  // While on: nothing is left to do at `now`; whether to pause. Where there is little to do after a pause, requests wait
+  // for each other and not for this thread, and are not to wait longer: it is off then.
+  bool should_pause(Instant now) noexcept {
+    average_ += (now - since_ - average_) / weight;
+    if (average_ >= work_min) {
+      ++pauses_;
+      return true;
+    }
     on_ = false;
-    since_ = now;
     patience_ = pauses_ >= pauses_of_a_success ? patience_min : std::min(patience_ * 2, patience_max);
+    return false;
   }
+
+  // While on: at `now` there is something to do again.
+  void went_on(Instant now) noexcept { since_ = now; }
 
  private:
   static constexpr std::chrono::microseconds short_round{100};
-  static constexpr int scale = 16;  // of the average
-  static constexpr int weight = 4;  // a quarter of it is the last pause
-  static constexpr int events_min = 8;
-  static constexpr int average_at_first = 16 * scale;  // it has some pauses for it to come true
+  static constexpr Instant::duration work_min = pause * 5 / 4;  // a thread that is busy for 5/9 of its time
+  static constexpr Instant::duration average_at_first = 3 * pause;  // it has some pauses for it to come true
+  static constexpr int weight = 4;  // the last time is a quarter of the average
   static constexpr int pauses_of_a_success = 64;
   static constexpr int patience_min = 32;  // rounds
   static constexpr int patience_max = 4096;
 
   bool on_ = false;
-  int rounds_ = 0;   // while off
-  Instant since_{};  // rounds_ are counted
+  Instant since_{};  // off: rounds_ are counted; on: it works
+  int rounds_ = 0;
   int patience_ = patience_min;
-  int pauses_ = 0;  // since it is on
-  int average_ = 0;
+  int pauses_ = 0;                // since it is on
+  Instant::duration average_{0};  // of its work between two pauses
 };
 
 }  // namespace muster::lb

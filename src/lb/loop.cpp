@@ -112,10 +112,12 @@ int Loop::wait_for_events(std::span<epoll_event> events) {
     return count;
   }
   if (const int count = look(events, 0); count > 0 || timeout() == 0) return count;
-  constexpr timespec pause{.tv_sec = 0, .tv_nsec = std::chrono::nanoseconds(Coalescing::pause).count()};
-  ::nanosleep(&pause, nullptr);
+  if (coalescing_.should_pause(now_)) {
+    constexpr timespec pause{.tv_sec = 0, .tv_nsec = std::chrono::nanoseconds(Coalescing::pause).count()};
+    ::nanosleep(&pause, nullptr);
+  }
   const int count = look(events, timeout());
-  coalescing_.paused(static_cast<std::size_t>(count), now_);
+  coalescing_.went_on(now_);
   return count;
 }
 
