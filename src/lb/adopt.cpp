@@ -29,8 +29,7 @@ void Worker::update_endpoints(const Publication& publication) {
       if (!endpoint) endpoint = make_ref<LocalEndpoint>(*this, instance);
       endpoint->set_in_rotation(true);
       leaving.erase(instance->endpoint.instance);
-      // Back in rotation: a question about its last drain must not be answered by the next one.
-      idle_watches_.erase(instance->endpoint.instance);
+      answer_idle_watches(instance->endpoint.instance);  // back in rotation: nobody waits for that any more
     }
   }
   for (auto& [id, endpoint] : leaving) {

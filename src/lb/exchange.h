@@ -123,6 +123,7 @@ class Exchange final : WaitsForReplica {
   void take_body(std::string_view input);
   void encode_body(std::string_view payload);
   void end_body();
+  void sending_failed();
   void start_upload();
   Task<> upload();
   Task<bool> upload_staged();

@@ -2,6 +2,10 @@
 // so that another try can send it again; beyond that the buffer is only a stage between two sockets.
 #include "lb/exchange.h"
 
+#include <sys/socket.h>
+
+#include <cerrno>
+
 namespace muster::lb {
 
 namespace {
@@ -50,13 +54,19 @@ void Exchange::take_body(std::string_view input) {
   client_.pending.append(input);  // what was pending is in input_
 }
 
+// Where the replica has ended the connection, its answer or the absence of one is there to be read. After any other
+// failure (ENOBUFS) it would wait for the rest of the request, and we for its answer.
+void Exchange::sending_failed() {
+  if (errno != EPIPE && errno != ECONNRESET) ::shutdown(upstream_->socket().fd(), SHUT_RDWR);
+}
+
 // What is staged goes out at once; a branch carries on where that is not all.
 void Exchange::start_upload() {
   written_ = head_begin_;
   wrote_anything_ = false;
   upload_progress_ = worker_.loop().now();
   const std::ptrdiff_t sent = send_some(upstream_->socket(), staged_.view().substr(written_));
-  if (sent == io_failed) return;  // the answer, or its absence, says the rest
+  if (sent == io_failed) return sending_failed();
   if (sent > 0) {
     wrote_anything_ = true;
     written_ += static_cast<std::size_t>(sent);
@@ -70,7 +80,10 @@ void Exchange::start_upload() {
 Task<bool> Exchange::upload_staged() {
   while (written_ < staged_.size()) {
     const std::ptrdiff_t sent = send_some(upstream_->socket(), staged_.view().substr(written_));
-    if (sent == io_failed) co_return false;
+    if (sent == io_failed) {
+      sending_failed();
+      co_return false;
+    }
     if (sent == io_blocked) {
       const Waited waited = co_await upstream_->socket().writable(timeouts().send);
       if (waited != Waited::ready) co_return false;

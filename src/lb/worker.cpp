@@ -378,11 +378,14 @@ void Worker::watch_idle(InstanceId instance, std::shared_ptr<Rendezvous> idle) {
 }
 
 void Worker::on_endpoint_idle(LocalEndpoint& endpoint) {
-  const InstanceId id = endpoint.id();
-  const auto [first, last] = idle_watches_.equal_range(id);
+  answer_idle_watches(endpoint.id());
+  endpoints_.erase(endpoint.id());  // the caller still holds a reference
+}
+
+void Worker::answer_idle_watches(InstanceId instance) {
+  const auto [first, last] = idle_watches_.equal_range(instance);
   for (auto watch = first; watch != last; ++watch) watch->second->arrive();
   idle_watches_.erase(first, last);
-  endpoints_.erase(id);  // the caller still holds a reference
 }
 
 void Worker::close_parked_of(const void* owner) {

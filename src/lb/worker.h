@@ -301,6 +301,7 @@ class Worker {
   [[nodiscard]] Ref<LocalListener> listener_at(const std::string& bind) const;
   [[nodiscard]] bool accepts(const LocalListener& listener) const { return !listener.closing && !giving_up_; }
   void go_on_holding();
+  void answer_idle_watches(InstanceId instance);
   void update_endpoints(const Publication& publication);
   void update_pools(const Publication& publication);
   void update_access_logs(const Publication& publication);

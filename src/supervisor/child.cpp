@@ -40,13 +40,15 @@ std::optional<ExitStatus> reaped_status(int pidfd) {
   return status_of(info);
 }
 
-// pidfd_open(2) of that very process; none when it is gone.
-Fd open_process(int pid, std::uint64_t start_ticks) {
-  if (pid <= 0) return {};
+// pidfd_open(2) of that very process; an empty one when it is gone. An error: a shortage, it cannot be told.
+Result<Fd> open_process(int pid, std::uint64_t start_ticks) {
+  if (pid <= 0) return Fd();
   Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (!pidfd && is_shortage(errno)) return system_error("pidfd_open", errno);
   // The number may be another one's by now: looked at while the descriptor holds it.
-  const std::optional<ProcStat> process = read_process(pid);
-  if (!process || process->start_ticks != start_ticks) pidfd.reset();
+  const Result<ProcStat> process = stat_of_process(pid);
+  if (!process && is_shortage(process.error().errno_value)) return process.error();
+  if (!process || process.value().start_ticks != start_ticks) pidfd.reset();
   return pidfd;
 }
 
@@ -184,14 +186,30 @@ std::unique_ptr<ProcessTree> Child::adopt_tree(const AdoptOrder& order) {
 void Child::adopt(const AdoptOrder& order) {
   started_ = true;
   tree_ = adopt_tree(order);
-  pidfd_ = open_process(order.pid, order.start_ticks);
-  if (pidfd_) {
-    pid_ = order.pid;
+  find_adopted(order.pid, order.start_ticks);
+}
+
+// One that may live is not given up for a shortage of descriptors or memory: it is looked for until it can be told.
+void Child::find_adopted(int pid, std::uint64_t start_ticks) {
+  Result<Fd> found = open_process(pid, start_ticks);
+  if (found && found.value()) {
     siginfo_t info{};
-    stranger_ = waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED | WNOHANG | WNOWAIT) != 0 &&
-                errno == ECHILD;
-    if (exit_poll_.start(world_.loop, pidfd_.get(), UV_READABLE, [this] { reap(); }) == 0) return;
-    kill();  // what cannot be watched must not run
+    const int fd = found.value().get();
+    stranger_ =
+        waitid(P_PIDFD, static_cast<id_t>(fd), &info, WEXITED | WNOHANG | WNOWAIT) != 0 && errno == ECHILD;
+    if (exit_poll_.start(world_.loop, fd, UV_READABLE, [this] { reap(); }) == 0) {
+      pid_ = pid;
+      pidfd_ = std::move(found).value();
+      return;
+    }
+    exit_poll_.close();
+  }
+  if (!found || found.value()) {
+    constexpr Millis look_again{50};
+    if (!find_timer_.open())
+      find_timer_ = UvTimer(world_.loop, [this, pid, start_ticks] { find_adopted(pid, start_ticks); });
+    find_timer_.start(look_again);
+    return;
   }
   // Gone already: told outside of this call.
   status_timer_ = UvTimer(world_.loop, [this] {

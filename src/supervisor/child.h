@@ -85,6 +85,7 @@ class Child {
  private:
   Result<std::unique_ptr<ProcessTree>> make_tree(const ChildName& name);
   std::unique_ptr<ProcessTree> adopt_tree(const AdoptOrder& order);
+  void find_adopted(int pid, std::uint64_t start_ticks);
   std::optional<ExitStatus> ended_status();
   std::optional<ExitStatus> status_of_stranger();
   void watch();
@@ -111,6 +112,7 @@ class Child {
   bool stranger_ = false;            // no child of ours: its parent hears of its end
   std::optional<Instant> end_seen_;  // of a stranger whose status is waited for
   UvTimer status_timer_;
+  UvTimer find_timer_;
   bool started_ = false;
   bool reaped_ = false;
   bool over_ = false;

@@ -39,7 +39,7 @@ class Server final : public ControlServer {
 
   void close_listener() override {
     if (!listener_) return;
-    if (still_there()) unlink(options_.path.c_str());
+    remove_control_socket(options_.path, bound_);
     drop_listener();
   }
   [[nodiscard]] bool still_there() const override { return listener_ && is_same_file(options_.path, bound_); }

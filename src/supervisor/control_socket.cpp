@@ -101,6 +101,16 @@ bool is_same_file(const std::string& path, const BoundSocket& socket) {
   return lstat(path.c_str(), &info) == 0 && info.st_dev == socket.device && info.st_ino == socket.inode;
 }
 
+void remove_control_socket(const std::string& path, const BoundSocket& socket) {
+  constexpr int tries = 3;  // EIO may pass
+  for (int i = 0; i < tries; ++i) {
+    struct stat info {};
+    const bool seen = lstat(path.c_str(), &info) == 0;
+    if (seen ? info.st_dev != socket.device || info.st_ino != socket.inode : errno == ENOENT) return;
+    if (seen && unlink(path.c_str()) == 0) return;
+  }
+}
+
 Result<Peer> peer_of(int fd) {
   ucred credentials{};
   socklen_t size = sizeof credentials;

@@ -23,6 +23,8 @@ struct BoundSocket {
 Result<BoundSocket> bind_control_socket(const std::string& path, std::optional<gid_t> group);
 
 [[nodiscard]] bool is_same_file(const std::string& path, const BoundSocket& socket);
+// Unless the file is another's by now, or nobody can say.
+void remove_control_socket(const std::string& path, const BoundSocket& socket);
 
 struct Peer {
   pid_t pid = 0;

@@ -34,11 +34,19 @@ int cores() {
   return std::max(count, 1);
 }
 
-void raise_descriptor_limit() {
+// To all that there may be. What it was before is what replicas get; none: it cannot be told, and was left.
+std::optional<std::uint64_t> raise_descriptor_limit() {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return std::nullopt;
+  const std::uint64_t before = limit.rlim_cur;
   limit.rlim_cur = limit.rlim_max;
   static_cast<void>(setrlimit(RLIMIT_NOFILE, &limit));
+  return before;
+}
+
+bool ends_with_daemon(std::string_view token) {
+  const auto giver = decode_token_giver(token);
+  return giver && giver->end_with_daemon;
 }
 
 int start_failed(const Error& error) {
@@ -76,6 +84,7 @@ Status Daemon::start() {
 }
 
 Status Daemon::open_as_first_image() {
+  files_soft_ = raise_descriptor_limit();  // before replicas of an earlier daemon and clients take theirs
   if (Status opened = start_pool(&loop_); !opened) return opened;
   auto traffic = open_traffic(std::nullopt);
   if (!traffic) return std::move(traffic.error());
@@ -86,7 +95,8 @@ Status Daemon::open_as_first_image() {
 Status Daemon::open_as_next_image() {
   handed_ = handover_sentence(options_.handover->traffic);
   std::set<InstanceId> served = served_by(options_.handover->traffic);
-  raise_descriptor_limit();  // the first numbers are taken by what was handed over
+  static_cast<void>(raise_descriptor_limit());  // the first numbers are taken by what was handed over
+  files_soft_ = options_.handover->files_soft;
   auto traffic = open_traffic(std::move(options_.handover->traffic));
   if (!traffic) return std::move(traffic.error());
   if (Status gone_on = traffic.value()->go_on(first_.spec); !gone_on) return gone_on;
@@ -117,7 +127,7 @@ Status Daemon::open_spec() {
 }
 
 // Replicas of an earlier daemon are taken over whatever this one's own are to do when it dies.
-std::vector<std::string> Daemon::open_records(EngineConfig& config) {
+Result<std::vector<std::string>> Daemon::open_records(EngineConfig& config) {
   const bool keep = first_.spec->daemon.on_crash == spec::OnCrash::keep;
   config.instances.end_with_daemon = !keep;
   auto records = std::make_unique<ReplicaRecords>(
@@ -125,13 +135,17 @@ std::vector<std::string> Daemon::open_records(EngineConfig& config) {
         engine_->note(problem.empty() ? Severity::info : Severity::error, "state",
                       problem.empty() ? "the records of the replicas are written again" : problem);
       });
-  ReplicaRecords::Found found = records->find();
+  auto there = records->find();
+  if (!there) return std::move(there).error();
+  ReplicaRecords::Found& found = there.value();
   // Those that were to end with their daemon have done so; only its own next image finds them alive.
-  const auto giver = found.life ? decode_token_giver(found.life->token) : std::nullopt;
-  if (giver && giver->end_with_daemon && !options_.handover) {
-    for (const ReplicaRecord& record : found.records) records->remove(record.process.instance);
-    found.records.clear();
-    found.life.reset();
+  if (!options_.handover) {
+    std::erase_if(found.records, [&records](const ReplicaRecord& record) {
+      const bool ended = ends_with_daemon(record.token);
+      if (ended) records->remove(record.process.instance);
+      return ended;
+    });
+    if (found.life && found.records.empty() && ends_with_daemon(found.life->token)) found.life.reset();
   }
   config.planner.first_instance = found.next;
   if (found.life) {
@@ -186,7 +200,9 @@ Status Daemon::open_engine(std::unique_ptr<Traffic> traffic, std::set<InstanceId
   config.planner.mode = options_.mode;
   config.planner.seed = static_cast<std::uint64_t>(clock_now().wall.time_since_epoch().count());
   config.planner.restored = std::move(restored.state);
-  std::vector<std::string> warnings = open_records(config);
+  auto records = open_records(config);
+  if (!records) return std::move(records).error();
+  std::vector<std::string> warnings = std::move(records).value();
   open_volumes(config, warnings);
   config.instances.mode = options_.mode;
   config.instances.run_dir = options_.run_dir;
@@ -199,8 +215,9 @@ Status Daemon::open_engine(std::unique_ptr<Traffic> traffic, std::set<InstanceId
     config.planner.served = std::move(served);
     config.planner.drains = options_.handover->drains;
     config.started = options_.handover->started;
-    config.instances.files_soft = options_.handover->files_soft;
   }
+  config.instances.files_soft = files_soft_;
+  config.instances.is_next_image = options_.handover.has_value();
   if (!config.instances.end_with_daemon || !stored_output_.empty())
     config.make_keeper = [this](OutputFifos& fifos, std::function<void(std::string)> warn) {
       return make_keeper(fifos, std::move(warn));
@@ -216,7 +233,6 @@ Status Daemon::open_engine(std::unique_ptr<Traffic> traffic, std::set<InstanceId
                       }});
   if (!engine) return std::move(engine.error());
   engine_ = std::move(engine.value());
-  raise_descriptor_limit();  // after the replicas' own limit was remembered
   warnings.insert(warnings.begin(), restored.warnings.begin(), restored.warnings.end());
   for (const std::string& warning : warnings) engine_->note(Severity::warning, "state", warning);
   engine_->note(Severity::info, "daemon",

@@ -38,7 +38,7 @@ class Daemon {
  private:
   Status read_first(bool certificates);
   Status open_spec();
-  std::vector<std::string> open_records(EngineConfig& config);
+  Result<std::vector<std::string>> open_records(EngineConfig& config);
   void open_volumes(EngineConfig& config, std::vector<std::string>& warnings);
   Status open_as_first_image();
   Status open_as_next_image();
@@ -77,7 +77,8 @@ class Daemon {
   std::vector<std::pair<std::string, Fd>> systemd_fds_;
   std::set<InstanceId> stored_output_;  // what the service manager kept of it
   Fd lock_;
-  std::vector<Fd> group_locks_;  // that the image before held: of groups whose processes live on
+  std::optional<std::uint64_t> files_soft_;  // the limit of descriptors that muster was started with
+  std::vector<Fd> group_locks_;              // that the image before held: of groups whose processes live on
   ReadSpec first_;
   std::shared_ptr<const spec::Spec> spec_;
   uv_loop_t loop_{};

@@ -73,8 +73,11 @@ DaemonHandover Daemon::own_handover(const UpgradeRequest& request) const {
   handover.lock.reset(::fcntl(lock_.get(), F_DUPFD_CLOEXEC, 0));
   for (const int lock : engine_->instances().host().locks())
     handover.group_locks.emplace_back(::fcntl(lock, F_DUPFD_CLOEXEC, 0));
-  for (const Fd& lock : group_locks_)
-    handover.group_locks.emplace_back(::fcntl(lock.get(), F_DUPFD_CLOEXEC, 0));
+  for (const Fd& lock : group_locks_) {
+    const bool is_gone =
+        ::faccessat(lock.get(), "cgroup.procs", F_OK, 0) != 0 && (errno == ENOENT || errno == ENODEV);
+    if (!is_gone) handover.group_locks.emplace_back(::fcntl(lock.get(), F_DUPFD_CLOEXEC, 0));
+  }
   BoundSocket control = control_->listening_socket();
   handover.control = std::move(control.fd);
   handover.control_device = control.device;

@@ -156,10 +156,15 @@ void Engine::turn() {
 // What a process' end led to is in the state now, which is on disk soon.
 void Engine::forget_retired() {
   if (!config_.records) return;
+  config_.records->remove_outlived();
+  if (forgetting_) return;  // what has ended since then is told by a later state
   auto retired = config_.records->take_retired();
   if (retired.empty()) return;
-  saver_->after_next_save([records = config_.records.get(), retired = std::move(retired)] {
-    for (const InstanceId instance : retired) records->remove(instance);
+  forgetting_ = true;
+  saver_->after_next_save([this, retired = std::move(retired)] {
+    for (const InstanceId instance : retired) config_.records->remove(instance);
+    forgetting_ = false;
+    forget_retired();
   });
 }
 

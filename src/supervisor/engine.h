@@ -150,6 +150,7 @@ class Engine {
   const Instant started_;
   bool listened_ = false;  // since the last turn
   bool in_turn_ = false;
+  bool forgetting_ = false;  // records wait for the state to be on disk
   bool finished_ = false;
   std::uint64_t next_command_ = 1;
   std::map<InstanceId, std::string> upstream_failures_;

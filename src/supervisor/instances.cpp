@@ -69,7 +69,7 @@ Instances::Instances(uv_loop_s* loop, InstancesConfig config, Logs& logs, std::f
                                .cgroup_parent = std::nullopt,
                                .shim = std::nullopt,
                                .files_soft = config_.files_soft,
-                               .is_next_image = config_.files_soft.has_value()},
+                               .is_next_image = config_.is_next_image},
             ProcessHooks{
                 .on_started =
                     [this](InstanceId id, int pid) {

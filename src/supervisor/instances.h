@@ -37,6 +37,7 @@ struct InstancesConfig {
   std::string folder;                                      // the spec's
   std::vector<std::string> environment;                    // of the daemon as it was started
   bool end_with_daemon = true;                             // on_crash = "stop"
+  bool is_next_image = false;                              // after an upgrade in place
   std::optional<std::uint64_t> files_soft = std::nullopt;  // that the first image was started with
   // Where the processes are written down, for another daemon; null: nowhere. Outlives the Instances.
   ReplicaRecords* records = nullptr;

@@ -51,7 +51,9 @@ void keep_previous(const std::string& path) {
   unlink(link_path.c_str());
   const std::string previous = path + ".prev";
   if (link(path.c_str(), link_path.c_str()) == 0) {
-    if (rename(link_path.c_str(), previous.c_str()) != 0) unlink(link_path.c_str());
+    static_cast<void>(rename(link_path.c_str(), previous.c_str()));
+    // After a save that failed both are the same file: then rename(2) does nothing, and says that it did.
+    unlink(link_path.c_str());
   } else if (errno != ENOENT) {  // no hard links here: the moment without a current file is what .prev is for
     rename(path.c_str(), previous.c_str());
   }
@@ -101,7 +103,10 @@ KeptFile load_kept(const std::string& path, std::size_t bytes_max,
 
 Status write_kept(const std::string& path, std::string_view text, Synced synced) {
   const std::string temporary = path + ".tmp";
-  if (Status written = write_file(temporary, text, synced); !written) return written;
+  if (Status written = write_file(temporary, text, synced); !written) {
+    unlink(temporary.c_str());
+    return written;
+  }
   keep_previous(path);
   if (rename(temporary.c_str(), path.c_str()) != 0) {
     const int error = errno;

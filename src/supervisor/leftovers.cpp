@@ -48,7 +48,9 @@ Result<std::size_t> end_leftovers(const std::string& state_dir, Millis limit) {
   const auto lock = lock_state_folder(state_dir);
   if (!lock) return lock.error();
   ReplicaRecords records(state_dir + "/replicas", current_boot_id(), [](const std::string&) {});
-  const ReplicaRecords::Found found = records.find();
+  const auto there = records.find();
+  if (!there) return there.error();
+  const ReplicaRecords::Found& found = there.value();
   if (!found.life) return std::size_t{0};
   uv_loop_t loop{};
   if (uv_loop_init(&loop) != 0)

@@ -60,8 +60,12 @@ Result<std::string> read_small_file(const std::string& path, std::size_t bytes_m
   return text;
 }
 
+Result<ProcStat> stat_of_process(int pid) {
+  return read_stat(AT_FDCWD, of(pid, "stat"));
+}
+
 std::optional<ProcStat> read_process(int pid) {
-  const Result<ProcStat> process = read_stat(AT_FDCWD, of(pid, "stat"));
+  const Result<ProcStat> process = stat_of_process(pid);
   return process ? std::optional(process.value()) : std::nullopt;
 }
 

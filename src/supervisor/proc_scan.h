@@ -13,7 +13,8 @@ namespace muster::supervisor {
 // The first `bytes_max` bytes of a file of procfs, cgroupfs or sysfs.
 Result<std::string> read_small_file(const std::string& path, std::size_t bytes_max = 64U << 10U);
 
-std::optional<ProcStat> read_process(int pid);
+Result<ProcStat> stat_of_process(int pid);
+std::optional<ProcStat> read_process(int pid);  // for whom one that cannot be looked at is gone
 // All of them; none when descriptors or memory ran out on the way: a list with gaps would call the living dead.
 std::optional<std::vector<ProcStat>> read_processes();
 std::uint64_t own_pid_namespace();  // 0: unknown

@@ -45,14 +45,21 @@ Status overwrite(const std::string& path, std::string_view line) {
   return Unit{};
 }
 
-std::vector<std::string> names_in(const std::string& folder) {
+Result<std::vector<std::string>> names_in(const std::string& folder) {
   std::vector<std::string> names;
   const std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir(folder.c_str()), closedir);
-  if (!dir) return names;
-  while (const dirent* entry = readdir(dir.get())) {
+  if (!dir) {
+    if (errno == ENOENT || errno == ENOTDIR) return names;
+    return system_error(folder, errno);
+  }
+  for (;;) {
+    errno = 0;
+    const dirent* const entry = readdir(dir.get());
+    if (entry == nullptr) break;
     const std::string name = entry->d_name;
     if (name != "." && name != "..") names.push_back(name);
   }
+  if (errno != 0) return system_error(folder, errno);
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -96,46 +103,57 @@ std::string ReplicaRecords::path_of(InstanceId instance) const {
   return fmt::format("{}/{}", folder_, raw(instance));
 }
 
-void ReplicaRecords::read_one(const std::string& name, InstanceId instance, Found& found) {
+Status ReplicaRecords::read_one(const std::string& name, InstanceId instance, Found& found) {
   const std::string path = folder_ + "/" + name;
   const auto text = read_small_file(path, limits::state_file_bytes_max);
+  if (!text && is_shortage(text.error().errno_value)) return text.error();
   auto record = text ? decode_record(text.value()) : Result<ReplicaRecord>(text.error());
   if (record && record.value().boot_id == boot_id_ && record.value().process.instance == instance) {
     const auto line = read_small_file(path + mark_suffix, mark_line_bytes);
+    if (!line && is_shortage(line.error().errno_value)) return line.error();
     // Without a mark it was never seen to run: whatever it has become is ended.
     if (line) static_cast<void>(decode_mark(line.value(), record.value()));
     found.records.push_back(std::move(record.value()));
-    return;
+    return Unit{};
   }
   if (!record)
     found.warnings.push_back(fmt::format("{} {}: what it is of is ended", path, record.error().message));
-  remove(instance);
+  found.useless.push_back(instance);
+  return Unit{};
 }
 
-ReplicaRecords::Found ReplicaRecords::find() {
+Result<ReplicaRecords::Found> ReplicaRecords::find() {
+  auto names = names_in(folder_);
+  if (!names) return std::move(names).error();
   Found found;
-  const auto text = read_small_file(folder_ + "/" + life_name, limits::state_file_bytes_max);
-  bool damaged = false;
-  if (text) {
-    auto life = decode_life(text.value());
-    damaged = !life && !boot_id_.empty();
-    if (!life)
-      found.warnings.push_back(fmt::format("{}/{} {}: the records of replicas are taken", folder_, life_name,
-                                           life.error().message));
-    if (life && !boot_id_.empty() && life.value().boot_id == boot_id_) found.life = std::move(life.value());
-  }
-  for (const std::string& name : names_in(folder_)) {
+  const std::string life_path = folder_ + "/" + life_name;
+  const auto text = read_small_file(life_path, limits::state_file_bytes_max);
+  if (!text && is_shortage(text.error().errno_value)) return text.error();
+  const bool missing = !text && (text.error().errno_value == ENOENT || text.error().errno_value == ENOTDIR);
+  if (!missing && boot_id_.empty())
+    return Error{
+        .message =
+            "replicas may be running, and which boot they are of cannot be told: the kernel's boot_id "
+            "cannot be read"};
+  auto life = text ? decode_life(text.value()) : Result<DaemonLife>(text.error());
+  const bool damaged = !missing && !life;
+  if (damaged)
+    found.warnings.push_back(
+        fmt::format("{} {}: the records of replicas are taken", life_path, life.error().message));
+  if (life && life.value().boot_id == boot_id_) found.life = std::move(life.value());
+  for (const std::string& name : names.value()) {
     const auto instance = instance_of(name);
-    if (instance) {
-      found.next = std::max(found.next, InstanceId{raw(*instance) + 1});
-      if (found.life || damaged) {
-        read_one(name, *instance, found);
-      } else {
-        remove(*instance);
-      }
-    } else if (name.ends_with(".tmp")) {
-      unlink((folder_ + "/" + name).c_str());
+    if (!instance) continue;
+    found.next = std::max(found.next, InstanceId{raw(*instance) + 1});
+    if (!found.life && !damaged) {
+      found.useless.push_back(*instance);
+    } else if (Status read = read_one(name, *instance, found); !read) {
+      return std::move(read).error();
     }
+  }
+  for (const InstanceId instance : found.useless) remove(instance);
+  for (const std::string& name : names.value()) {
+    if (name.ends_with(".tmp")) unlink((folder_ + "/" + name).c_str());
   }
   if (damaged) found.life = life_told_by(found.records);
   return found;
@@ -158,6 +176,7 @@ Status ReplicaRecords::write_life() {
 void ReplicaRecords::end() {
   unwritten_life_.clear();
   unlink((folder_ + "/" + life_name).c_str());
+  for (const auto& [instance, replica] : std::exchange(retired_, {})) remove(instance);
 }
 
 void ReplicaRecords::report(const Status& status) {
@@ -179,8 +198,11 @@ void ReplicaRecords::add(const ReplicaRecord& record) {
   keep(record);
 }
 
-std::vector<InstanceId> ReplicaRecords::take_retired() {
+void ReplicaRecords::remove_outlived() {
   for (const InstanceId instance : std::exchange(outlived_, {})) remove(instance);
+}
+
+std::vector<InstanceId> ReplicaRecords::take_retired() {
   return std::exchange(newly_retired_, {});
 }
 
@@ -234,6 +256,7 @@ void ReplicaRecords::remove(InstanceId instance) {
   const std::string path = path_of(instance);
   marks_.erase(instance);
   retired_.erase(instance);
+  std::erase(newly_retired_, instance);
   // The mark goes first: a record without one is of a process that may be ended.
   unlink((path + mark_suffix).c_str());
   unlink(path.c_str());

@@ -27,9 +27,11 @@ class ReplicaRecords {
     std::vector<ReplicaRecord> records;  // of this boot; empty without a life
     InstanceId next{1};                  // greater than any instance there
     std::vector<std::string> warnings;
+    std::vector<InstanceId> useless = {};  // of another boot, or damaged
   };
-  // What is there; what is of no use to anybody is removed.
-  Found find();
+  // What is there; what is of no use to anybody is removed. An error: it cannot be told what is there, for want of
+  // descriptors, memory or the boot's id, and nothing was removed.
+  Result<Found> find();
 
   // From now on there is a daemon whose replicas may outlive it; `life` is given this boot. What cannot be written is
   // tried again with each add().
@@ -44,9 +46,10 @@ class ReplicaRecords {
   // Nothing is left of its processes. What its end led to is known to the planner only: the record stays, for a daemon
   // that finds a state from before, until remove().
   void retire(InstanceId instance);
-  // Those that were retired since the last call: to be removed when the state is on disk. Removes those whose replica
-  // has been added again.
+  // Those that were retired since the last call: to be removed when the state is on disk.
   std::vector<InstanceId> take_retired();
+  // Removes those that were retired and whose replica has been added again.
+  void remove_outlived();
   void remove(InstanceId instance);
   // One that find() gave is kept up from now on.
   void keep(const ReplicaRecord& record);
@@ -58,7 +61,7 @@ class ReplicaRecords {
   Status write_life();
   void write_mark(const ReplicaRecord& record);
   void report(const Status& status);
-  void read_one(const std::string& name, InstanceId instance, Found& found);
+  Status read_one(const std::string& name, InstanceId instance, Found& found);
 
   std::string folder_;
   std::string boot_id_;

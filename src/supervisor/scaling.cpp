@@ -106,10 +106,18 @@ bool may_fall_idle(const AppWorld& app) {
   return app.is_on_demand() && app.desired() > 0;
 }
 
-Instant last_request(const AppWorld& app, const TrafficSeen& event) {
+// Somebody waits for it still: what was there before is on its way out, or what was started for the request on its way
+// up. One that fails and is started again is not waited for longer than the window.
+bool is_awaited(const AppWorld& app, const Tenant& tenant) {
+  return tenant.is_leaving() ||
+         (!tenant.was_ready && tenant.spawned_at - app.asked_for < app.app->scale->window);
+}
+
+Instant last_request(const AppWorld& app, const TrafficSeen& event, Instant now) {
   Instant last = app.asked_for;
   for (const auto& [ordinal, slot] : app.slots) {
     for (const Tenant& tenant : slot.tenants) {
+      if (is_awaited(app, tenant)) last = now;
       const auto seen = event.last.find(tenant.id);
       if (seen != event.last.end()) last = std::max(last, seen->second);
     }
@@ -182,7 +190,7 @@ void Planner::on(const TrafficSeen& event) {
   for (auto& [name, app] : world_.apps) {
     if (!may_fall_idle(app)) continue;
     const Millis window = app.app->scale->window;
-    if (now_.mono - last_request(app, event) >= window)
+    if (now_.mono - last_request(app, event, now_.mono) >= window)
       scale_to(app, 0, fmt::format("no request for {}", spec::duration_text(window)));
   }
 }

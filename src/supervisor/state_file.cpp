@@ -56,7 +56,8 @@ struct StateSaver::Impl : std::enable_shared_from_this<StateSaver::Impl> {
 
   void start();
   void finished(const Status& status);
-  void tell_waiters(std::uint64_t number);
+  // Those who wait for that text, or an older one; when it was not written only those in haste.
+  void tell_waiters(std::uint64_t number, bool written);
   // False: nothing is outstanding, and it has been told.
   bool wait(std::function<void()> done, bool in_haste);
   void report(const Status& status);
@@ -123,10 +124,10 @@ void StateSaver::Impl::report(const Status& status) {
   if (on_error) on_error(failing ? "the state cannot be saved: " + status.error().message : "");
 }
 
-void StateSaver::Impl::tell_waiters(std::uint64_t number) {
+void StateSaver::Impl::tell_waiters(std::uint64_t number, bool written) {
   std::vector<std::function<void()>> due;
   std::erase_if(waiters, [&](auto& waiter) {
-    if (waiter.number > number) return false;
+    if (waiter.number > number || !(written || waiter.in_haste)) return false;
     due.push_back(std::move(waiter.done));
     return true;
   });
@@ -134,7 +135,7 @@ void StateSaver::Impl::tell_waiters(std::uint64_t number) {
 }
 
 bool StateSaver::Impl::wait(std::function<void()> done, bool in_haste) {
-  const bool outstanding = busy || started_number < newest_number;
+  const bool outstanding = busy || started_number < newest_number || (failing && !in_haste);
   if (outstanding) {
     waiters.push_back({.number = newest_number, .done = std::move(done), .in_haste = in_haste});
   } else {
@@ -147,7 +148,7 @@ void StateSaver::Impl::finished(const Status& status) {
   busy = false;
   if (ended) return;
   report(status);
-  tell_waiters(started_number);
+  tell_waiters(started_number, status.ok());
   if (std::ranges::any_of(waiters, &Waiter::in_haste)) return start();
   uv_timer_start(
       timer,
@@ -193,7 +194,7 @@ void StateSaver::after_next_save(std::function<void()> done) {
 Status StateSaver::flush() {
   Status status = Impl::write(*impl_->disk, impl_->path, impl_->newest, impl_->newest_number);
   impl_->report(status);
-  impl_->tell_waiters(impl_->newest_number);
+  impl_->tell_waiters(impl_->newest_number, status.ok());
   return status;
 }
 

@@ -43,7 +43,7 @@ class StateSaver {
   // Calls back once all that was to be saved until now is on disk, or could not be written: at once, inside the call,
   // when nothing is outstanding. What somebody waits for is not held up by the pause between saves.
   void when_written(std::function<void()> done);
-  // As when_written(), but waits for the pause.
+  // Calls back once it is on disk, however many saves fail before that. Waits for the pause.
   void after_next_save(std::function<void()> done);
   // Writes what is not written yet, blocking: before the daemon ends.
   Status flush();

@@ -7,6 +7,7 @@ import os
 import pathlib
 import random
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import time
 
 from lib import procs
 from lib.expect import Failed, check, contains, equal, wait_for
-from lib.http import get
+from lib.http import Connection, get
 from lib.scenario import main, scenario
 from lib.stack import Stack
 
@@ -291,6 +292,63 @@ def crashes_at_any_moment() -> None:
 @scenario
 def two_hundred_crashes() -> None:
     crash_again_and_again(200, 2)
+
+
+@scenario
+def more_replicas_than_descriptors_at_first() -> None:
+    """Started with a small soft limit, as systemd does: all replicas are taken over, and clients are not held to it either."""
+    with Stack() as stack:
+        stack.write('[app.web]\nrun = "<REPLICA> {port}"\nlisten = <L0>\n\n[app.many]\nrun = "sleep 1000"\nreplicas = 60\n')
+        before = ["prlimit", "--nofile=128:8192", "--"]
+        stack.start("daemon", "-f", "muster.toml", before=before)
+        stack.ready("web", "many")
+        pids = stack.pids()
+        crash(stack)
+        daemon = stack.start("daemon", "-f", "muster.toml", before=before)
+        equal(stack.pids(), pids, "the processes")
+        limits = {resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in pids.values()}
+        equal(limits, {(128, 8192)}, "the replicas' own limit")
+        with contextlib.ExitStack() as clients:
+            for _ in range(200):
+                clients.enter_context(Connection(stack.ports.listen(0)))
+            equal(get(stack.ports.listen(0), "/").status, 200, "a request beside them")
+            wait_for("all are taken", lambda: stack.ps()["listeners"][0]["connections"] >= 200)
+        os.kill(pids["many/7"], signal.SIGKILL)
+        stack.until("many", lambda app: app["ready"] == 60 and stack.pids().get("many/7") != pids["many/7"], "has all again")
+        equal(resource.prlimit(stack.pids()["many/7"], resource.RLIMIT_NOFILE), (128, 8192), "the limit of one that was started since")
+        check(daemon.poll() is None, "the daemon is gone")
+
+
+@scenario
+def what_is_to_end_with_its_daemon_is_edited_between_two_crashes() -> None:
+    """A process ends with its daemon or outlives it as the file said when it was started, whatever it says since."""
+    spec = '[daemon]\non_crash = "keep"\nport_range = "<RANGE>"\n\n[defaults]\nuser = "root"\n\n[app.old]\nrun = "sleep 1000"\nvolume = "data"\n'
+    if os.getuid() != 0:
+        spec = spec.replace('[defaults]\nuser = "root"\n', "")
+    more = '\n[app.new]\nrun = "sleep 1001"\n'
+    with Stack() as stack:
+        spec = spec.replace("<RANGE>", stack.ports.auto_range())
+        stack.write(spec)
+        stack.daemon()
+        stack.ready("old")
+        old = stack.pids()["old/0"]
+        crash(stack)
+        stack.write(spec.replace("keep", "stop") + more)
+        stack.daemon()
+        stack.ready("old", "new")
+        pids = stack.pids()
+        equal(pids["old/0"], old, "what the first one started")
+        crash(stack)
+        wait_for("the second one's own ended with it", lambda: not procs.alive(pids["new/0"]))
+        check(procs.alive(old), "the first one's ended")
+        stack.daemon()
+        stack.ready("old", "new")
+        equal(stack.pids()["old/0"], old, "what the first one started, after the second crash")
+        crash(stack)
+        stack.write(spec + more)
+        stack.daemon()
+        stack.ready("old", "new")
+        equal(stack.pids()["old/0"], old, "what the first one started, after the third crash")
 
 
 def damage(path: pathlib.Path, luck: random.Random) -> str:

@@ -134,6 +134,27 @@ def a_drain_is_over_when_nothing_is_in_flight() -> None:
 
 
 @scenario
+def a_drain_that_is_taken_back_spoils_no_other() -> None:
+    """Back in rotation before its last request is answered; the next drain of it is over when nothing is in flight all the same."""
+    with Stack() as stack:
+        stack.write('[app.web]\nrun = "<REPLICA> {port}"\nlisten = <L0>\n')
+        stack.daemon()
+        stack.ready()
+        for _ in range(2):
+            with Connection(stack.ports.listen(0)) as client:
+                client.socket.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf ")
+                wait_for("the request is in flight", lambda: stack.one("web/0")["in_flight"] == 1)
+                stack.api("POST", "/v1/drain", {"app": "web", "ordinal": 0, "wait": False})
+                stack.in_state("web/0", "draining")
+                stack.run("undrain", "web/0")
+                stack.in_state("web/0", "ready")
+                client.socket.sendall(b"rest.")
+                equal(client.answer().status, 200, "the request that was in flight")
+            contains(stack.run("drain", "web/0").stdout, "drained", "the next drain")
+            stack.run("undrain", "web/0")
+
+
+@scenario
 def pause_holds_requests() -> None:
     """A paused app loses no request: they wait, over a reload and a restart of the daemon, and go on."""
     with Stack() as stack:

@@ -122,8 +122,9 @@ def judge(samples: list[dict[str, int]], minutes: float) -> list[str]:
     half = len(samples) // 2
     problems = []
     for name, bound in BOUNDS.items():
-        if name == "pss_kib" and minutes < 10:
-            bound *= 4  # what is remembered is not full yet, and each thread gets its arena at its first hard work
+        if minutes < 10:
+            # Few samples; what is remembered is not full yet, and each thread gets its arena at its first hard work.
+            bound *= 4
         first, second = (statistics.median(s[name] for s in part) for part in (samples[:half], samples[half:]))
         print(f"{name}: median {first:.0f} in the first half, {second:.0f} in the second, at most {max(s[name] for s in samples)}")
         if second > first + bound:

@@ -593,6 +593,54 @@ TEST(OnDemand, OneThatFailsEndsWithTheRequests) {
   EXPECT_EQ(host.spawns().size(), ended);
 }
 
+// One that takes longer to start than the window is not ended below the request that waits for it.
+TEST(OnDemand, ASlowStartOutlastsTheWindow) {
+  spec::App app = on_demand_app();
+  app.scale->window = Millis{20'000};
+  Host host(spec_of({app}, {listener("front", "web")}));
+  host.conduct = [](const Spawn&) {
+    Conduct conduct;
+    conduct.healthy_after = Nanos{50s};
+    return conduct;
+  };
+  ASSERT_TRUE(host.settle());
+  host.send(Demanded{"web"});
+  for (int i = 0; i < 9; ++i) {
+    host.advance(5s);
+    host.send(TrafficSeen{});
+  }
+  host.advance(10s);
+  EXPECT_EQ(host.ready("web"), 1);
+  EXPECT_EQ(host.spawns().size(), 1U);
+}
+
+// Nor is one that has to wait for the place of the last, which takes its time to go.
+TEST(OnDemand, ASlowEndOutlastsTheWindow) {
+  spec::App app = numbered_app("web", 0, 5440);  // nobody else may have it meanwhile
+  app.scale = on_demand_app().scale;
+  app.stop.timeout = 200s;
+  Host host(spec_of({app}, {listener("front", "web")}));
+  host.conduct = [](const Spawn&) {
+    Conduct conduct;
+    conduct.signal_takes = Nanos{100s};
+    return conduct;
+  };
+  ASSERT_TRUE(host.settle());
+  host.send(Demanded{"web"});
+  ASSERT_TRUE(host.until_ready("web", 1));
+  host.advance(60s);
+  host.send(TrafficSeen{});
+  host.advance(1s);
+  EXPECT_EQ(host.ready("web"), 0);
+  host.send(Demanded{"web"});
+  for (int i = 0; i < 18; ++i) {
+    host.advance(5s);
+    host.send(TrafficSeen{});
+  }
+  EXPECT_TRUE(host.until_ready("web", 1));
+  EXPECT_EQ(host.spawns().size(), 2U);
+}
+
 TEST(OnDemand, ARestartOfTheDaemonKeepsWhatRuns) {
   Host first(on_demand());
   ASSERT_TRUE(first.settle());

@@ -1,6 +1,9 @@
 // The records of replicas in a folder: what the next daemon finds there.
 #include "supervisor/replica_records.h"
 
+#include <sys/resource.h>
+
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 
@@ -39,7 +42,9 @@ class ReplicaRecordsTest : public testing::Test {
   }
   // As another daemon would see it.
   ReplicaRecords::Found found(const std::string& boot_id = "boot") {
-    return ReplicaRecords(folder / "replicas", boot_id, [](const std::string&) {}).find();
+    auto there = ReplicaRecords(folder / "replicas", boot_id, [](const std::string&) {}).find();
+    EXPECT_TRUE(there) << there.error().message;
+    return there ? std::move(there).value() : ReplicaRecords::Found{};
   }
   std::vector<std::uint64_t> instances() {
     std::vector<std::uint64_t> numbers;
@@ -66,10 +71,10 @@ TEST_F(ReplicaRecordsTest, BeginsLaterWhereItCouldNotAtFirst) {
   EXPECT_THAT(problems, ElementsAre(testing::_, ""));
   late.began(InstanceId{2}, 802, 5, WallTime{} + Millis{1});
   const auto there = ReplicaRecords(blocked, "boot", [](const std::string&) {}).find();
-  ASSERT_TRUE(there.life);
-  EXPECT_EQ(there.life->token, "late");
-  EXPECT_EQ(there.life->boot_id, "boot");
-  EXPECT_THAT(there.records, SizeIs(1));
+  ASSERT_TRUE(there && there.value().life);
+  EXPECT_EQ(there.value().life->token, "late");
+  EXPECT_EQ(there.value().life->boot_id, "boot");
+  EXPECT_THAT(there.value().records, SizeIs(1));
 }
 
 TEST_F(ReplicaRecordsTest, FindsWhatRuns) {
@@ -105,6 +110,10 @@ TEST_F(ReplicaRecordsTest, AnEndIsKnownUntilItIsRemoved) {
   records.remove(InstanceId{3});
   EXPECT_THAT(found().records, IsEmpty());
   EXPECT_TRUE(std::filesystem::exists(folder / "replicas/daemon"));
+  start(4, 0);
+  records.retire(InstanceId{4});
+  records.end();
+  EXPECT_TRUE(std::filesystem::is_empty(folder / "replicas"));
 }
 
 TEST_F(ReplicaRecordsTest, TheFirstEndCountsAndNoMarkUndoesIt) {
@@ -126,11 +135,15 @@ TEST_F(ReplicaRecordsTest, TheNextProcessOfAReplicaTakesThePlace) {
   records.retire(InstanceId{4});
   EXPECT_THAT(records.take_retired(), ElementsAre(InstanceId{3}, InstanceId{4}));
   start(5, 0);
-  EXPECT_THAT(records.take_retired(), IsEmpty());
+  records.remove_outlived();
   EXPECT_THAT(instances(), ElementsAre(4, 5));
   start(6, 0);  // beside one that lives
-  EXPECT_THAT(records.take_retired(), IsEmpty());
+  records.remove_outlived();
   EXPECT_THAT(instances(), ElementsAre(4, 5, 6));
+  records.retire(InstanceId{6});
+  start(7, 0);
+  records.remove_outlived();
+  EXPECT_THAT(records.take_retired(), IsEmpty()) << "removed already";
 }
 
 TEST_F(ReplicaRecordsTest, WhatIsDamagedIsSaidAndGone) {
@@ -161,6 +174,41 @@ TEST_F(ReplicaRecordsTest, ADaemonWhoseFileIsDamagedIsKnownByItsRecords) {
   EXPECT_FALSE(found("another boot").life);
   EXPECT_THAT(found().records, IsEmpty()) << "of another boot: removed";
   EXPECT_FALSE(found().life);
+}
+
+// What cannot be read may be there all the same: nobody it tells of is given up.
+TEST_F(ReplicaRecordsTest, ADaemonWhoseFileCannotBeReadIsKnownByItsRecords) {
+  start(3, 0);
+  std::filesystem::remove(folder / "replicas/daemon");
+  std::filesystem::create_directory(folder / "replicas/daemon");
+  const auto there = found();
+  EXPECT_THAT(there.warnings, ElementsAre(testing::HasSubstr("replicas/daemon")));
+  EXPECT_THAT(there.records, SizeIs(1));
+  EXPECT_TRUE(there.life);
+}
+
+TEST_F(ReplicaRecordsTest, WithoutTheBootsIdNothingIsTouched) {
+  start(3, 0);
+  const auto there = ReplicaRecords(folder / "replicas", "", [](const std::string&) {}).find();
+  ASSERT_FALSE(there);
+  EXPECT_THAT(there.error().message, testing::HasSubstr("boot_id"));
+  EXPECT_THAT(instances(), ElementsAre(3));
+  records.end();
+  EXPECT_TRUE(ReplicaRecords(folder / "replicas", "", [](const std::string&) {}).find()) << "nobody runs";
+}
+
+TEST_F(ReplicaRecordsTest, WithoutDescriptorsNothingIsTouched) {
+  start(3, 0);
+  ReplicaRecords next(folder / "replicas", "boot", [](const std::string&) {});
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit none{1, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const auto there = next.find();
+  setrlimit(RLIMIT_NOFILE, &before);
+  ASSERT_FALSE(there);
+  EXPECT_EQ(there.error().errno_value, EMFILE);
+  EXPECT_THAT(instances(), ElementsAre(3));
 }
 
 TEST_F(ReplicaRecordsTest, AFolderThatIsGoneIsReportedOnce) {

@@ -13,6 +13,7 @@
 namespace muster::supervisor {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
@@ -248,6 +249,34 @@ TEST_F(StateFileTest, TellsWhenWhatWasSavedIsOnDisk) {
   saver.when_written(look);  // in haste: it takes the other along
   ASSERT_TRUE(loop.until([&] { return seen.size() == 3; }));
   EXPECT_EQ(seen[1], 4U);
+}
+
+// Who must not go on before it is on disk waits for as many saves as it takes; a command is told that it was tried.
+TEST_F(StateFileTest, ASaveThatFailsIsNoSave) {
+  std::filesystem::create_directory(path + ".tmp");
+  StateSaver saver(loop.get(), path, [](const std::string&) {});
+  int tried = 0;
+  std::vector<std::uint32_t> seen;
+  const auto look = [&] { seen.push_back(revision_of(load_state(path))); };
+  saver.save(state_of(1));
+  saver.after_next_save(look);
+  saver.when_written([&] { ++tried; });
+  ASSERT_TRUE(loop.until([&] { return tried == 1; }));
+  saver.after_next_save(look);
+  EXPECT_FALSE(saver.flush().ok());
+  EXPECT_THAT(seen, IsEmpty());
+  std::filesystem::remove(path + ".tmp");
+  ASSERT_TRUE(loop.until([&] { return seen.size() == 2; }));
+  EXPECT_THAT(seen, ElementsAre(1U, 1U));
+}
+
+TEST_F(StateFileTest, NoTemporaryFileIsLeftAfterASaveThatFailedHalfway) {
+  ASSERT_TRUE(save_state(path, state_of(1)).ok());
+  std::filesystem::create_hard_link(path, path + ".prev");  // as one leaves it whose last rename failed
+  ASSERT_TRUE(save_state(path, state_of(2)).ok());
+  EXPECT_FALSE(exists(path + ".prev.tmp"));
+  EXPECT_EQ(revision_of(load_state(path)), 2U);
+  EXPECT_EQ(revision_of(load_state(path + ".prev")), 1U);
 }
 
 TEST_F(StateFileTest, TroubleIsSaidOnceAndTriedAgain) {

@@ -223,6 +223,37 @@ TEST_P(Tree, KillOutlastsAShortageOfDescriptors) {
   EXPECT_FALSE(alive(left));
 }
 
+// Whether one that is to be taken over lives cannot be told without descriptors: it is not called gone.
+TEST_P(Tree, AShortageOfDescriptorsIsNoEnd) {
+  const InstanceId id = start("echo $$; exec sleep 1000", 1);
+  const int pid = printed(id).at(0);
+  HostRig next(GetParam() ? ProcessHostOptions{} : by_token());
+  const ReplicaId replica{"app", 0};
+  const TreeName name = rig_->host().name_of(id, replica);
+  const std::uint64_t start_ticks = read_process(pid)->start_ticks;
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit none{1, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const InstanceId taken{77};
+  next.host().adopt(taken, AdoptOrder{.replica = replica,
+                                      .pid = pid,
+                                      .start_ticks = start_ticks,
+                                      .cgroup = name.cgroup,
+                                      .token = name.token});
+  int turns = 0;
+  next.until([&] { return ++turns > 10; });
+  const std::vector<std::string> meanwhile = next.seen(taken).order;
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_THAT(meanwhile, IsEmpty());
+  ASSERT_TRUE(next.until([&] {
+    next.host().signal(taken, SIGTERM);  // nothing, until it is found
+    return next.seen(taken).has("exited");
+  }));
+  ASSERT_TRUE(rig_->until(id, "gone"));
+  EXPECT_TRUE(next.until(taken, "gone"));
+}
+
 TEST_P(Tree, SignalToAnEndedOneIsNothing) {
   const InstanceId id = rig_->start(shell_order("exit 0"));
   ASSERT_TRUE(rig_->until(id, "gone"));
