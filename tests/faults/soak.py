@@ -51,7 +51,7 @@ access_log = "json"
 # A replica between two lives has six descriptors and four files fewer.
 BOUNDS = {"descriptors": 12, "threads": 0, "pss_kib": 3072, "cgroups": 6, "files": 24, "processes": 4}
 SAMPLE_S = 1.0
-RELOAD_S, KILL_S = 1.7, 0.2  # a thousand reloads in half an hour
+RELOAD_S, KILL_S = 1.5, 0.2  # a thousand reloads in half an hour
 
 
 class Hammer:
