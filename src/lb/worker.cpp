@@ -104,7 +104,9 @@ Worker::Worker(std::size_t index, std::unique_ptr<Loop> loop, const Callbacks& c
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT_MAX) limit.rlim_cur = INT_MAX;
   const auto all = static_cast<int>(limit.rlim_cur);
   // What is kept back is for probes, control and starts. Of a small limit it is a quarter, else no client had any.
-  descriptors_max_ = all - std::clamp(all / 20, std::min(all / 4, 64), 1024);
+  const int kept = std::clamp(all / 20, std::min(all / 4, 64), 1024);
+  descriptors_max_ = all - kept;
+  upstream_max_ = descriptors_max_ + kept / 2;
 }
 
 // A random half of this thread, and a count that is scrambled by splitmix64 (each value once).

@@ -207,8 +207,8 @@ class Worker {
 
   [[nodiscard]] std::size_t index() const { return index_; }
   [[nodiscard]] Loop& loop() { return *loop_; }
-  // Whether traffic may hold a descriptor of this number.
-  [[nodiscard]] bool may_hold(const Fd& fd) const { return fd.get() < descriptors_max_; }
+  // Whether a connection to a replica may have a descriptor of this number.
+  [[nodiscard]] bool may_hold(const Fd& fd) const { return fd.get() < upstream_max_; }
   [[nodiscard]] const Callbacks& callbacks() const { return callbacks_; }
   [[nodiscard]] bool stopping() const { return stopping_; }
   // Between quiesce() and resume(): no request begins.
@@ -356,7 +356,8 @@ class Worker {
   std::size_t client_count_ = 0;
   std::size_t clients_most_ = 0;  // since memory was given back
   std::size_t accepting_ = 0;     // accept loops that have not ended
-  int descriptors_max_ = 0;       // no connection above it
+  int descriptors_max_ = 0;       // no client above it
+  int upstream_max_ = 0;          // no connection to a replica: clients that are there already go before
   bool near_limit_ = false;
   std::uint64_t busy_ = 0;
   std::shared_ptr<Tally> quiescence_;  // that still has to be answered
